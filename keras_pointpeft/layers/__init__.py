@@ -1,0 +1,25 @@
+"""Keras layers that several models share."""
+
+from keras_pointpeft.layers.batch_norm import BatchNorm
+from keras_pointpeft.layers.drop_path import DropPath
+from keras_pointpeft.layers.heads import ClassificationHead
+from keras_pointpeft.layers.heads import TokenPooling
+from keras_pointpeft.layers.patch_encoder import PatchEncoder
+from keras_pointpeft.layers.point_patches import PointPatches
+from keras_pointpeft.layers.position import PositionMLP
+from keras_pointpeft.layers.tokens import ClassTokens
+from keras_pointpeft.layers.tokens import SplitTokens
+from keras_pointpeft.layers.transformer_block import TransformerBlock
+
+__all__ = [
+    "BatchNorm",
+    "ClassTokens",
+    "ClassificationHead",
+    "DropPath",
+    "PatchEncoder",
+    "PointPatches",
+    "PositionMLP",
+    "SplitTokens",
+    "TokenPooling",
+    "TransformerBlock",
+]

@@ -1,0 +1,93 @@
+import keras
+from keras import ops
+
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class BatchNorm(Configurable, keras.layers.Layer):
+    """Batch normalization over all axes but the last, as PyTorch does it.
+
+    It differs from `keras.layers.BatchNormalization` in what the published
+    models rely on: the moving variance is the *unbiased* one, and freezing
+    `gamma` and `beta` does not stop the statistics. Whether a call uses (and
+    updates) batch statistics is decided by `training` alone. Statistics are
+    computed in float32 whatever the dtype policy.
+
+    Args:
+        momentum: float. Share of the old moving statistics that an update
+            keeps. PyTorch's `momentum=0.1` is `0.9` here.
+        epsilon: float. Added to the variance.
+        frozen_statistics: bool. Whether to use the moving statistics in
+            training too, and leave them as they are.
+
+    Input shape:
+        `(batch, ..., dim)`.
+
+    Output shape:
+        As the input's.
+    """
+
+    config_names = ("momentum", "epsilon", "frozen_statistics")
+
+    def __init__(
+        self, momentum=0.9, epsilon=1e-5, frozen_statistics=False, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.frozen_statistics = frozen_statistics
+
+    def build(self, input_shape):
+        shape = (input_shape[-1],)
+
+        def weight(name, initializer, trainable):
+            return self.add_weight(
+                shape=shape,
+                initializer=initializer,
+                trainable=trainable,
+                autocast=False,
+                dtype="float32",
+                name=name,
+            )
+
+        self.gamma = weight("gamma", "ones", True)
+        self.beta = weight("beta", "zeros", True)
+        self.moving_mean = weight("moving_mean", "zeros", False)
+        self.moving_variance = weight("moving_variance", "ones", False)
+
+    def scale_and_shift(self):
+        """The affine map that inference amounts to, as two `(dim,)` tensors."""
+        scale = self.gamma * ops.rsqrt(self.moving_variance + self.epsilon)
+        return scale, self.beta - self.moving_mean * scale
+
+    def call(self, inputs, training=False):
+        x = ops.cast(inputs, "float32")
+        if training and not self.frozen_statistics:
+            axes = tuple(range(len(x.shape) - 1))
+            mean = ops.mean(x, axis=axes)
+            centered = x - mean
+            variance = ops.mean(centered * centered, axis=axes)
+            self._track(x, mean, variance)
+            scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+            y = centered * scale + self.beta
+        else:
+            scale, shift = self.scale_and_shift()
+            y = x * scale + shift
+        return ops.cast(y, self.compute_dtype)
+
+    def _track(self, x, mean, variance):
+        count = ops.cast(ops.size(x) // x.shape[-1], "float32")
+        unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
+        keep = self.momentum
+        self.moving_mean.assign(
+            self.moving_mean * keep + ops.stop_gradient(mean) * (1.0 - keep)
+        )
+        self.moving_variance.assign(
+            self.moving_variance * keep
+            + ops.stop_gradient(unbiased) * (1.0 - keep)
+        )
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

@@ -1,0 +1,53 @@
+import keras
+from keras import ops
+
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class DropPath(Configurable, keras.layers.Layer):
+    """Stochastic depth: drops a residual branch, sample by sample.
+
+    Each sample keeps its branch with probability `1 - rate`, and is then
+    divided by it ([Huang et al., 2016](https://arxiv.org/abs/1603.09382)).
+    Identity outside of training.
+
+    Args:
+        rate: float in `[0, 1)`. Probability of dropping.
+        seed: optional int or `keras.random.SeedGenerator`.
+
+    Input shape:
+        `(batch, tokens, dim)`.
+
+    Output shape:
+        `(batch, tokens, dim)`.
+    """
+
+    config_names = ("rate", "seed")
+
+    def __init__(self, rate, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(
+                f"`rate` must be at least 0 and below 1. Received: rate={rate}"
+            )
+        self.rate = rate
+        self.seed = seed
+        # A Dropout over one value per sample: without `noise_shape` the torch
+        # backend draws it without waiting for the device.
+        self.dropout = keras.layers.Dropout(
+            rate, seed=seed, dtype=self.dtype_policy, name="dropout"
+        )
+
+    def build(self, input_shape):
+        self.built = True
+
+    def call(self, inputs, training=False):
+        if not training or self.rate == 0.0:
+            return inputs
+        ones = ops.ones((ops.shape(inputs)[0], 1, 1), dtype=inputs.dtype)
+        return inputs * self.dropout(ones, training=True)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

@@ -1,0 +1,158 @@
+import keras
+from keras import ops
+
+from keras_pointpeft.layers.batch_norm import BatchNorm
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+POOLINGS = {
+    "first": lambda x: x[:, 0],
+    "all": lambda x: ops.reshape(x, (-1, x.shape[1] * x.shape[2])),
+    "mean": lambda x: ops.mean(x, axis=1),
+    "max": lambda x: ops.max(x, axis=1),
+    "mean+max": lambda x: ops.mean(x, axis=1) + ops.max(x, axis=1),
+}
+
+
+@serializable
+class TokenPooling(Configurable, keras.layers.Layer):
+    """Makes one feature of a backbone's class, prompt and patch tokens.
+
+    The parts are pooled one by one and set side by side, in the order class,
+    prompt, patch.
+
+    Args:
+        class_token: `None` (leave out), `"first"`, `"all"` (side by side),
+            `"mean"`, `"max"` or `"mean+max"` (their sum).
+        prompt_token: likewise, for the prompt tokens.
+        patch_token: likewise, for the patch tokens.
+
+    Input shape:
+        dict of `"class_tokens"`, `"prompt_tokens"`, `"patch_tokens"`, each
+        `(batch, tokens, dim)`.
+
+    Output shape:
+        `(batch, features)`.
+
+    Example:
+    ```python
+    pool = keras_pointpeft.layers.TokenPooling("first", None, "max")
+    feature = pool(backbone(points))
+    ```
+    """
+
+    config_names = ("class_token", "prompt_token", "patch_token")
+
+    def __init__(
+        self, class_token="first", prompt_token=None, patch_token="max", **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.class_token = class_token
+        self.prompt_token = prompt_token
+        self.patch_token = patch_token
+        modes = self._modes()
+        if not modes:
+            raise ValueError(
+                "At least one of `class_token`, `prompt_token` and "
+                "`patch_token` must be used. Received: None for all three"
+            )
+        for name, mode in modes.items():
+            if mode not in POOLINGS:
+                raise ValueError(
+                    f"`{name[:-1]}` must be None or one of "
+                    f"{sorted(POOLINGS)}. Received: {mode!r}"
+                )
+
+    def _modes(self):
+        modes = {
+            "class_tokens": self.class_token,
+            "prompt_tokens": self.prompt_token,
+            "patch_tokens": self.patch_token,
+        }
+        return {name: mode for name, mode in modes.items() if mode is not None}
+
+    def build(self, features_shape):
+        missing = [name for name in self._modes() if name not in features_shape]
+        if missing:
+            raise ValueError(
+                f"The head reads {missing}, which this backbone does not have "
+                f"under this method. Received: {sorted(features_shape)}"
+            )
+
+    def call(self, features):
+        pooled = [
+            POOLINGS[mode](features[name])
+            for name, mode in self._modes().items()
+        ]
+        return ops.concatenate(pooled, axis=-1)
+
+    def compute_output_shape(self, features_shape):
+        width = 0
+        for name, mode in self._modes().items():
+            batch, tokens, dim = features_shape[name]
+            width += tokens * dim if mode == "all" else dim
+        return (batch, width)
+
+
+@serializable
+class ClassificationHead(Configurable, keras.layers.Layer):
+    """The papers' head: linear, BatchNorm, ReLU and dropout, then linear.
+
+    Args:
+        num_classes: int. Number of logits.
+        hidden_dims: tuple of ints. Widths of the hidden layers. An empty
+            tuple makes it one linear layer.
+        dropout: float. Dropout rate after each hidden layer.
+
+    Input shape:
+        `(batch, features)`.
+
+    Output shape:
+        `(batch, num_classes)`, logits.
+    """
+
+    config_names = ("num_classes", "hidden_dims", "dropout")
+
+    def __init__(
+        self, num_classes, hidden_dims=(256, 256), dropout=0.5, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.hidden_dims = tuple(hidden_dims)
+        self.dropout = dropout
+        policy = self.dtype_policy
+        self.linears = [
+            keras.layers.Dense(units, dtype=policy, name=f"fc{i}")
+            for i, units in enumerate(self.hidden_dims, start=1)
+        ]
+        self.norms = [
+            BatchNorm(dtype=policy, name=f"norm{i}")
+            for i in range(1, len(self.hidden_dims) + 1)
+        ]
+        self.dropouts = [
+            keras.layers.Dropout(dropout, dtype=policy, name=f"dropout{i}")
+            for i in range(1, len(self.hidden_dims) + 1)
+        ]
+        self.logits = keras.layers.Dense(
+            num_classes, dtype=policy, name="logits"
+        )
+
+    def build(self, input_shape):
+        width = input_shape[-1]
+        for linear, norm in zip(self.linears, self.norms):
+            linear.build((None, width))
+            width = linear.units
+            norm.build((None, width))
+        self.logits.build((None, width))
+
+    def call(self, features, training=False):
+        x = features
+        for linear, norm, dropout in zip(
+            self.linears, self.norms, self.dropouts
+        ):
+            x = ops.relu(norm(linear(x), training=training))
+            x = dropout(x, training=training)
+        return self.logits(x)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.num_classes)

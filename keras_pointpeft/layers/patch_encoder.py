@@ -1,0 +1,91 @@
+import keras
+from keras import ops
+
+from keras_pointpeft.layers.batch_norm import BatchNorm
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class PatchEncoder(Configurable, keras.layers.Layer):
+    """Turns each patch of points into a token: the mini-PointNet.
+
+    Two shared layers, the maximum over the patch beside each point, two more
+    shared layers, and the maximum again
+    ([Point-BERT](https://arxiv.org/abs/2111.14819), section 3.1).
+
+    The maximum of a patch is one vector for all of its points, so its share
+    of the third layer is computed once per patch, not once per point.
+
+    Args:
+        dim: int. Width of the tokens.
+        hidden_dims: tuple of three ints. Widths of the inner layers.
+        frozen_statistics: bool. Whether batch normalization keeps to its
+            moving statistics in training.
+
+    Input shape:
+        `(batch, groups, points, channels)`.
+
+    Output shape:
+        `(batch, groups, dim)`.
+    """
+
+    config_names = ("dim", "hidden_dims", "frozen_statistics")
+
+    def __init__(
+        self,
+        dim,
+        hidden_dims=(128, 256, 512),
+        frozen_statistics=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.dim = dim
+        self.hidden_dims = tuple(hidden_dims)
+        self.frozen_statistics = frozen_statistics
+
+        def linear(units, name):
+            return keras.layers.Dense(
+                units, dtype=self.dtype_policy, name=name
+            )
+
+        def norm(name):
+            return BatchNorm(
+                frozen_statistics=frozen_statistics,
+                dtype=self.dtype_policy,
+                name=name,
+            )
+
+        first, second, third = self.hidden_dims
+        self.conv1 = linear(first, "conv1")
+        self.norm1 = norm("norm1")
+        self.conv2 = linear(second, "conv2")
+        self.conv3 = linear(third, "conv3")
+        self.norm2 = norm("norm2")
+        self.conv4 = linear(dim, "conv4")
+
+    def build(self, input_shape):
+        first, second, third = self.hidden_dims
+        self.conv1.build((None, None, None, input_shape[-1]))
+        self.norm1.build((None, None, None, first))
+        self.conv2.build((None, None, None, first))
+        self.conv3.build((None, None, None, 2 * second))
+        self.norm2.build((None, None, None, third))
+        self.conv4.build((None, None, None, third))
+
+    def call(self, neighborhoods, training=False):
+        x = self.conv1(neighborhoods)
+        x = ops.relu(self.norm1(x, training=training))
+        x = self.conv2(x)
+        whole = ops.max(x, axis=2, keepdims=True)
+        # [whole | x] @ kernel, in two halves.
+        width = self.hidden_dims[1]
+        kernel = ops.convert_to_tensor(self.conv3.kernel)
+        x = ops.matmul(x, kernel[width:]) + (
+            ops.matmul(whole, kernel[:width]) + self.conv3.bias
+        )
+        x = ops.relu(self.norm2(x, training=training))
+        return ops.max(self.conv4(x), axis=2)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:2], self.dim)

@@ -1,0 +1,42 @@
+import keras
+from keras import ops
+
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class PositionMLP(Configurable, keras.layers.Layer):
+    """Embeds patch centres with two linear layers and an exact GELU.
+
+    Args:
+        dim: int. Width of the embedding.
+        hidden_dim: int. Width of the inner layer.
+
+    Input shape:
+        `(batch, groups, 3)`.
+
+    Output shape:
+        `(batch, groups, dim)`.
+    """
+
+    config_names = ("dim", "hidden_dim")
+
+    def __init__(self, dim, hidden_dim=128, **kwargs):
+        super().__init__(**kwargs)
+        self.dim = dim
+        self.hidden_dim = hidden_dim
+        policy = self.dtype_policy
+        self.fc1 = keras.layers.Dense(hidden_dim, dtype=policy, name="fc1")
+        self.fc2 = keras.layers.Dense(dim, dtype=policy, name="fc2")
+
+    def build(self, input_shape):
+        self.fc1.build(input_shape)
+        self.fc2.build((None, None, self.hidden_dim))
+
+    def call(self, centers):
+        hidden = ops.gelu(self.fc1(centers), approximate=False)
+        return self.fc2(hidden)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.dim)

@@ -1,0 +1,98 @@
+import keras
+from keras import ops
+
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class ClassTokens(Configurable, keras.layers.Layer):
+    """Puts learned class tokens, and their positions, before the patches.
+
+    Args:
+        dim: int. Width of the tokens.
+        num_tokens: int. How many class tokens.
+
+    Input shape:
+        two tensors `(batch, groups, dim)`: patch tokens and their positions.
+
+    Output shape:
+        two tensors `(batch, num_tokens + groups, dim)`.
+    """
+
+    config_names = ("dim", "num_tokens")
+
+    def __init__(self, dim, num_tokens=1, **kwargs):
+        super().__init__(**kwargs)
+        self.dim = dim
+        self.num_tokens = num_tokens
+
+    def build(self, tokens_shape, positions_shape=None):
+        def weight(name):
+            return self.add_weight(
+                shape=(1, self.num_tokens, self.dim),
+                initializer=keras.initializers.RandomNormal(stddev=0.02),
+                name=name,
+            )
+
+        self.token = weight("token")
+        self.position = weight("position")
+
+    def call(self, tokens, positions):
+        def prepend(weight, sequence):
+            shape = (ops.shape(sequence)[0], self.num_tokens, self.dim)
+            weight = ops.cast(weight, sequence.dtype)
+            first = ops.broadcast_to(weight, shape)
+            return ops.concatenate((first, sequence), axis=1)
+
+        return prepend(self.token, tokens), prepend(self.position, positions)
+
+    def compute_output_shape(self, tokens_shape, positions_shape=None):
+        batch, groups, dim = tokens_shape
+        shape = (batch, self.num_tokens + groups, dim)
+        return shape, shape
+
+
+@serializable
+class SplitTokens(Configurable, keras.layers.Layer):
+    """Names the parts of a token sequence `[class | prompts | patches]`.
+
+    Args:
+        num_class_tokens: int. Tokens at the front.
+        num_patches: int. Tokens at the end. What lies between are prompts.
+
+    Input shape:
+        `(batch, tokens, dim)`.
+
+    Output shape:
+        dict of `"class_tokens"`, `"prompt_tokens"` and `"patch_tokens"`, each
+        `(batch, tokens, dim)`; a part without tokens is left out.
+    """
+
+    config_names = ("num_class_tokens", "num_patches")
+
+    def __init__(self, num_class_tokens, num_patches, **kwargs):
+        super().__init__(**kwargs)
+        self.num_class_tokens = num_class_tokens
+        self.num_patches = num_patches
+
+    def build(self, input_shape):
+        self.built = True
+
+    def _bounds(self, total):
+        first, last = self.num_class_tokens, total - self.num_patches
+        parts = {
+            "class_tokens": (0, first),
+            "prompt_tokens": (first, last),
+            "patch_tokens": (last, total),
+        }
+        return {name: (a, b) for name, (a, b) in parts.items() if b > a}
+
+    def call(self, tokens):
+        bounds = self._bounds(tokens.shape[1])
+        return {name: tokens[:, a:b] for name, (a, b) in bounds.items()}
+
+    def compute_output_shape(self, input_shape):
+        batch, total, dim = input_shape
+        bounds = self._bounds(total)
+        return {name: (batch, b - a, dim) for name, (a, b) in bounds.items()}

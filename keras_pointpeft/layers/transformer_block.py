@@ -1,0 +1,140 @@
+import keras
+from keras import ops
+
+from keras_pointpeft.layers.drop_path import DropPath
+from keras_pointpeft.peft.method import NO_TUNER
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class TransformerBlock(Configurable, keras.layers.Layer):
+    """The one pre-norm transformer block of all backbones and methods.
+
+    Attention and MLP, each behind a LayerNorm and around a residual. A
+    fine-tuning method acts through its `tuner` at named points and nowhere
+    else; see `keras_pointpeft.peft.BlockTuner`.
+
+    Args:
+        dim: int. Width of the tokens.
+        num_heads: int. Attention heads; must divide `dim`.
+        mlp_ratio: float. Width of the MLP over `dim`.
+        qkv_bias: bool. Whether query, key and value have a bias.
+        drop_path_rate: float. Stochastic depth of both branches.
+        epsilon: float. Of the LayerNorms.
+        tuner: optional `BlockTuner`.
+
+    Input shape:
+        tokens `(batch, tokens, dim)`; geometry, a dict of tensors that the
+        tuner may read; mask, boolean `(batch or 1, tokens, tokens)`, true
+        where attention is allowed.
+
+    Output shape:
+        `(batch, tokens + tuner.tokens_added, dim)`.
+    """
+
+    config_names = (
+        "dim",
+        "num_heads",
+        "mlp_ratio",
+        "qkv_bias",
+        "drop_path_rate",
+        "epsilon",
+        "tuner",
+    )
+
+    def __init__(
+        self,
+        dim,
+        num_heads,
+        mlp_ratio=4.0,
+        qkv_bias=False,
+        drop_path_rate=0.0,
+        epsilon=1e-5,
+        tuner=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if dim % num_heads:
+            raise ValueError(
+                "`num_heads` must divide `dim`. "
+                f"Received: dim={dim}, num_heads={num_heads}"
+            )
+        self.dim = dim
+        self.num_heads = num_heads
+        self.mlp_ratio = mlp_ratio
+        self.qkv_bias = qkv_bias
+        self.drop_path_rate = drop_path_rate
+        self.epsilon = epsilon
+        self.tuner = tuner
+        policy = self.dtype_policy
+        self.mlp_dim = int(dim * mlp_ratio)
+
+        def norm(name):
+            return keras.layers.LayerNormalization(
+                epsilon=epsilon, dtype=policy, name=name
+            )
+
+        def linear(units, name, use_bias=True):
+            return keras.layers.Dense(
+                units, use_bias=use_bias, dtype=policy, name=name
+            )
+
+        self.norm1 = norm("norm1")
+        self.qkv = linear(3 * dim, "qkv", use_bias=qkv_bias)
+        self.proj = linear(dim, "proj")
+        self.norm2 = norm("norm2")
+        self.fc1 = linear(self.mlp_dim, "fc1")
+        self.fc2 = linear(dim, "fc2")
+        self.drop_path1 = DropPath(
+            drop_path_rate, dtype=policy, name="drop_path1"
+        )
+        self.drop_path2 = DropPath(
+            drop_path_rate, dtype=policy, name="drop_path2"
+        )
+
+    def build(self, tokens_shape, geometry_shape=None, mask_shape=None):
+        shape = (None, None, self.dim)
+        for layer in (self.norm1, self.qkv, self.proj, self.norm2, self.fc1):
+            layer.build(shape)
+        self.fc2.build((None, None, self.mlp_dim))
+        if self.tuner is not None:
+            self.tuner.build(shape)
+
+    def call(self, tokens, geometry=None, mask=None, training=False):
+        tuner = NO_TUNER if self.tuner is None else self.tuner
+        x = tuner.enter(tokens, geometry, training)
+
+        y = tuner.modulate("norm1", self.norm1(x))
+        y = tuner.modulate("qkv", self.qkv(y))
+        y = tuner.modulate("proj", self.proj(self._attend(y, mask)))
+        x = x + self.drop_path1(y, training=training)
+
+        y = tuner.modulate("norm2", self.norm2(x))
+        side = tuner.beside_mlp(y, training)
+        y = tuner.modulate("fc1", self.fc1(y))
+        y = tuner.modulate("fc2", self.fc2(ops.gelu(y, approximate=False)))
+        if side is not None:
+            y = y + side
+        y = tuner.after_mlp(self.drop_path2(y, training=training), training)
+        return tuner.leave(x + y, side, geometry, training)
+
+    def _attend(self, qkv, mask):
+        tokens = qkv.shape[1]
+        heads, width = self.num_heads, self.dim // self.num_heads
+        qkv = ops.reshape(qkv, (-1, tokens, 3, heads, width))
+        query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        if mask is not None:
+            mask = mask[:, None]
+        # Without `flash_attention=False` Keras probes the device every call.
+        x = ops.dot_product_attention(
+            query, key, value, mask=mask, flash_attention=False
+        )
+        return ops.reshape(x, (-1, tokens, self.dim))
+
+    def compute_output_shape(
+        self, tokens_shape, geometry_shape=None, mask_shape=None
+    ):
+        batch, tokens, dim = tokens_shape
+        added = 0 if self.tuner is None else self.tuner.tokens_added
+        return (batch, tokens + added, dim)

@@ -1,0 +1,97 @@
+import keras
+import keras_hub
+
+from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.serialization import Configurable
+
+
+class PointBackbone(Configurable, keras_hub.models.Backbone):
+    """Base of all point-cloud backbones.
+
+    A backbone takes points `(batch, points, 3)` and returns a dict of
+    `"class_tokens"`, `"prompt_tokens"` and `"patch_tokens"`, each
+    `(batch, tokens, dim)`, and the patches' `"centers"`
+    `(batch, groups, 3)`. Parts that it does not have are left out.
+
+    Subclasses build the functional graph, name every layer, and end with
+    `super().__init__(inputs, outputs, peft)`. The blocks are named
+    `block_0`, `block_1` and so on, so that `features()` finds them.
+
+    Args:
+        inputs: the graph's input.
+        outputs: the graph's outputs.
+        peft: optional `keras_pointpeft.peft.PeftMethod`, or its config.
+        dtype: optional dtype or `keras.DTypePolicy`.
+    """
+
+    # What the classification head reads when the method does not say.
+    pooling = {
+        "class_token": "first",
+        "prompt_token": None,
+        "patch_token": "max",
+    }
+    num_class_tokens = 1
+
+    def __init__(self, inputs, outputs, peft=None, dtype=None, **kwargs):
+        super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)
+        self.peft = peft
+        freeze(self, peft)
+
+    @property
+    def head_inputs(self):
+        """Arguments of the `TokenPooling` that suits backbone and method."""
+        if self.peft is not None and self.peft.pooling is not None:
+            return dict(self.peft.pooling)
+        return dict(self.pooling)
+
+    def features(self, blocks):
+        """A model of the tokens after chosen blocks.
+
+        Args:
+            blocks: iterable of ints, counted from 0.
+
+        Returns:
+            A `keras.Model` from points to a list of tensors
+            `(batch, tokens, dim)`, class tokens and prompts included.
+
+        Example:
+        ```python
+        early, late = backbone.features((3, 11))(points)
+        ```
+        """
+        outputs = [self.get_layer(f"block_{i}").output for i in blocks]
+        return keras.Model(self.input, outputs)
+
+    def get_config(self):
+        config = super().get_config()
+        config["peft"] = keras.saving.serialize_keras_object(self.peft)
+        return config
+
+
+def as_method(peft):
+    """A `PeftMethod` or None, from itself or its config."""
+    if isinstance(peft, dict):
+        peft = keras.saving.deserialize_keras_object(peft)
+    if peft is not None and not isinstance(peft, PeftMethod):
+        raise ValueError(
+            "`peft` must be a `keras_pointpeft.peft.PeftMethod`, its config "
+            f"or None. Received: peft={peft!r}"
+        )
+    return peft
+
+
+def freeze(model, peft):
+    """Sets, variable by variable, what trains under a method.
+
+    The only place where anything is frozen. Layers stay trainable: a layer's
+    own flag would also change how it treats the batch.
+    """
+    if peft is None:
+        return
+    for variable in model.trainable_variables:
+        variable.trainable = peft.trains(variable.path)
+
+
+def drop_path_rates(rate, depth):
+    """Stochastic depth per block: from 0 in the first to `rate`."""
+    return [rate * i / max(depth - 1, 1) for i in range(depth)]

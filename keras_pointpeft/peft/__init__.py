@@ -1,0 +1,21 @@
+"""Fine-tuning methods. A method knows no backbone."""
+
+from keras_pointpeft.peft.dapt import DAPT
+from keras_pointpeft.peft.dapt import DynamicAdapter
+from keras_pointpeft.peft.dapt import FeatureTransform
+from keras_pointpeft.peft.dapt import InternalPrompt
+from keras_pointpeft.peft.full import Full
+from keras_pointpeft.peft.linear_probe import LinearProbe
+from keras_pointpeft.peft.method import BlockTuner
+from keras_pointpeft.peft.method import PeftMethod
+
+__all__ = [
+    "BlockTuner",
+    "DAPT",
+    "DynamicAdapter",
+    "FeatureTransform",
+    "Full",
+    "InternalPrompt",
+    "LinearProbe",
+    "PeftMethod",
+]

@@ -1,0 +1,312 @@
+"""DAPT: dynamic adapter meets prompt tuning.
+
+[Zhou et al., CVPR 2024](https://arxiv.org/abs/2403.01439).
+"""
+
+import keras
+from keras import ops
+
+from keras_pointpeft.peft.method import BlockTuner
+from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.peft.method import check_frozen_bn
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+
+def _kaiming_uniform():
+    """PyTorch's `kaiming_uniform_(a=sqrt(5))`: U(+-1/sqrt(fan_in))."""
+    return keras.initializers.VarianceScaling(
+        1.0 / 3.0, mode="fan_in", distribution="uniform"
+    )
+
+
+@serializable
+class FeatureTransform(keras.layers.Layer):
+    """Task-specific feature transform (TFTS): `x * gamma + beta` per channel.
+
+    Section 3.3 of the paper; `gamma` starts at N(1, 0.02^2) and `beta` at
+    N(0, 0.02^2).
+
+    Input shape:
+        `(batch, tokens, dim)`.
+
+    Output shape:
+        `(batch, tokens, dim)`.
+    """
+
+    def build(self, input_shape):
+        shape = (input_shape[-1],)
+        normal = keras.initializers.RandomNormal
+        self.gamma = self.add_weight(
+            shape=shape, initializer=normal(1.0, 0.02), name="gamma"
+        )
+        self.beta = self.add_weight(
+            shape=shape, initializer=normal(0.0, 0.02), name="beta"
+        )
+
+    def call(self, x):
+        return x * self.gamma + self.beta
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@serializable
+class DynamicAdapter(Configurable, keras.layers.Layer):
+    """A bottleneck adapter that gives every token its own scale.
+
+    `scale * up(dropout(gelu(down(norm(x)))))` with the scale
+    `relu(norm(x) @ w + b)`, one number per token (section 3.2 of the paper).
+    The up-projection starts at zero, and so does the adapter's output.
+
+    Args:
+        rank: int. Width of the bottleneck.
+        dropout: float. Dropout rate inside the bottleneck.
+
+    Input shape:
+        `(batch, tokens, dim)`.
+
+    Output shape:
+        `(batch, tokens, dim)`.
+
+    Example:
+    ```python
+    adapter = keras_pointpeft.peft.DynamicAdapter(rank=64)
+    tokens = tokens + adapter(tokens)
+    ```
+    """
+
+    config_names = ("rank", "dropout")
+
+    def __init__(self, rank=64, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.rank = rank
+        self.dropout = dropout
+        policy = self.dtype_policy
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=1e-5, dtype=policy, name="norm"
+        )
+        self.scale = keras.layers.Dense(
+            1,
+            kernel_initializer=_kaiming_uniform(),
+            dtype=policy,
+            name="scale",
+        )
+        self.down = keras.layers.Dense(
+            rank,
+            kernel_initializer=_kaiming_uniform(),
+            dtype=policy,
+            name="down",
+        )
+        self.drop = keras.layers.Dropout(dropout, dtype=policy, name="drop")
+
+    def build(self, input_shape):
+        dim = input_shape[-1]
+        self.up = keras.layers.Dense(
+            dim,
+            kernel_initializer="zeros",
+            dtype=self.dtype_policy,
+            name="up",
+        )
+        for layer in (self.norm, self.scale, self.down):
+            layer.build((None, None, dim))
+        self.up.build((None, None, self.rank))
+
+    def token_scale(self, normed):
+        """The dynamic scale `(batch, tokens, 1)` of normalized tokens."""
+        return ops.relu(self.scale(normed))
+
+    def call(self, tokens, training=False):
+        normed = self.norm(tokens)
+        hidden = ops.gelu(self.down(normed), approximate=False)
+        hidden = self.drop(hidden, training=training)
+        return self.up(hidden) * self.token_scale(normed)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@serializable
+class InternalPrompt(Configurable, keras.layers.Layer):
+    """Inserts a prompt made from the adapter's output into the sequence.
+
+    The prompt is a feature transform of the mean over all tokens of
+    `gelu(adapter output)` (section 3.3 of the paper). It goes right behind
+    the class tokens and stays for all later blocks.
+
+    Args:
+        num_class_tokens: int. How many tokens stay in front of it.
+
+    Input shape:
+        two tensors `(batch, tokens, dim)`: tokens and the adapter's output.
+
+    Output shape:
+        `(batch, tokens + 1, dim)`.
+    """
+
+    config_names = ("num_class_tokens",)
+
+    def __init__(self, num_class_tokens=1, **kwargs):
+        super().__init__(**kwargs)
+        self.num_class_tokens = num_class_tokens
+        self.transform = FeatureTransform(
+            dtype=self.dtype_policy, name="transform"
+        )
+
+    def build(self, tokens_shape, adapted_shape=None):
+        self.transform.build((None, None, tokens_shape[-1]))
+
+    def call(self, tokens, adapted):
+        prompt = ops.gelu(adapted, approximate=False)
+        prompt = self.transform(ops.mean(prompt, axis=1, keepdims=True))
+        first = self.num_class_tokens
+        return ops.concatenate(
+            (tokens[:, :first], prompt, tokens[:, first:]), axis=1
+        )
+
+    def compute_output_shape(self, tokens_shape, adapted_shape=None):
+        batch, tokens, dim = tokens_shape
+        return (batch, tokens + 1, dim)
+
+
+@serializable
+class DAPTTuner(Configurable, BlockTuner):
+    """DAPT inside one block: six transforms, the adapter and the prompt."""
+
+    config_names = ("mlp_ratio", "rank", "dropout", "num_class_tokens")
+    tokens_added = 1
+
+    def __init__(self, mlp_ratio, rank, dropout, num_class_tokens, **kwargs):
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.mlp_ratio = mlp_ratio
+        self.rank = rank
+        self.dropout = dropout
+        self.num_class_tokens = num_class_tokens
+        self.adapter = DynamicAdapter(
+            rank, dropout, dtype=policy, name="adapter"
+        )
+        self.prompt = InternalPrompt(
+            num_class_tokens, dtype=policy, name="prompt"
+        )
+        for site in ("norm1", "qkv", "proj", "norm2", "fc1", "fc2"):
+            transform = FeatureTransform(dtype=policy, name=site)
+            setattr(self, f"{site}_transform", transform)
+
+    def build(self, tokens_shape):
+        dim = tokens_shape[-1]
+        widths = {"qkv": 3 * dim, "fc1": int(dim * self.mlp_ratio)}
+        for site in ("norm1", "qkv", "proj", "norm2", "fc1", "fc2"):
+            transform = getattr(self, f"{site}_transform")
+            transform.build((None, None, widths.get(site, dim)))
+        self.adapter.build((None, None, dim))
+        self.prompt.build((None, None, dim))
+
+    def modulate(self, site, x):
+        # `call` and not the layer itself: six times the bookkeeping of a
+        # layer call costs more than the arithmetic.
+        return getattr(self, f"{site}_transform").call(x)
+
+    def beside_mlp(self, x, training):
+        return self.adapter(x, training=training)
+
+    def leave(self, tokens, side, geometry, training):
+        return self.prompt(tokens, side)
+
+
+@serializable
+class DAPT(PeftMethod):
+    """Dynamic adapter, internal prompts and feature transforms.
+
+    [DAPT](https://arxiv.org/abs/2403.01439) freezes the backbone and trains,
+    in every block, a `DynamicAdapter` beside the MLP, an `InternalPrompt`
+    made from its output and a `FeatureTransform` after each linear layer and
+    norm; beside them the class token, its position and the head. Position
+    embeddings are added once, before the first block.
+
+    Args:
+        rank: int. Width of the adapters' bottleneck.
+        dropout: float. Dropout rate inside the adapters.
+        class_token: how the head reads the class token: None or `"first"`.
+        prompt_token: how the head reads the prompts: None, `"mean"` or
+            `"max"`.
+        patch_token: how the head reads the patch tokens: None, `"mean"` or
+            `"max"`. (The published code offers None and `"max"`.)
+        position: `"once"`, or None to add the position before every block as
+            the backbone itself may do.
+        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
+            the patch encoder do in training: keep to their moving statistics,
+            or use and follow those of the batch, as the published code does.
+
+    Example:
+    ```python
+    backbone = keras_pointpeft.models.PointMAEBackbone(
+        num_groups=128, peft=keras_pointpeft.peft.DAPT(rank=64)
+    )
+    ```
+    """
+
+    config_names = (
+        "rank",
+        "dropout",
+        "class_token",
+        "prompt_token",
+        "patch_token",
+        "position",
+        "frozen_bn",
+    )
+    trained = (r"(^|/)tuner[^/]*/", r"(^|/)class_tokens/")
+    components = {
+        "dynamic adapter": r"(^|/)tuner[^/]*/adapter/",
+        "internal prompt": r"(^|/)tuner[^/]*/prompt/",
+        "feature transforms": r"(^|/)tuner[^/]*/",
+        "class token": r"(^|/)class_tokens/",
+    }
+
+    def __init__(
+        self,
+        rank=64,
+        dropout=0.0,
+        class_token="first",
+        prompt_token="mean",
+        patch_token="max",
+        position="once",
+        frozen_bn="inference",
+    ):
+        if not (isinstance(rank, int) and rank > 0):
+            raise ValueError(
+                f"`rank` must be a positive integer. Received: rank={rank!r}"
+            )
+        if position not in ("once", None):
+            raise ValueError(
+                "`position` must be 'once' or None. "
+                f"Received: position={position!r}"
+            )
+        self.rank = rank
+        self.dropout = dropout
+        self.class_token = class_token
+        self.prompt_token = prompt_token
+        self.patch_token = patch_token
+        self.position = position
+        self.frozen_bn = check_frozen_bn(frozen_bn)
+
+    @property
+    def pooling(self):
+        return {
+            "class_token": self.class_token,
+            "prompt_token": self.prompt_token,
+            "patch_token": self.patch_token,
+        }
+
+    def patch_tuner(self, dim, **kwargs):
+        return FeatureTransform(**kwargs)
+
+    def block_tuner(
+        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
+    ):
+        return DAPTTuner(
+            mlp_ratio, self.rank, self.dropout, num_class_tokens, **kwargs
+        )
+
+    def norm_tuner(self, dim, **kwargs):
+        return FeatureTransform(**kwargs)

@@ -1,0 +1,13 @@
+from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class Full(PeftMethod):
+    """Full fine-tuning: every parameter of the backbone trains.
+
+    The yardstick of every parameter-efficient method. Adds nothing.
+    """
+
+    trained = (r"",)
+    frozen_bn = "track"

@@ -1,0 +1,112 @@
+"""The contract between fine-tuning methods and backbones."""
+
+import re
+
+import keras
+
+from keras_pointpeft.serialization import Configurable
+
+
+class BlockTuner(keras.layers.Layer):
+    """What a method does inside one transformer block.
+
+    `TransformerBlock` calls these hooks in this order. Each is a no-op here;
+    a method overrides what it needs. All work on tokens
+    `(batch, tokens, dim)`.
+    """
+
+    # How many tokens longer the sequence is after the block than before it.
+    tokens_added = 0
+
+    def enter(self, tokens, geometry, training):
+        """Before the first norm: prompts in."""
+        return tokens
+
+    def modulate(self, site, x):
+        """After `site`: norm1, qkv, proj, norm2, fc1 (before GELU) or fc2."""
+        return x
+
+    def beside_mlp(self, x, training):
+        """In parallel to the MLP, of the MLP's input; None for nothing.
+
+        What it returns is added to the MLP's output, before drop path.
+        """
+        return None
+
+    def after_mlp(self, x, training):
+        """On the MLP branch after drop path, before it joins the residual."""
+        return x
+
+    def leave(self, tokens, side, geometry, training):
+        """After the last residual. `side` is what `beside_mlp` returned."""
+        return tokens
+
+
+class _NoTuner:
+    """A `BlockTuner` without the cost of a layer."""
+
+    def __getattr__(self, name):
+        return getattr(BlockTuner, name).__get__(self)
+
+
+NO_TUNER = _NoTuner()
+
+
+class PeftMethod(Configurable):
+    """A fine-tuning method: what it adds to a backbone and what it trains.
+
+    A method knows no backbone. It is a small serializable object that a
+    backbone takes as `peft=`. Whatever it adds must live in layers named
+    `tuner`, so that the weights of a plain backbone are a subset of those
+    of a tuned one.
+
+    Subclasses override what they need:
+
+    * `block_tuner`, `patch_tuner`, `norm_tuner`: the layers it adds;
+    * `trained`: which variables train, as regular expressions searched in
+      the variable's path, such as `block_3/fc1/bias`;
+    * `components`: names for the parts in `peft_summary()`;
+    * `position`: `None` leaves the backbone's way of adding position
+      embeddings, `"once"` adds them before the first block only;
+    * `pooling`: which tokens the head reads, or None for the backbone's own;
+    * `frozen_bn`: `"inference"` if a frozen BatchNorm keeps to its moving
+      statistics in training, `"track"` if it uses, and follows, the batch's.
+    """
+
+    trained = (r"(^|/)tuner[^/]*/",)
+    components = {}
+    position = None
+    pooling = None
+    frozen_bn = "inference"
+
+    def patch_tuner(self, dim, **kwargs):
+        """A layer on the patch tokens `(batch, groups, dim)`, or None."""
+        return None
+
+    def block_tuner(self, index, depth, dim, num_class_tokens, **kwargs):
+        """The `BlockTuner` of block `index` of `depth`, or None."""
+        return None
+
+    def norm_tuner(self, dim, **kwargs):
+        """A layer on the tokens after the final norm, or None."""
+        return None
+
+    def trains(self, path):
+        """Whether the backbone's variable at `path` trains."""
+        return any(re.search(pattern, path) for pattern in self.trained)
+
+    def component(self, path):
+        """The name of the part that the variable at `path` belongs to."""
+        for name, pattern in self.components.items():
+            if re.search(pattern, path):
+                return name
+        return "backbone"
+
+
+def check_frozen_bn(value):
+    if value not in ("inference", "track"):
+        raise ValueError(
+            "`frozen_bn` must be 'inference' or 'track'. "
+            f"Received: frozen_bn={value!r}"
+        )
+    return value
