@@ -1,0 +1,38 @@
+"""Point clouds for training: readers, sampling, augmentation, batches."""
+
+import importlib
+
+_NAMES = {
+    "FollowEpoch": "follow_epoch",
+    "PointCloudDataset": "dataset",
+    "Split": "splits",
+    "list_datasets": "registry",
+    "load": "registry",
+    "load_few_shot": "few_shot",
+    "load_h5": "scanobjectnn",
+    "load_modelnet": "modelnet",
+    "load_scanobjectnn": "scanobjectnn",
+    "load_shapes": "procedural",
+    "make_shapes": "shapes",
+    "sample_episode": "few_shot",
+    "sample_points": "sampling",
+    "train_validation_split": "splits",
+    "unit_sphere": "normalization",
+}
+_MODULES = ("augmentation", "shapes")
+
+__all__ = [*_NAMES, *_MODULES]
+
+
+def __getattr__(name):
+    # Imported on first use: h5py, numba and Keras only where they are needed.
+    if name in _NAMES:
+        module = importlib.import_module(f"{__name__}.{_NAMES[name]}")
+        return getattr(module, name)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,262 @@
+"""Augmentations of clouds: small objects, vectorised over the batch.
+
+Each is called as `augmentation(points, rng)` with points `(batch, points, 3)`
+and a `numpy.random.Generator`, and returns new float32 points.
+"""
+
+import math
+from dataclasses import dataclass
+from dataclasses import fields
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Base: an augmentation is a name and its numbers."""
+
+    def __call__(self, points, rng):
+        raise NotImplementedError
+
+    def get_config(self):
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"name": self.name, **own}
+
+
+@dataclass(frozen=True)
+class NoAugmentation(Augmentation):
+    """The points as they are."""
+
+    name = "none"
+
+    def __call__(self, points, rng):
+        return np.array(points, "float32")
+
+
+@dataclass(frozen=True)
+class ScaleTranslate(Augmentation):
+    """Random scale and shift, by axis: Point-MAE's and DAPT's.
+
+    Args:
+        low, high: floats, the range of the scale. Default to 2/3 and 3/2.
+        shift: float, the shift lies in (-shift, shift). Defaults to 0.2.
+        isotropic: bool, one scale for the three axes (published part
+            segmentation: 0.8 to 1.25 with shift 0.1). Defaults to False.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from keras_pointpeft.data.augmentation import ScaleTranslate
+
+    points = np.ones((2, 16, 3), "float32")
+    moved = ScaleTranslate()(points, np.random.default_rng(0))
+    ```
+    """
+
+    low: float = 2 / 3
+    high: float = 3 / 2
+    shift: float = 0.2
+    isotropic: bool = False
+    name = "scale_translate"
+
+    def __post_init__(self):
+        _check_range(self.low, self.high)
+
+    def __call__(self, points, rng):
+        points = _points(points)
+        scale = _scale(self, rng, len(points))
+        shift = rng.uniform(-self.shift, self.shift, (len(points), 1, 3))
+        moved = points * scale
+        moved += shift.astype("float32")
+        return moved
+
+
+@dataclass(frozen=True)
+class Rotate(Augmentation):
+    """Random rotation about the vertical axis, y in the published data.
+
+    Row vectors times [[c, 0, s], [0, 1, 0], [-s, 0, c]].
+
+    Args:
+        axis: "x", "y" or "z". Defaults to "y".
+        max_angle: float, the angle lies in (-max_angle, max_angle). Defaults
+            to pi, the whole circle.
+        shared: bool, one angle for the whole batch. Defaults to False.
+    """
+
+    axis: str = "y"
+    max_angle: float = math.pi
+    shared: bool = False
+    name = "rotate"
+
+    def __post_init__(self):
+        _check_axis(self.axis)
+
+    def __call__(self, points, rng):
+        points = _points(points)
+        angle = rng.uniform(
+            -self.max_angle, self.max_angle, 1 if self.shared else len(points)
+        )
+        return points @ _rotation(angle, self.axis)
+
+
+@dataclass(frozen=True)
+class ScaleRotate(Augmentation):
+    """Random scale by axis, then a rotation about y: Point-PEFT's.
+
+    Args:
+        low, high: floats, the range of the scale. Default to 0.9 and 1.1.
+        axis: "x", "y" or "z". Defaults to "y".
+        shared: bool, one angle for the whole batch, as the published code on
+            Point-M2AE does; that on Point-MAE draws one for each cloud.
+            Defaults to False.
+    """
+
+    low: float = 0.9
+    high: float = 1.1
+    axis: str = "y"
+    shared: bool = False
+    name = "scale_rotate"
+
+    def __post_init__(self):
+        _check_range(self.low, self.high)
+        _check_axis(self.axis)
+
+    def __call__(self, points, rng):
+        points = _points(points)
+        scaled = points * _scale(self, rng, len(points))
+        return Rotate(self.axis, shared=self.shared)(scaled, rng)
+
+
+@dataclass(frozen=True)
+class Jitter(Augmentation):
+    """Normal noise on each coordinate, clipped.
+
+    Args:
+        sigma: float, standard deviation. Defaults to 0.01.
+        clip: float, the largest change. Defaults to 0.05.
+    """
+
+    sigma: float = 0.01
+    clip: float = 0.05
+    name = "jitter"
+
+    def __call__(self, points, rng):
+        points = _points(points)
+        noise = rng.standard_normal(points.shape, "float32")
+        noise *= np.float32(self.sigma)
+        return points + np.clip(noise, -self.clip, self.clip, out=noise)
+
+
+@dataclass(frozen=True)
+class Compose(Augmentation):
+    """Several augmentations, one after the other.
+
+    Args:
+        steps: sequence of what `get` takes.
+    """
+
+    steps: tuple = ()
+    name = "compose"
+
+    def __post_init__(self):
+        object.__setattr__(self, "steps", tuple(get(s) for s in self.steps))
+
+    def __call__(self, points, rng):
+        points = _points(points)
+        for step in self.steps:
+            points = step(points, rng)
+        return points
+
+    def get_config(self):
+        steps = [step.get_config() for step in self.steps]
+        return {"name": self.name, "steps": steps}
+
+
+AUGMENTATIONS = {
+    kind.name: kind
+    for kind in (
+        NoAugmentation,
+        ScaleTranslate,
+        Rotate,
+        ScaleRotate,
+        Jitter,
+        Compose,
+    )
+}
+
+
+def get(identifier) -> Augmentation:
+    """An augmentation from its name, config, or a list of them.
+
+    Args:
+        identifier: None, string of `AUGMENTATIONS`, config dict, an object
+            called as `(points, rng)`, or a list or tuple of these, which are
+            composed.
+
+    Example:
+
+    ```python
+    from keras_pointpeft.data import augmentation
+
+    augmentation.get("scale_translate")
+    augmentation.get({"name": "rotate", "axis": "z"})
+    augmentation.get(["scale_rotate", "jitter"])
+    ```
+    """
+    if identifier is None:
+        return NoAugmentation()
+    if isinstance(identifier, (list, tuple)):
+        return Compose(tuple(identifier))
+    if callable(identifier):
+        return identifier
+    config = identifier
+    if isinstance(identifier, str):
+        config = {"name": identifier}
+    if not isinstance(config, dict) or config.get("name") not in AUGMENTATIONS:
+        raise ValueError(
+            f"An augmentation is one of {sorted(AUGMENTATIONS)}, a config, "
+            f"or a callable. Received: {identifier!r}"
+        )
+    arguments = {k: v for k, v in config.items() if k != "name"}
+    return AUGMENTATIONS[config["name"]](**arguments)
+
+
+def _points(points):
+    points = np.asarray(points, "float32")
+    if points.ndim != 3 or points.shape[-1] != 3:
+        raise ValueError(
+            "`points` must have the shape (batch, points, 3). "
+            f"Received: {points.shape}"
+        )
+    return points
+
+
+def _scale(augmentation, rng, batch):
+    axes = 1 if getattr(augmentation, "isotropic", False) else 3
+    scale = rng.uniform(augmentation.low, augmentation.high, (batch, 1, axes))
+    return scale.astype("float32")
+
+
+def _rotation(angle, axis):
+    matrix = np.zeros((len(angle), 3, 3), "float32")
+    k = "xyz".index(axis)
+    i, j = (k + 1) % 3, (k + 2) % 3  # for y: z and x
+    matrix[:, k, k] = 1
+    matrix[:, i, i] = matrix[:, j, j] = np.cos(angle)
+    matrix[:, i, j] = -np.sin(angle)
+    matrix[:, j, i] = np.sin(angle)
+    return matrix
+
+
+def _check_range(low, high):
+    if not 0 < low <= high:
+        raise ValueError(
+            f"The scale needs 0 < low <= high. Received: low={low}, high={high}"
+        )
+
+
+def _check_axis(axis):
+    if axis not in ("x", "y", "z"):
+        raise ValueError(f"`axis` must be x, y or z. Received: {axis!r}")

@@ -1,0 +1,137 @@
+"""What every reader checks: files, sizes, and clouds that are unusable."""
+
+import os
+import warnings
+
+import numpy as np
+
+# Largest array that a reader allocates without being told to.
+MAX_BYTES = 16 * 2**30
+
+
+def existing_file(candidates, meaning) -> str:
+    """The first of `candidates` that exists.
+
+    Args:
+        candidates: paths, in order of preference.
+        meaning: string, what such a file is.
+
+    Raises:
+        FileNotFoundError: none exists. The message lists all of them.
+    """
+    for path in candidates:
+        if os.path.isfile(path):
+            return os.fspath(path)
+    tried = "\n".join(f"  {path}" for path in candidates)
+    raise FileNotFoundError(
+        f"No file of {meaning} was found. Expected one of\n{tried}\n"
+        f"Received: {_nearest(candidates[0])}"
+    )
+
+
+def check_choice(what, value, choices):
+    """Raises `ValueError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(
+            f"`{what}` must be one of {sorted(choices)}. Received: {value!r}"
+        )
+
+
+def check_size(what, shape, dtype, max_bytes=MAX_BYTES):
+    """Refuses an array that a header declares, before it is allocated.
+
+    Args:
+        what: string, for the message.
+        shape: the declared shape.
+        dtype: the declared type.
+        max_bytes: int, the limit.
+    """
+    size = np.dtype(dtype).itemsize
+    for axis in shape:
+        size *= int(axis)
+    if size > max_bytes or any(int(axis) < 0 for axis in shape):
+        raise ValueError(
+            f"{what} declares the shape {tuple(shape)}, {size} bytes, more "
+            f"than the limit `max_bytes`={max_bytes}. If the file is right, "
+            f"raise the limit. Received: shape {tuple(shape)}"
+        )
+
+
+class BadClouds:
+    """Collects the clouds of a source that cannot be used.
+
+    Args:
+        source: string, the file or folder.
+        on_bad: "raise" or "skip".
+        total: int, the number of clouds, if known.
+    """
+
+    def __init__(self, source, on_bad="raise", total=None):
+        check_choice("on_bad", on_bad, ("raise", "skip"))
+        self.source = source
+        self.on_bad = on_bad
+        self.total = total
+        self.found = []
+
+    def add(self, name, reason):
+        self.found.append((str(name), reason))
+
+    def settle(self):
+        """Raises, or warns, if a cloud was found bad.
+
+        Raises:
+            ValueError: with `on_bad="raise"`. It counts and names the
+                clouds.
+        """
+        if not self.found:
+            return
+        shown = "; ".join(f"{name}: {why}" for name, why in self.found[:10])
+        if len(self.found) > 10:
+            shown += "; ..."
+        of = "" if self.total is None else f" of {self.total}"
+        text = f"{len(self.found)}{of} clouds of {self.source} are unusable"
+        if self.on_bad == "raise":
+            raise ValueError(
+                f'{text}. Pass `on_bad="skip"` to leave them out. '
+                f"Received: {shown}"
+            )
+        warnings.warn(f"{text} and were skipped: {shown}", stacklevel=3)
+
+
+def usable_clouds(points, labels, num_classes, ids, bad) -> np.ndarray:
+    """Finds clouds with finite coordinates and a label that exists.
+
+    Args:
+        points: array `(clouds, points, 3)`.
+        labels: integer array `(clouds,)`, or None.
+        num_classes: int.
+        ids: sequence of names for messages, or None for the position.
+        bad: `BadClouds`, which receives the others.
+
+    Returns:
+        Mask `(clouds,)`.
+    """
+    keep = np.ones(len(points), bool)
+    for index in range(len(points)):
+        name = index if ids is None else ids[index]
+        # The sum is finite if every value is, save for an overflow.
+        if not np.isfinite(points[index].sum(dtype="float64")):
+            wrong = ~np.isfinite(points[index]).all(axis=-1)
+            bad.add(name, f"{int(wrong.sum())} points with NaN or infinity")
+            keep[index] = False
+        elif labels is not None and not 0 <= labels[index] < num_classes:
+            bad.add(
+                name, f"label {labels[index]} outside of 0..{num_classes - 1}"
+            )
+            keep[index] = False
+    return keep
+
+
+def _nearest(path):
+    """Says how much of a missing path exists."""
+    folder = os.path.dirname(os.path.abspath(path))
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    names = sorted(os.listdir(folder))
+    listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return f"{folder} with {listed if names else 'nothing'}"

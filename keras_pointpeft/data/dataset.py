@@ -1,0 +1,250 @@
+"""`PointCloudDataset`: reproducible, resumable batches for `fit`."""
+
+import keras
+import numpy as np
+
+from keras_pointpeft.data import augmentation as augmentations
+from keras_pointpeft.data.checks import check_choice
+from keras_pointpeft.data.fps import farthest_point_indices
+from keras_pointpeft.data.normalization import unit_sphere
+from keras_pointpeft.data.sampling import SAMPLING
+from keras_pointpeft.data.sampling import gather_points
+from keras_pointpeft.data.sampling import sample_points
+
+_ORDER, _BATCH = 0, 1  # streams of random numbers
+
+
+class PointCloudDataset(keras.utils.PyDataset):
+    """Batches of point clouds, sampled and augmented.
+
+    Batch `b` of epoch `e` depends on `(seed, e, b)` alone, not on what ran
+    before, on threads, or on the backend. So a run that stops in epoch 7 goes
+    on exactly with `dataset.epoch = 7`; see `FollowEpoch`. Pass
+    `shuffle=False` to `fit`: Keras would otherwise reorder the batches from
+    Python's global random state.
+
+    The published protocols are
+
+    * training: `sampling="fps_then_random"`. FPS to 1200 points for 1024
+      (2400 for 2048, 4800 for 4096), from a random first point, capped at
+      what is available; then a random choice of `num_points`. Where that cap
+      leaves nothing for FPS to choose (ScanObjectNN: 2048 of 2048), FPS would
+      only reorder the cloud before it is shuffled, and is skipped.
+    * evaluation: `sampling="fps"`, FPS to `num_points` from point 0. With
+      exactly `num_points` it would reorder the cloud, keeping point 0 first,
+      and is skipped: a later FPS from point 0 chooses the same points. The
+      indices are kept, so that later epochs do not compute them again.
+
+    Args:
+        points: array `(clouds, points, 3)`, also memory-mapped; or a `Split`.
+        labels: array `(clouds, ...)`. Defaults to None: batches of points.
+        batch_size: int. Defaults to 32.
+        num_points: int, points of each cloud. Defaults to None, all.
+        sampling: "random" (a random choice), "fps", "first" (the first
+            points, for files in FPS order) or "fps_then_random".
+        augmentation: what `augmentation.get` takes. Defaults to "none".
+        shuffle: bool, a new order of clouds in each epoch.
+        drop_last: bool, leave out an incomplete last batch.
+        normalize: bool, clouds to the unit sphere, before sampling.
+        seed: int, not negative.
+        weights: optional array `(clouds,)` of sample weights.
+        repeat_points: bool, fill clouds that have too few points by
+            repeating some. Defaults to False: too few is an error.
+        **kwargs: `workers`, `max_queue_size` of `keras.utils.PyDataset`.
+
+    Raises:
+        ValueError: shapes that do not fit, or too few points.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from keras_pointpeft.data import PointCloudDataset
+
+    rng = np.random.default_rng(0)
+    train = PointCloudDataset(
+        rng.normal(size=(64, 256, 3)),
+        rng.integers(0, 4, 64),
+        batch_size=16,
+        num_points=128,
+        sampling="fps_then_random",
+        augmentation="scale_translate",
+        shuffle=True,
+    )
+    points, labels = train[0]  # (16, 128, 3), (16,)
+    ```
+    """
+
+    def __init__(
+        self,
+        points,
+        labels=None,
+        batch_size=32,
+        num_points=None,
+        sampling="random",
+        augmentation="none",
+        shuffle=False,
+        drop_last=False,
+        normalize=False,
+        seed=0,
+        weights=None,
+        repeat_points=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if hasattr(points, "class_names"):  # a Split
+            labels = points.labels if labels is None else labels
+            points = points.points
+        if not isinstance(points, np.ndarray):
+            points = np.asarray(points, "float32")
+        check_choice("sampling", sampling, SAMPLING)
+        self.points = points
+        self.labels = None if labels is None else np.asarray(labels)
+        self.weights = None if weights is None else np.asarray(weights)
+        self.batch_size = int(batch_size)
+        self.sampling = sampling
+        self.augmentation = augmentations.get(augmentation)
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.normalize = normalize
+        self.seed = seed
+        self.repeat_points = repeat_points
+        self.epoch = 0
+        self._check()
+        available = points.shape[1]
+        self.num_points = available if num_points is None else num_points
+        if self.num_points < 1 or (
+            available < self.num_points and not repeat_points
+        ):
+            raise ValueError(
+                f"The clouds have {available} points, too few. Pass "
+                "`repeat_points=True` to repeat some. "
+                f"Received: num_points={num_points}"
+            )
+        self._order = (None, None)
+        self._kept = {}
+        self._last_served = False
+
+    def _check(self):
+        shape = self.points.shape
+        if len(shape) != 3 or shape[2] != 3 or 0 in shape:
+            raise ValueError(
+                "`points` must have the shape (clouds, points, 3). "
+                f"Received: {shape}"
+            )
+        for what in ("labels", "weights"):
+            value = getattr(self, what)
+            if value is not None and value.shape[:1] != shape[:1]:
+                raise ValueError(
+                    f"`{what}` must have one entry for each of the "
+                    f"{shape[0]} clouds. Received: shape {value.shape}"
+                )
+        if self.weights is not None and self.labels is None:
+            raise ValueError("`weights` need `labels`. Received: labels=None")
+        if self.batch_size < 1 or (
+            self.drop_last and self.batch_size > shape[0]
+        ):
+            raise ValueError(
+                "`batch_size` must leave at least one batch of the "
+                f"{shape[0]} clouds. Received: {self.batch_size}"
+            )
+        if not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
+            raise ValueError(
+                f"`seed` must be an integer from 0. Received: {self.seed!r}"
+            )
+
+    @property
+    def num_batches(self):
+        full, rest = divmod(len(self.points), self.batch_size)
+        return full if self.drop_last or not rest else full + 1
+
+    def __len__(self):
+        return self.num_batches
+
+    @property
+    def epoch(self):
+        """int, the epoch whose batches are served; it may be set."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, value):
+        if value < 0:
+            raise ValueError(f"`epoch` counts from 0. Received: {value}")
+        self._epoch = int(value)
+
+    def on_epoch_begin(self):
+        self._last_served = False
+
+    def on_epoch_end(self):
+        # Keras also calls this after it has looked at a first batch only, to
+        # build the model; that was no epoch.
+        if self._last_served:
+            self.epoch += 1
+        self._last_served = False
+
+    def indices(self, index):
+        """The positions of the clouds of batch `index` in this epoch."""
+        if not 0 <= index < self.num_batches:
+            raise IndexError(
+                f"There are {self.num_batches} batches. Received: {index}"
+            )
+        begin = index * self.batch_size
+        return self._epoch_order()[begin : begin + self.batch_size]
+
+    def __getitem__(self, index):
+        rows = self.indices(index)
+        rng = self._rng(_BATCH, index)
+        # A slice of a memory map is read in one go, rows come one by one.
+        part = rows if self.shuffle else slice(rows[0], rows[-1] + 1)
+        points = np.asarray(self.points[part], "float32")
+        if self.normalize:
+            points = unit_sphere(points)
+        points = self._sample(points, rows, rng)
+        points = np.asarray(self.augmentation(points, rng), "float32")
+        if index == self.num_batches - 1:
+            self._last_served = True
+        if self.labels is None:
+            return (points,)
+        if self.weights is None:
+            return points, self.labels[rows]
+        return points, self.labels[rows], self.weights[rows]
+
+    def as_arrays(self):
+        """The whole current epoch as arrays, in the order of its batches.
+
+        Returns:
+            Tuple `(points,)`, `(points, labels)` or
+            `(points, labels, weights)`.
+        """
+        served = self._last_served
+        batches = [self[index] for index in range(self.num_batches)]
+        self._last_served = served
+        return tuple(np.concatenate(part) for part in zip(*batches))
+
+    def _rng(self, *stream):
+        return np.random.default_rng((self.seed, self.epoch, *stream))
+
+    def _epoch_order(self):
+        epoch, order = self._order
+        if epoch != self.epoch:
+            order = np.arange(len(self.points))
+            if self.shuffle:
+                order = self._rng(_ORDER, 0).permutation(order)
+            self._order = (self.epoch, order)
+        return order
+
+    def _sample(self, points, rows, rng):
+        wanted = self.num_points
+        if self.sampling == "fps" and wanted < points.shape[1]:
+            return gather_points(points, self._fps(points, rows))
+        return sample_points(
+            points, wanted, self.sampling, rng, self.repeat_points
+        )
+
+    def _fps(self, points, rows):
+        missing = [i for i, row in enumerate(rows) if row not in self._kept]
+        if missing:
+            found = farthest_point_indices(points[missing], self.num_points)
+            for i, indices in zip(missing, found):
+                self._kept[rows[i]] = indices
+        return np.stack([self._kept[row] for row in rows])

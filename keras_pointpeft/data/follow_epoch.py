@@ -1,0 +1,33 @@
+"""A callback that keeps a dataset's epoch equal to that of `fit`."""
+
+import keras
+
+
+class FollowEpoch(keras.callbacks.Callback):
+    """Keeps a dataset's epoch equal to the epoch of `fit`.
+
+    With it `fit(initial_epoch=7)` serves exactly the batches that an
+    uninterrupted run has in epoch 7.
+
+    Args:
+        dataset: `PointCloudDataset`.
+
+    Example:
+
+    ```python
+    model.fit(
+        train,
+        epochs=10,
+        initial_epoch=7,
+        shuffle=False,
+        callbacks=[FollowEpoch(train)],
+    )
+    ```
+    """
+
+    def __init__(self, dataset):
+        super().__init__()
+        self.dataset = dataset
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.dataset.epoch = epoch

@@ -1,0 +1,139 @@
+"""The splits of the procedural shapes, and their cache."""
+
+import hashlib
+import json
+import os
+import uuid
+
+import numpy as np
+
+from keras_pointpeft.data.checks import check_choice
+from keras_pointpeft.data.splits import Split
+
+# split: (clouds, domain, seed). Measured results refer to these.
+SPLITS = {
+    "train": (1600, "scan", 1),
+    "test": (1000, "scan", 2),
+    "pretrain": (10000, "clean", 0),
+}
+
+
+def load_shapes(
+    split: str = "train",
+    num_clouds: int | None = None,
+    num_points: int | None = None,
+    domain: str | None = None,
+    seed: int | None = None,
+    start: int = 0,
+    cache: bool = False,
+) -> Split:
+    """Makes a split of the procedural shapes; nothing is downloaded.
+
+    | split | clouds | domain | seed |
+    |---|---|---|---|
+    | "train" | 1,600 | "scan" | 1 |
+    | "test" | 1,000 | "scan" | 2 |
+    | "pretrain" | 10,000 | "clean" | 0 |
+
+    Args:
+        split: string, see above.
+        num_clouds, domain, seed: change the value of the split.
+        num_points: int. Defaults to None, that of `shapes.make_shapes`.
+        start: int, the number of the first cloud.
+        cache: bool, keep the clouds as .npy files in Keras' home folder and
+            memory-map them. Defaults to False.
+
+    Returns:
+        `Split` with part labels, where the shapes have them.
+
+    Example:
+
+    ```python
+    train = keras_pointpeft.data.load("shapes", split="train", num_clouds=64)
+    ```
+    """
+    check_choice("split", split, SPLITS)
+    count, published_domain, published_seed = SPLITS[split]
+    arguments = {
+        "num_clouds": count if num_clouds is None else num_clouds,
+        "domain": published_domain if domain is None else domain,
+        "seed": published_seed if seed is None else seed,
+        "start": start,
+    }
+    if num_points is not None:
+        arguments["num_points"] = num_points
+    name = f"shapes {split}"
+    if not cache:
+        return _split(name, _make(arguments))
+    return _split(name, _cached(arguments))
+
+
+def _make(arguments):
+    from keras_pointpeft.data import shapes
+
+    made = shapes.make_shapes(**arguments)
+    return {
+        "points": made.points,
+        "labels": made.labels,
+        "part_labels": getattr(made, "part_labels", None),
+        "class_names": made.class_names,
+        "part_names": getattr(made, "part_names", None),
+    }
+
+
+def _split(name, made):
+    return Split(name=name, **made)
+
+
+def _cached(arguments):
+    """Reads the clouds from the cache, after making them if need be."""
+    folder = _folder(arguments)
+    if not os.path.isfile(os.path.join(folder, "names.json")):
+        _write(folder, _make(arguments))
+    with open(os.path.join(folder, "names.json"), encoding="utf-8") as file:
+        made = json.load(file)
+    for key in made.pop("arrays"):
+        path = os.path.join(folder, f"{key}.npy")
+        # Points stay on the disk until they are used.
+        mode = "r" if key == "points" else None
+        made[key] = np.load(path, mmap_mode=mode, allow_pickle=False)
+    return made
+
+
+def _folder(arguments):
+    import keras
+
+    import keras_pointpeft
+    from keras_pointpeft.data import shapes
+
+    version = getattr(shapes, "VERSION", keras_pointpeft.__version__)
+    key = json.dumps({**arguments, "version": version}, sort_keys=True)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    return os.path.join(
+        keras.config.keras_home(), "keras_pointpeft", f"shapes-{digest}"
+    )
+
+
+def _write(folder, made):
+    """Writes beside the folder, then renames: it is whole or not there."""
+    temporary = f"{folder}.{uuid.uuid4().hex}"
+    os.makedirs(temporary)
+    arrays = []
+    for key in ("points", "labels", "part_labels"):
+        if made[key] is not None:
+            np.save(os.path.join(temporary, f"{key}.npy"), made[key])
+            arrays.append(key)
+    names = {"class_names": made["class_names"], "arrays": arrays}
+    names["part_names"] = made["part_names"]
+    path = os.path.join(temporary, "names.json")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(names, file)
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        # Another process was first; its clouds are the same.
+        if not os.path.isfile(os.path.join(folder, "names.json")):
+            raise
+        import shutil
+
+        shutil.rmtree(temporary)

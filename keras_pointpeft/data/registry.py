@@ -1,0 +1,81 @@
+"""Data sets by name."""
+
+import importlib
+
+# name: (module, function, fixed arguments)
+DATASETS = {
+    "scanobjectnn": (
+        "scanobjectnn",
+        "load_scanobjectnn",
+        {"variant": "hardest"},
+    ),
+    "scanobjectnn_objbg": (
+        "scanobjectnn",
+        "load_scanobjectnn",
+        {"variant": "objbg"},
+    ),
+    "scanobjectnn_objonly": (
+        "scanobjectnn",
+        "load_scanobjectnn",
+        {"variant": "objonly"},
+    ),
+    "modelnet40": ("modelnet", "load_modelnet", {"num_classes": 40}),
+    "modelnet10": ("modelnet", "load_modelnet", {"num_classes": 10}),
+    "h5": ("scanobjectnn", "load_h5", {}),
+    "shapes": ("procedural", "load_shapes", {}),
+}
+
+
+def list_datasets() -> list[str]:
+    """The names that `load` knows."""
+    return sorted(DATASETS)
+
+
+def load(name: str, data_dir=None, split: str = "train", **options):
+    """Loads a split of a data set by the set's name.
+
+    Args:
+        name: string, one of `list_datasets()`.
+        data_dir: string, where its files are; the procedural "shapes" have
+            none.
+        split: string, "train" or "test"; some sets have more.
+        **options: arguments of the set's own loader.
+
+    Returns:
+        `Split`.
+
+    Raises:
+        ValueError: unknown name, or no `data_dir` where one is needed.
+        FileNotFoundError: names the files that were expected.
+
+    Example:
+
+    ```python
+    import keras_pointpeft
+
+    train = keras_pointpeft.data.load(
+        "scanobjectnn", "ScanObjectNN/h5_files", split="train"
+    )
+    ```
+    """
+    if name not in DATASETS:
+        raise ValueError(
+            f"Unknown data set; known are {list_datasets()}. Received: {name!r}"
+        )
+    module, function, fixed = DATASETS[name]
+    module = importlib.import_module(f"keras_pointpeft.data.{module}")
+    arguments = {**options, **fixed, "split": split}
+    if name == "shapes":
+        if data_dir is not None:
+            raise ValueError(
+                "The shapes are made, not read: they have no `data_dir`. "
+                f"Received: {data_dir!r}"
+            )
+    elif data_dir is None:
+        raise ValueError(
+            f'"{name}" is read from files and needs `data_dir`, their '
+            "folder. Received: None"
+        )
+    else:
+        arguments["data_dir"] = data_dir
+    return getattr(module, function)(**arguments)

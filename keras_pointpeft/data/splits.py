@@ -1,0 +1,187 @@
+"""`Split`: labelled clouds in memory, and a stratified division of one."""
+
+from dataclasses import dataclass
+from dataclasses import replace
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Clouds of one split of a data set, with their labels.
+
+    Args:
+        points: array `(clouds, points, 3)`, float32. A memory-mapped array
+            stays one.
+        labels: array `(clouds,)`, int32, each below `len(class_names)`.
+        class_names: tuple of strings; the position is the label.
+        ids: optional tuple of strings, one for each cloud.
+        name: string, for messages.
+        part_labels: optional array `(clouds, points)`, int32.
+        part_names: optional tuple of strings; the position is the part
+            label.
+
+    Raises:
+        ValueError: shapes that do not fit each other, or labels outside of
+            the names.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from keras_pointpeft.data import Split
+
+    split = Split(
+        points=np.zeros((4, 128, 3), "float32"),
+        labels=np.array([0, 0, 1, 1]),
+        class_names=("chair", "table"),
+    )
+    len(split), split.num_classes  # 4, 2
+    ```
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    class_names: tuple
+    ids: tuple | None = None
+    name: str = "clouds"
+    part_labels: np.ndarray | None = None
+    part_names: tuple | None = None
+
+    def __post_init__(self):
+        _set(self, "points", _as(self.points, "float32"))
+        _set(self, "labels", _as(self.labels, "int32"))
+        _set(self, "class_names", tuple(str(c) for c in self.class_names))
+        if self.ids is not None:
+            _set(self, "ids", tuple(str(i) for i in self.ids))
+        if self.part_labels is not None:
+            _set(self, "part_labels", _as(self.part_labels, "int32"))
+        if self.part_names is not None:
+            _set(self, "part_names", tuple(str(p) for p in self.part_names))
+        self._check()
+
+    def _check(self):
+        shape = self.points.shape
+        if len(shape) != 3 or shape[2] != 3:
+            raise ValueError(
+                "`points` must have the shape (clouds, points, 3). "
+                f"Received: {shape}"
+            )
+        for what, size in (("labels", self.labels.shape), ("ids", None)):
+            value = getattr(self, what)
+            if value is None:
+                continue
+            size = (len(value),) if size is None else size
+            if size != shape[:1]:
+                raise ValueError(
+                    f"`{what}` must have one entry for each of the "
+                    f"{shape[0]} clouds. Received: shape {size}"
+                )
+        if self.part_labels is not None:
+            if self.part_labels.shape != shape[:2]:
+                raise ValueError(
+                    "`part_labels` must have one entry for each point, "
+                    f"{shape[:2]}. Received: shape {self.part_labels.shape}"
+                )
+            if self.part_names is not None:
+                _check_range(
+                    "part_labels", self.part_labels, len(self.part_names)
+                )
+        _check_range("labels", self.labels, len(self.class_names))
+
+    def __len__(self):
+        return len(self.points)
+
+    @property
+    def num_classes(self):
+        return len(self.class_names)
+
+    def take(self, indices, name=None):
+        """The clouds at `indices` (integers or a mask) as a new `Split`."""
+        indices = np.asarray(indices)
+        if indices.dtype == bool:
+            indices = np.flatnonzero(indices)
+        ids, parts = self.ids, self.part_labels
+        return replace(
+            self,
+            points=self.points[indices],
+            labels=self.labels[indices],
+            ids=None if ids is None else tuple(ids[i] for i in indices),
+            part_labels=None if parts is None else parts[indices],
+            name=self.name if name is None else name,
+        )
+
+
+def train_validation_split(
+    split: Split, fraction: float = 0.1, seed: int = 0
+) -> tuple[Split, Split]:
+    """Divides a split into a training and a validation part, by class.
+
+    Each class gives `fraction` of its clouds to the validation part, rounded
+    so that the whole is `round(fraction * clouds)` as nearly as possible. A
+    class never gives its last cloud. Both parts keep the order of the split.
+
+    Args:
+        split: `Split`.
+        fraction: float in (0, 1), the validation part.
+        seed: int, which clouds are drawn.
+
+    Returns:
+        `(training, validation)`, two `Split`s.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from keras_pointpeft.data import Split
+    from keras_pointpeft.data import train_validation_split
+
+    split = Split(
+        np.zeros((20, 64, 3), "float32"), np.arange(20) % 2, ("a", "b")
+    )
+    training, validation = train_validation_split(split, 0.2, seed=1)
+    len(training), len(validation)  # 16, 4
+    ```
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(
+            f"`fraction` must lie between 0 and 1. Received: {fraction}"
+        )
+    counts = np.bincount(split.labels, minlength=split.num_classes)
+    exact = counts * fraction
+    give = np.floor(exact).astype(int)
+    missing = round(fraction * len(split)) - int(give.sum())
+    # Largest remainders first, lower label on ties.
+    for label in np.argsort(give - exact, kind="stable")[: max(missing, 0)]:
+        give[label] += 1
+    give = np.minimum(give, np.maximum(counts - 1, 0))
+    rng = np.random.default_rng(seed)
+    chosen = np.zeros(len(split), bool)
+    for label in np.flatnonzero(counts):
+        members = rng.permutation(np.flatnonzero(split.labels == label))
+        chosen[members[: give[label]]] = True
+    return (
+        split.take(~chosen, f"{split.name} training"),
+        split.take(chosen, f"{split.name} validation"),
+    )
+
+
+def _as(value, dtype):
+    # np.asarray would turn a memory map of the right type into its base.
+    if isinstance(value, np.ndarray) and value.dtype == dtype:
+        return value
+    return np.asarray(value, dtype)
+
+
+def _set(frozen, name, value):
+    object.__setattr__(frozen, name, value)
+
+
+def _check_range(what, labels, limit):
+    bad = labels[(labels < 0) | (labels >= limit)]
+    if bad.size:
+        raise ValueError(
+            f"`{what}` must lie between 0 and {limit - 1}, the names that "
+            f"were given. Received: {sorted(set(bad.tolist()))[:10]} "
+            f"({bad.size} entries)"
+        )
