@@ -1,0 +1,140 @@
+"""Presets in directories: written by `save_to_preset`, or on a hub."""
+
+import json
+from pathlib import Path
+
+import keras
+from absl import logging
+
+from keras_pointpeft.preset_models import WeightsNotFound
+from keras_pointpeft.preset_models import changes_head
+from keras_pointpeft.preset_models import copy_weights
+from keras_pointpeft.preset_models import split_arguments
+
+BACKBONE_CONFIG, TASK_CONFIG = "config.json", "task.json"
+BACKBONE_WEIGHTS = ("model.weights.h5", "model.weights.json")
+TASK_WEIGHTS = "task.weights.h5"
+
+
+def download(handle):
+    """Fetches a preset directory from a hub.
+
+    Args:
+        handle: string, `"hf://owner/name"` or
+            `"kaggle://owner/model/keras/variation"`.
+
+    Returns:
+        string, the path of the local copy.
+
+    Raises:
+        ValueError: for another kind of handle.
+        ImportError: if the hub's client is not installed.
+    """
+    scheme, _, name = handle.partition("://")
+    if scheme == "hf" and name.count("/") == 1:
+        import huggingface_hub
+
+        # Configs and weights alone: nothing that could run is fetched.
+        return huggingface_hub.snapshot_download(
+            name, allow_patterns=["*.json", "*.h5"]
+        )
+    if scheme == "kaggle" and name.count("/") in (3, 4):
+        import kagglehub
+
+        return kagglehub.model_download(name)
+    raise ValueError(
+        "A handle has the form 'hf://owner/name' or "
+        "'kaggle://owner/model/keras/variation[/version]'. "
+        f"Received: {handle!r}"
+    )
+
+
+def load(directory, load_weights=True, **kwargs):
+    """Builds the model of a preset directory.
+
+    Args:
+        directory: path.
+        load_weights: `True`; `False` for random weights; `"backbone"` to
+            leave the task's head fresh.
+        **kwargs: constructor arguments that replace those in the directory,
+            see `keras_pointpeft.from_preset`.
+
+    Returns:
+        A task if the directory holds one, else a backbone.
+
+    Raises:
+        ValueError: if the directory is not a preset of this package.
+        TypeError: for an unknown keyword argument.
+        WeightsNotFound: if the weights are missing.
+    """
+    directory = Path(directory)
+    backbone_class, config = _read(directory, BACKBONE_CONFIG)
+    task_class, task_config = None, {}
+    if (directory / TASK_CONFIG).is_file():
+        task_class, task_config = _read(directory, TASK_CONFIG)
+        task_config = {
+            name: value
+            for name, value in task_config.items()
+            if name not in ("backbone", "preprocessor")
+        }
+    ours, theirs = split_arguments(kwargs, backbone_class, task_class)
+    backbone = backbone_class.from_config({**config, **ours})
+    if load_weights:
+        _load_backbone(directory, backbone, backbone_class, config, ours)
+    if task_class is None:
+        return backbone
+
+    fresh = load_weights == "backbone" or changes_head(task_config, theirs)
+    if "peft" in ours:
+        # The head that was saved reads what the saved method gave it.
+        fresh = True
+        task_config.pop("pooling", None)
+    task = task_class(backbone, **{**task_config, **theirs})
+    if load_weights and not fresh:
+        task.load_task_weights(_existing(directory, [TASK_WEIGHTS]))
+    elif load_weights is True:
+        logging.warning("%s: the head starts fresh.", directory)
+    return task
+
+
+def _load_backbone(directory, backbone, backbone_class, config, ours):
+    weights = _existing(directory, BACKBONE_WEIGHTS)
+    if "peft" not in ours:
+        backbone.load_weights(weights)
+        return
+    rest = {name: value for name, value in ours.items() if name != "peft"}
+    saved = backbone_class.from_config({**config, **rest})
+    saved.load_weights(weights)
+    copy_weights(saved, backbone)
+
+
+def _existing(directory, names):
+    for name in names:
+        if (directory / name).is_file():
+            return str(directory / name)
+    raise WeightsNotFound(
+        f"The preset directory has no weights ({' or '.join(names)}); "
+        "`load_weights=False` builds it with random ones. "
+        f"Received: {str(directory)!r}"
+    )
+
+
+def _read(directory, name):
+    """Class and constructor arguments from one of a preset's files."""
+    import keras_pointpeft.models  # noqa: F401  registers the classes
+
+    path = directory / name
+    if not path.is_file():
+        raise ValueError(
+            f"A preset directory, as `save_to_preset` writes it, has a "
+            f"{name}. Received: {str(directory)!r}"
+        )
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    registered = str(saved.get("registered_name"))
+    cls = keras.saving.get_registered_object(registered)
+    if cls is None or not registered.startswith("keras_pointpeft>"):
+        raise ValueError(
+            f"{path} is not of a model of keras_pointpeft. "
+            f"Received: registered_name={registered!r}"
+        )
+    return cls, saved["config"]

@@ -1,0 +1,248 @@
+"""Preset names, what they stand for, and the models made from them.
+
+A preset is the product of three cards of the zoo, a method, a backbone and a
+data set: `dapt_pointmae_scanobjectnn`. A backbone and the set that it was
+pre-trained on is a preset too: `pointmae_shapenet`.
+"""
+
+import difflib
+import fnmatch
+import functools
+import os
+from dataclasses import dataclass
+from dataclasses import field
+
+from keras_pointpeft import zoo_data
+
+TASKS = {"classification": "PointCloudClassifier"}
+
+
+@dataclass(frozen=True)
+class PresetDescription:
+    """What a preset's name stands for, with all cards merged.
+
+    Attributes:
+        name: string, the preset.
+        backbone: string, the backbone's card.
+        backbone_class: string, a class of `keras_pointpeft.models`.
+        backbone_config: dict, its constructor arguments.
+        pretrained: string, the preset of the pre-trained backbone alone.
+        method: string, the method's card, or `None` for a backbone alone;
+            so are all fields from here on but `num_points` and `weights`.
+        method_class: string, a class of `keras_pointpeft.peft`.
+        method_config: dict, its constructor arguments.
+        dataset: string, the data set's card.
+        task_class: string, a class of `keras_pointpeft.models`.
+        task_config: dict, its constructor arguments.
+        num_points: int, points per cloud that the preset is made for.
+        class_names: tuple of strings; the position is the label.
+        loader: string, a function of `keras_pointpeft.data`.
+        loader_arguments: dict, its arguments for this data set.
+        recipe: dict, how the preset is trained.
+        protocol: dict, how published figures on the data set were measured.
+        trained_parameters: int or `None`, how many parameters train.
+        weights: dict, the entry of `weights.json`, or `None`.
+    """
+
+    name: str
+    backbone: str
+    backbone_class: str
+    backbone_config: dict
+    pretrained: str
+    method: str | None = None
+    method_class: str | None = None
+    method_config: dict = field(default_factory=dict)
+    dataset: str | None = None
+    task_class: str | None = None
+    task_config: dict = field(default_factory=dict)
+    num_points: int | None = None
+    class_names: tuple = ()
+    loader: str | None = None
+    loader_arguments: dict = field(default_factory=dict)
+    recipe: dict = field(default_factory=dict)
+    protocol: dict = field(default_factory=dict)
+    trained_parameters: int | None = None
+    weights: dict | None = None
+
+
+def list_presets(pattern="*"):
+    """Lists the names of the built-in presets.
+
+    Args:
+        pattern: string with the wildcards `*`, `?` and `[...]`.
+
+    Returns:
+        A sorted list of strings.
+
+    Example:
+    ```python
+    keras_pointpeft.list_presets("dapt_*")
+    ```
+    """
+    return sorted(fnmatch.filter(_products(zoo_data.zoo_directory()), pattern))
+
+
+def resolve(name):
+    """Says what a built-in preset's name stands for.
+
+    Args:
+        name: string, one of `list_presets()`.
+
+    Returns:
+        A `PresetDescription`.
+
+    Raises:
+        ValueError: if there is no such preset; names those that are close.
+
+    Example:
+    ```python
+    preset = keras_pointpeft.presets.resolve("dapt_pointmae_modelnet40")
+    preset.method_config["rank"]  # 72
+    ```
+    """
+    products = _products(zoo_data.zoo_directory())
+    if name not in products:
+        close = difflib.get_close_matches(str(name), products, n=5, cutoff=0.5)
+        hint = f"Did you mean {', '.join(close)}? " if close else ""
+        raise ValueError(
+            f"There is no built-in preset of this name. {hint}See "
+            f"`keras_pointpeft.list_presets()`. Received: {name!r}"
+        )
+    method, backbone, dataset = products[name]
+    if method is None:
+        return _describe_backbone(name, backbone)
+    return _describe_product(name, method, backbone, dataset)
+
+
+def from_preset(preset, load_weights=True, **kwargs):
+    """Builds a model, with its weights, from a preset.
+
+    Args:
+        preset: string. A built-in name (see `list_presets`), a directory
+            written by `save_to_preset`, or the handle of such a directory on
+            a hub: `"hf://owner/name"` or `"kaggle://owner/model/keras/name"`.
+        load_weights: `True` for the preset's own weights; they are looked for
+            in the installed zoo, then in the cache (`KERAS_HOME`), then in
+            the authors' release. If no tuned weights exist, the pre-trained
+            backbone is loaded, the method starts fresh, and a warning says
+            so. `"backbone"` asks for just that, as training does. `False`
+            for random weights; nothing is read or downloaded.
+        **kwargs: constructor arguments of the backbone (`peft`, `dtype`,
+            `num_groups` ...) and of the task (`num_classes`, `dropout` ...)
+            that replace the preset's. A head of another shape starts fresh.
+            With another `peft`, only the backbone is loaded, and
+            `peft=None` leaves the method away.
+
+    Returns:
+        A task such as `keras_pointpeft.models.PointCloudClassifier`, or, for
+        a backbone's preset, a `keras_pointpeft.models.PointBackbone`.
+
+    Raises:
+        TypeError: for an unknown keyword argument.
+        ValueError: for an unknown name.
+        WeightsNotFound: if there are no weights to load.
+        DownloadError: if a release cannot be downloaded.
+
+    Example:
+    ```python
+    model = keras_pointpeft.from_preset(
+        "dapt_pointmae_scanobjectnn", load_weights="backbone", num_classes=4
+    )
+    model.fit(points, labels, epochs=10)
+    ```
+    """
+    from keras_pointpeft import preset_directory
+    from keras_pointpeft import preset_models
+
+    if load_weights not in (True, False, "backbone"):
+        raise ValueError(
+            "`load_weights` must be True, False or 'backbone'. "
+            f"Received: load_weights={load_weights!r}"
+        )
+    preset = os.fspath(preset)
+    if "://" in preset:
+        preset = preset_directory.download(preset)
+    elif preset in _products(zoo_data.zoo_directory()):
+        return preset_models.build_with_weights(
+            resolve(preset), load_weights, **kwargs
+        )
+    if not os.path.isdir(preset):
+        resolve(preset)  # raises, naming what is close
+    return preset_directory.load(preset, load_weights, **kwargs)
+
+
+@functools.cache
+def _products(folder):
+    """All presets: name to names of (method, backbone, data set)."""
+    backbones, methods, datasets = map(zoo_data.read_cards, zoo_data.KINDS)
+    products = {}
+    for backbone, trunk in backbones.items():
+        alone = f"{backbone}_{trunk['pretrained_on']}"
+        products[alone] = (None, backbone, None)
+        for dataset, data in datasets.items():
+            suits = (
+                data["tier"] == trunk["tier"] and data["task"] in trunk["tasks"]
+            )
+            for method, how in methods.items():
+                if suits and data["task"] in how["tasks"]:
+                    name = f"{method}_{backbone}_{dataset}"
+                    products[name] = (method, backbone, dataset)
+    return products
+
+
+def _describe_backbone(name, backbone):
+    card = zoo_data.read_cards("backbones")[backbone]
+    return PresetDescription(
+        name=name,
+        backbone=backbone,
+        backbone_class=card["class"],
+        backbone_config=dict(card["config"]),
+        pretrained=name,
+        weights=zoo_data.read_weights().get(name),
+    )
+
+
+def _describe_product(name, method, backbone, dataset):
+    trunk = zoo_data.read_cards("backbones")[backbone]
+    how = zoo_data.read_cards("methods")[method]
+    data = zoo_data.read_cards("datasets")[dataset]
+    # What the method's card says of this backbone and data set comes last.
+    merged = {
+        "config": dict(how["config"]),
+        "backbone": {
+            **trunk["config"],
+            **trunk.get("by_num_points", {}).get(str(data["num_points"]), {}),
+        },
+        "model": {"num_classes": data["num_classes"]},
+        "recipe": dict(data["recipe"]),
+    }
+    chosen = {"backbone": backbone, "dataset": dataset}
+    for override in how.get("overrides", ()):
+        if all(
+            fnmatch.fnmatchcase(chosen[key], pattern)
+            for key, pattern in override["when"].items()
+        ):
+            for part, values in merged.items():
+                values.update(override.get(part, {}))
+    counts = how.get("trained_parameters", {})
+    return PresetDescription(
+        name=name,
+        backbone=backbone,
+        backbone_class=trunk["class"],
+        backbone_config=merged["backbone"],
+        pretrained=f"{backbone}_{trunk['pretrained_on']}",
+        method=method,
+        method_class=how["class"],
+        method_config=merged["config"],
+        dataset=dataset,
+        task_class=TASKS[data["task"]],
+        task_config=merged["model"],
+        num_points=data["num_points"],
+        class_names=tuple(data.get("class_names", ())),
+        loader=data.get("loader"),
+        loader_arguments=dict(data.get("loader_arguments", {})),
+        recipe=merged["recipe"],
+        protocol=dict(data.get("protocol", {})),
+        trained_parameters=counts.get(f"{backbone}_{dataset}"),
+        weights=zoo_data.read_weights().get(name),
+    )

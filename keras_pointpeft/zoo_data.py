@@ -1,0 +1,136 @@
+"""The cards of the zoo: where they are and what they say."""
+
+import functools
+import json
+from pathlib import Path
+
+KINDS = ("backbones", "methods", "datasets")
+# Fields of a card: those it must have, and those it may have.
+FIELDS = {
+    "backbones": (
+        ("title", "class", "pretrained_on", "tier", "tasks", "config"),
+        ("paper", "by_num_points", "parameters"),
+    ),
+    "methods": (
+        ("title", "class", "tasks", "config"),
+        ("paper", "overrides", "trained_parameters"),
+    ),
+    "datasets": (
+        ("title", "task", "tier", "num_points", "num_classes", "recipe"),
+        (
+            "paper",
+            "class_names",
+            "loader",
+            "loader_arguments",
+            "protocol",
+        ),
+    ),
+    "weights": (
+        ("format",),
+        (
+            "file",
+            "url",
+            "sha256",
+            "licence",
+            "source",
+            "accuracy",
+            "protocol",
+            "note",
+        ),
+    ),
+    "overrides": (("when",), ("config", "backbone", "model", "recipe")),
+}
+FORMATS = ("pth", "keras", "adapter")
+
+
+def zoo_directory():
+    """Returns the folder of the zoo, installed or in the repository."""
+    package = Path(__file__).parent
+    for folder in (package / "zoo", package.parent / "zoo"):
+        if (folder / "weights.json").is_file():
+            return folder
+    raise FileNotFoundError(
+        "The zoo's cards are missing from this installation of "
+        f"keras_pointpeft. Received: no zoo beside or in {package}"
+    )
+
+
+def read_cards(kind):
+    """Returns all cards of one kind.
+
+    A data set's card may say `"extends"` and another card's name: it then
+    has that card's fields, except those that it names itself.
+
+    Args:
+        kind: `"backbones"`, `"methods"` or `"datasets"`.
+
+    Returns:
+        dict from a card's name to its fields, sorted by name.
+
+    Raises:
+        ValueError: if a card lacks a field or has an unknown one.
+    """
+    return _read_cards(zoo_directory(), kind)
+
+
+def read_weights():
+    """Returns `weights.json`: dict from a preset's name to its entry."""
+    return _read_weights(zoo_directory())
+
+
+@functools.cache
+def _read_cards(folder, kind):
+    paths = sorted((folder / kind).glob("*.json"))
+    cards = {path.stem: _read_json(path) for path in paths}
+    for name, card in cards.items():
+        where = f"{kind}/{name}.json"
+        parent = card.pop("extends", None)
+        if parent is not None:
+            if parent not in cards or "extends" in cards[parent]:
+                raise ValueError(
+                    f"The card {where} must extend a card that stands for "
+                    f"itself. Received: extends={parent!r}"
+                )
+            cards[name] = card = {**cards[parent], **card}
+        _check_fields(where, card, *FIELDS[kind])
+        for override in card.get("overrides", ()):
+            _check_fields(where, override, *FIELDS["overrides"])
+    return cards
+
+
+@functools.cache
+def _read_weights(folder):
+    entries = _read_json(folder / "weights.json")
+    for name, entry in entries.items():
+        where = f"weights.json ({name})"
+        _check_fields(where, entry, *FIELDS["weights"])
+        if ("file" in entry) == ("url" in entry):
+            raise ValueError(
+                f"{where} must name either a `file` or a `url`. "
+                f"Received: {sorted(entry)}"
+            )
+        if entry["format"] not in FORMATS:
+            raise ValueError(
+                f"{where}: `format` must be one of {FORMATS}. "
+                f"Received: format={entry['format']!r}"
+            )
+    return entries
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"The card {path} is not valid JSON. Received: {error}"
+        ) from error
+
+
+def _check_fields(where, card, required, optional):
+    missing = [field for field in required if field not in card]
+    unknown = sorted(set(card) - set(required) - set(optional))
+    if missing or unknown:
+        raise ValueError(
+            f"The card {where} lacks the fields {missing} and has the "
+            f"unknown fields {unknown}. Received: {sorted(card)}"
+        )
