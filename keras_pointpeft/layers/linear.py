@@ -1,0 +1,48 @@
+import math
+
+import keras
+
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class Linear(keras.layers.Dense):
+    """A `keras.layers.Dense` that starts as PyTorch's linear layers do.
+
+    Kernel and bias are drawn uniformly within `1 / sqrt(inputs)` of 0, which
+    is what every published model relies on where it says nothing. Pass
+    initializers to have it otherwise.
+
+    Args:
+        units: int. Width of the output.
+        kernel_initializer: optional initializer.
+        bias_initializer: optional initializer.
+        **kwargs: further arguments of `keras.layers.Dense`.
+
+    Input shape:
+        `(batch, ..., inputs)`.
+
+    Output shape:
+        `(batch, ..., units)`.
+    """
+
+    def __init__(
+        self, units, kernel_initializer=None, bias_initializer=None, **kwargs
+    ):
+        # A bias knows nothing of the inputs: its range is set in `build`.
+        self._uniform_bias = bias_initializer is None
+        super().__init__(
+            units,
+            kernel_initializer=kernel_initializer
+            or keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
+            bias_initializer=bias_initializer or "zeros",
+            **kwargs,
+        )
+
+    def build(self, input_shape):
+        if self._uniform_bias:
+            limit = 1 / math.sqrt(input_shape[-1])
+            self.bias_initializer = keras.initializers.RandomUniform(
+                -limit, limit
+            )
+        super().build(input_shape)
