@@ -4,6 +4,7 @@ from keras_pointpeft.layers.batch_norm import BatchNorm
 from keras_pointpeft.layers.drop_path import DropPath
 from keras_pointpeft.layers.heads import ClassificationHead
 from keras_pointpeft.layers.heads import TokenPooling
+from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.patch_encoder import PatchEncoder
 from keras_pointpeft.layers.point_patches import PointPatches
 from keras_pointpeft.layers.position import PositionMLP
@@ -16,6 +17,7 @@ __all__ = [
     "ClassTokens",
     "ClassificationHead",
     "DropPath",
+    "Linear",
     "PatchEncoder",
     "PointPatches",
     "PositionMLP",

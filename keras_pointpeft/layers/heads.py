@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.batch_norm import BatchNorm
+from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -44,7 +45,11 @@ class TokenPooling(Configurable, keras.layers.Layer):
     config_names = ("class_token", "prompt_token", "patch_token")
 
     def __init__(
-        self, class_token="first", prompt_token=None, patch_token="max", **kwargs
+        self,
+        class_token="first",
+        prompt_token=None,
+        patch_token="max",
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.class_token = class_token
@@ -122,7 +127,7 @@ class ClassificationHead(Configurable, keras.layers.Layer):
         self.dropout = dropout
         policy = self.dtype_policy
         self.linears = [
-            keras.layers.Dense(units, dtype=policy, name=f"fc{i}")
+            Linear(units, dtype=policy, name=f"fc{i}")
             for i, units in enumerate(self.hidden_dims, start=1)
         ]
         self.norms = [
@@ -133,9 +138,7 @@ class ClassificationHead(Configurable, keras.layers.Layer):
             keras.layers.Dropout(dropout, dtype=policy, name=f"dropout{i}")
             for i in range(1, len(self.hidden_dims) + 1)
         ]
-        self.logits = keras.layers.Dense(
-            num_classes, dtype=policy, name="logits"
-        )
+        self.logits = Linear(num_classes, dtype=policy, name="logits")
 
     def build(self, input_shape):
         width = input_shape[-1]

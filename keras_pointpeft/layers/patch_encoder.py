@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.batch_norm import BatchNorm
+from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -45,9 +46,7 @@ class PatchEncoder(Configurable, keras.layers.Layer):
         self.frozen_statistics = frozen_statistics
 
         def linear(units, name):
-            return keras.layers.Dense(
-                units, dtype=self.dtype_policy, name=name
-            )
+            return Linear(units, dtype=self.dtype_policy, name=name)
 
         def norm(name):
             return BatchNorm(

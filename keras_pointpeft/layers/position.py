@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -27,8 +28,8 @@ class PositionMLP(Configurable, keras.layers.Layer):
         self.dim = dim
         self.hidden_dim = hidden_dim
         policy = self.dtype_policy
-        self.fc1 = keras.layers.Dense(hidden_dim, dtype=policy, name="fc1")
-        self.fc2 = keras.layers.Dense(dim, dtype=policy, name="fc2")
+        self.fc1 = Linear(hidden_dim, dtype=policy, name="fc1")
+        self.fc2 = Linear(dim, dtype=policy, name="fc2")
 
     def build(self, input_shape):
         self.fc1.build(input_shape)

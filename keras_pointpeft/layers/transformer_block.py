@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.drop_path import DropPath
+from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.peft.method import NO_TUNER
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -76,9 +77,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
             )
 
         def linear(units, name, use_bias=True):
-            return keras.layers.Dense(
-                units, use_bias=use_bias, dtype=policy, name=name
-            )
+            return Linear(units, use_bias=use_bias, dtype=policy, name=name)
 
         self.norm1 = norm("norm1")
         self.qkv = linear(3 * dim, "qkv", use_bias=qkv_bias)

@@ -1,9 +1,10 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers import Linear
 from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.layers import TransformerBlock
-from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.layers.initializers import redraw
 from keras_pointpeft.models.backbone import drop_path_rates
 from keras_pointpeft.ops import gather
 from keras_pointpeft.ops import squared_distances
@@ -155,6 +156,7 @@ class MaskedAutoencoder(Configurable, keras.Model):
             3 * backbone.group_size, dtype=policy, name="increase_dim"
         )
         self.build((None, None, 3))
+        redraw(self.decoder_blocks, keras.initializers.GlorotUniform, seed)
 
     def build(self, points_shape):
         if self.built:
@@ -185,9 +187,7 @@ class MaskedAutoencoder(Configurable, keras.Model):
         seen = self.num_visible
 
         # All patches are encoded: batch statistics include the hidden ones.
-        tokens = self.patch_encoder(
-            patches["neighborhoods"], training=training
-        )
+        tokens = self.patch_encoder(patches["neighborhoods"], training=training)
         x = gather(tokens, order[:, :seen])
         centers = gather(centers, order)
         positions = self.position(centers[:, :seen])
@@ -217,6 +217,18 @@ class MaskedAutoencoder(Configurable, keras.Model):
             "visible_centers": centers[:, :seen],
             "visible_tokens": encoded,
         }
+
+    def initialize_backbone(self, seed=None):
+        """Draws the backbone anew, as the published pre-training starts it.
+
+        Kernels are normal with standard deviation 0.02, biases 0. Not for a
+        backbone whose weights are to be trained on.
+
+        Args:
+            seed: optional int.
+        """
+        layers = (self.patch_encoder, self.position, *self.blocks)
+        redraw(layers, keras.initializers.RandomNormal, seed, stddev=0.02)
 
     def draw_mask(self, centers):
         """Draws which patches to hide.
