@@ -57,11 +57,6 @@ class BatchNorm(Configurable, keras.layers.Layer):
         self.moving_mean = weight("moving_mean", "zeros", False)
         self.moving_variance = weight("moving_variance", "ones", False)
 
-    def scale_and_shift(self):
-        """The affine map that inference amounts to, as two `(dim,)` tensors."""
-        scale = self.gamma * ops.rsqrt(self.moving_variance + self.epsilon)
-        return scale, self.beta - self.moving_mean * scale
-
     def call(self, inputs, training=False):
         x = ops.cast(inputs, "float32")
         if training and not self.frozen_statistics:
@@ -70,11 +65,10 @@ class BatchNorm(Configurable, keras.layers.Layer):
             centered = x - mean
             variance = ops.mean(centered * centered, axis=axes)
             self._track(x, mean, variance)
-            scale = self.gamma * ops.rsqrt(variance + self.epsilon)
-            y = centered * scale + self.beta
         else:
-            scale, shift = self.scale_and_shift()
-            y = x * scale + shift
+            centered, variance = x - self.moving_mean, self.moving_variance
+        scale = self.gamma / ops.sqrt(variance + self.epsilon)
+        y = centered * scale + self.beta
         return ops.cast(y, self.compute_dtype)
 
     def _track(self, x, mean, variance):

@@ -106,9 +106,9 @@ class PointMAEBackbone(PointBackbone):
         positions = PositionMLP(dim, dtype=policy, name="position")(
             patches["centers"]
         )
-        tokens, positions = ClassTokens(
-            dim, dtype=policy, name="class_tokens"
-        )(tokens, positions)
+        tokens, positions = ClassTokens(dim, dtype=policy, name="class_tokens")(
+            tokens, positions
+        )
 
         rates = drop_path_rates(drop_path_rate, depth)
         for i in range(depth):

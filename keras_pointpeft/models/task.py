@@ -21,9 +21,7 @@ class PointTask(Configurable, keras_hub.models.Task):
     def default_metrics(self):
         raise NotImplementedError
 
-    def compile(
-        self, optimizer="auto", loss="auto", metrics="auto", **kwargs
-    ):
+    def compile(self, optimizer="auto", loss="auto", metrics="auto", **kwargs):
         """Configures training; `"auto"` is the papers' choice.
 
         Args:
@@ -34,9 +32,9 @@ class PointTask(Configurable, keras_hub.models.Task):
             **kwargs: further arguments of `keras.Model.compile`.
         """
         if isinstance(optimizer, str) and optimizer == "auto":
-            from keras_pointpeft.training.optimizer import build_optimizer
+            from keras_pointpeft.training.optimizer import make_optimizer
 
-            optimizer = build_optimizer(self)
+            optimizer = make_optimizer(self)
         if isinstance(loss, str) and loss == "auto":
             loss = self.default_loss()
         if isinstance(metrics, str) and metrics == "auto":

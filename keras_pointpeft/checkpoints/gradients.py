@@ -1,0 +1,72 @@
+"""Loss and gradients of any model, the same way on every backend."""
+
+import keras
+from keras import ops
+
+
+def value_and_gradients(model, loss_fn, training=False):
+    """Evaluates a loss and its gradients.
+
+    Batch statistics that move in training are left moved, as in `fit`.
+
+    Args:
+        model: a built `keras.Model`.
+        loss_fn: function of `call(inputs)`, the model bound to the mode, that
+            returns a scalar: `lambda call: mse(y, call(x))`.
+        training: bool. The mode.
+
+    Returns:
+        The loss as a float, and a dict from variable path to gradient, as
+        numpy arrays, for every trainable variable that has one.
+    """
+    variables = model.trainable_variables
+    backend = keras.config.backend()
+    if backend == "torch":
+        for variable in variables:
+            variable.value.grad = None
+        loss = loss_fn(lambda *x: model(*x, training=training))
+        loss.backward()
+        gradients = [variable.value.grad for variable in variables]
+    elif backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            loss = loss_fn(lambda *x: model(*x, training=training))
+        gradients = tape.gradient(loss, [v.value for v in variables])
+    elif backend == "jax":
+        loss, gradients = _jax_gradients(model, loss_fn, training)
+    else:
+        raise ValueError(
+            "Gradients need the torch, tensorflow or jax backend. "
+            f"Received: {backend}"
+        )
+    return float(ops.convert_to_numpy(loss)), {
+        variable.path: ops.convert_to_numpy(gradient)
+        for variable, gradient in zip(variables, gradients)
+        if gradient is not None
+    }
+
+
+def _jax_gradients(model, loss_fn, training):
+    import jax
+
+    def run(trainable, state):
+        moved = []
+
+        def call(*inputs):
+            outputs, after = model.stateless_call(
+                trainable, state, *inputs, training=training
+            )
+            moved.append(after)
+            return outputs
+
+        loss = loss_fn(call)
+        return loss, (moved[-1] if moved else state)
+
+    trainable = [v.value for v in model.trainable_variables]
+    state = [v.value for v in model.non_trainable_variables]
+    run = jax.value_and_grad(run, has_aux=True)
+    (loss, state), gradients = run(trainable, state)
+    for variable, value in zip(model.non_trainable_variables, state):
+        variable.assign(value)
+    return loss, gradients

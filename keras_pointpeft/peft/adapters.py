@@ -1,0 +1,267 @@
+"""An adapter's life: save, load, report.
+
+An adapter is all that fine-tuning changed: the trained variables of backbone
+and head, and statistics that moved. It is a directory of `adapter.json`
+(what it belongs to) and `adapter.weights.h5` (one data set per variable,
+named by the variable's path).
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+
+import h5py
+import keras
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+FORMAT = 1
+CONFIG_FILE = "adapter.json"
+WEIGHTS_FILE = "adapter.weights.h5"
+
+
+def split_variables(task):
+    """Splits a task's weights into the adapter's and the frozen base's.
+
+    Args:
+        task: a task with a `backbone`.
+
+    Returns:
+        Two dicts from path to variable: what an adapter holds (trained
+        variables, all of the head, and the statistics of every BatchNorm
+        that follows its batches), and the frozen rest.
+    """
+    peft = task.backbone.peft
+    follows = peft is None or peft.frozen_bn == "track"
+    of_backbone = {id(v) for v in task.backbone.weights}
+    adapter, base = {}, {}
+    for variable in task.weights:
+        if "seed_generator" in variable.path:
+            continue
+        mine = (
+            variable.trainable
+            or id(variable) not in of_backbone
+            or (follows and "/moving_" in variable.path)
+        )
+        part = adapter if mine else base
+        if variable.path in part:
+            raise ValueError(
+                "Two variables share one path, so an adapter cannot tell "
+                f"them apart. Received: {variable.path}"
+            )
+        part[variable.path] = variable
+    return adapter, base
+
+
+def fingerprint(task):
+    """SHA-256 of the frozen weights that an adapter relies on."""
+    _, base = split_variables(task)
+    digest = hashlib.sha256()
+    for path in sorted(base):
+        value = keras.ops.convert_to_numpy(base[path])
+        digest.update(path.encode())
+        digest.update(np.ascontiguousarray(value).astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def save_adapter(task, path):
+    """Saves what fine-tuning changed.
+
+    Files are written under temporary names and then renamed: an interrupted
+    save leaves an older adapter as it was.
+
+    Args:
+        task: a task with a `backbone`, such as a `PointCloudClassifier`.
+        path: directory to write to; made if it does not exist.
+
+    Returns:
+        The size of the adapter in bytes.
+    """
+    directory = pathlib.Path(path)
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(
+            "An adapter is saved to a directory, but a file stands there. "
+            f"Received: path={str(path)!r}"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    adapter, _ = split_variables(task)
+    backbone = task.backbone
+    config = {
+        "format": FORMAT,
+        "base_preset": getattr(task, "preset", None),
+        "base_fingerprint": fingerprint(task),
+        "backbone": type(backbone).__name__,
+        "peft": keras.saving.serialize_keras_object(backbone.peft),
+        "task": type(task).__name__,
+        "task_config": {
+            name: getattr(task, name) for name in task.config_names
+        },
+        "parameters": int(sum(np.prod(v.shape) for v in adapter.values())),
+        "keras_version": keras.__version__,
+    }
+
+    def write_weights(file):
+        with h5py.File(file, "w") as h5:
+            for name, variable in adapter.items():
+                h5[name] = keras.ops.convert_to_numpy(variable)
+
+    def write_config(file):
+        with open(file, "w", encoding="utf-8") as stream:
+            json.dump(config, stream, indent=2)
+
+    _replace(directory / WEIGHTS_FILE, write_weights)
+    _replace(directory / CONFIG_FILE, write_config)
+    files = (directory / WEIGHTS_FILE, directory / CONFIG_FILE)
+    return sum(file.stat().st_size for file in files)
+
+
+def _replace(path, write):
+    """Writes a file beside `path` and then puts it in its place."""
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}."
+    )
+    os.close(handle)
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_config(path):
+    """The JSON part of a saved adapter, as a dict."""
+    directory = pathlib.Path(path)
+    missing = [
+        name
+        for name in (CONFIG_FILE, WEIGHTS_FILE)
+        if not (directory / name).is_file()
+    ]
+    if missing:
+        raise FileNotFoundError(
+            f"An adapter is a directory with {CONFIG_FILE} and "
+            f"{WEIGHTS_FILE}; missing: {missing}. Received: {str(path)!r}"
+        )
+    with open(directory / CONFIG_FILE, encoding="utf-8") as stream:
+        config = json.load(stream)
+    if config.get("format") != FORMAT:
+        raise ValueError(
+            f"This version reads adapters of format {FORMAT}. "
+            f"Received: format={config.get('format')!r} in {str(path)!r}"
+        )
+    return config
+
+
+def load_adapter(task, path):
+    """Loads a saved adapter into a task with the same frozen base.
+
+    Everything is checked before the first weight is changed.
+
+    Args:
+        task: a task built as the adapter's was.
+        path: directory that `save_adapter` wrote.
+
+    Raises:
+        ValueError: if the frozen base differs from the adapter's, or if
+            variables are missing, unknown or of another shape.
+    """
+    config = read_config(path)
+    target, _ = split_variables(task)
+    with h5py.File(pathlib.Path(path) / WEIGHTS_FILE, "r") as h5:
+        shapes = {}
+
+        def visit(name, item):
+            if isinstance(item, h5py.Dataset):
+                shapes[name] = item.shape
+
+        h5.visititems(visit)
+        problems = [f"missing: {n}" for n in target if n not in shapes]
+        problems += [f"unknown: {n}" for n in shapes if n not in target]
+        problems += [
+            f"shape of {n}: expected {tuple(target[n].shape)}, found {s}"
+            for n, s in shapes.items()
+            if n in target and tuple(target[n].shape) != s
+        ]
+        if problems:
+            listed = "\n  ".join(problems[:10])
+            raise ValueError(
+                f"The adapter does not fit this model ({len(problems)} "
+                f"differences):\n  {listed}\n"
+                f"It was made with {config['peft']}. Received: {str(path)!r}"
+            )
+        found = fingerprint(task)
+        if found != config["base_fingerprint"]:
+            raise ValueError(
+                "The adapter was trained on another frozen backbone: expected "
+                f"fingerprint {config['base_fingerprint'][:16]}..., this "
+                f"model's is {found[:16]}... Its base preset is "
+                f"{config['base_preset']!r}. Received: {str(path)!r}"
+            )
+        values = {name: h5[name][()] for name in target}
+    for name, value in values.items():
+        target[name].assign(value)
+
+
+def summary(task, print_fn=print):
+    """Reports what trains, part by part.
+
+    Args:
+        task: a task with a `backbone`.
+        print_fn: called with the printed table; None prints nothing.
+
+    Returns:
+        dict with `"components"` (name to trainable parameters), `"head"`,
+        `"trainable"`, `"trainable_without_head"`, `"total"`, `"share"`
+        (trainable of all) and `"share_without_head"`.
+    """
+    peft = task.backbone.peft
+    of_backbone = {id(v) for v in task.backbone.weights}
+    components, head, total = {}, 0, 0
+    for variable in task.weights:
+        if "seed_generator" in variable.path or "/moving_" in variable.path:
+            continue
+        size = int(np.prod(variable.shape))
+        total += size
+        if not variable.trainable:
+            continue
+        if id(variable) not in of_backbone:
+            head += size
+            continue
+        name = "backbone" if peft is None else peft.component(variable.path)
+        components[name] = components.get(name, 0) + size
+    trainable = sum(components.values()) + head
+    report = {
+        "components": components,
+        "head": head,
+        "trainable": trainable,
+        "trainable_without_head": trainable - head,
+        "total": total,
+        "share": trainable / total,
+        "share_without_head": (trainable - head) / (total - head),
+    }
+    if print_fn is not None:
+        print_fn(_table(report, "full" if peft is None else type(peft)))
+    return report
+
+
+def _table(report, method):
+    title = getattr(method, "__name__", method)
+    table = Table(title=f"Trainable parameters: {title}")
+    table.add_column("component")
+    table.add_column("parameters", justify="right")
+    for name, size in report["components"].items():
+        table.add_row(name, f"{size:,}")
+    table.add_row("head", f"{report['head']:,}", end_section=True)
+    for name, size, share in (
+        ("without head", "trainable_without_head", "share_without_head"),
+        ("trainable", "trainable", "share"),
+    ):
+        table.add_row(name, f"{report[size]:,} ({report[share]:.2%})")
+    table.add_row("all", f"{report['total']:,}")
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
