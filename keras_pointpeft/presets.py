@@ -36,8 +36,7 @@ class PresetDescription:
         task_config: dict, its constructor arguments.
         num_points: int, points per cloud that the preset is made for.
         class_names: tuple of strings; the position is the label.
-        loader: string, a function of `keras_pointpeft.data`.
-        loader_arguments: dict, its arguments for this data set.
+        loader: string, the name for `keras_pointpeft.data.load`.
         recipe: dict, how the preset is trained.
         protocol: dict, how published figures on the data set were measured.
         trained_parameters: int or `None`, how many parameters train.
@@ -58,7 +57,6 @@ class PresetDescription:
     num_points: int | None = None
     class_names: tuple = ()
     loader: str | None = None
-    loader_arguments: dict = field(default_factory=dict)
     recipe: dict = field(default_factory=dict)
     protocol: dict = field(default_factory=dict)
     trained_parameters: int | None = None
@@ -240,7 +238,6 @@ def _describe_product(name, method, backbone, dataset):
         num_points=data["num_points"],
         class_names=tuple(data.get("class_names", ())),
         loader=data.get("loader"),
-        loader_arguments=dict(data.get("loader_arguments", {})),
         recipe=merged["recipe"],
         protocol=dict(data.get("protocol", {})),
         trained_parameters=counts.get(f"{backbone}_{dataset}"),

@@ -21,7 +21,6 @@ FIELDS = {
             "paper",
             "class_names",
             "loader",
-            "loader_arguments",
             "protocol",
         ),
     ),

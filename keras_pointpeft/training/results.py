@@ -1,0 +1,179 @@
+"""Result files of the zoo: one row per run, written by scripts."""
+
+import csv
+import hashlib
+import math
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock
+
+# What is copied from papers.
+PUBLISHED = (
+    "preset",
+    "method",
+    "backbone",
+    "dataset",
+    "metric",
+    "value",
+    "trained_millions",
+    "protocol",
+    "source",
+)
+# What was measured with this package. Accuracies in percent.
+MEASURED = (
+    "preset",
+    "dataset",
+    "seed",
+    "epochs",
+    "last_accuracy",
+    "best_accuracy",
+    "selection",
+    "protocol",
+    "trained_parameters",
+    "adapter_bytes",
+    "backend",
+    "device",
+    "seconds",
+    "train_clouds",
+    "test_clouds",
+    "weights",
+    "version",
+    "date",
+)
+REQUIRED = ("preset", "dataset", "seed", "epochs", "last_accuracy", "protocol")
+# Runs that differ in these are not averaged with each other.
+GROUP = ("preset", "dataset", "epochs", "selection", "protocol", "weights")
+
+
+def append_row(path, row) -> None:
+    """Adds one run to a file of measured results.
+
+    The file is made if it does not exist. Several processes may add rows at
+    the same time.
+
+    Args:
+        path: path of the CSV file.
+        row: dict with the keys `MEASURED`; those of `REQUIRED` must be
+            there, the others may be left out.
+
+    Raises:
+        ValueError: for an unknown or a missing column, or if the file has
+            other columns.
+
+    Example:
+
+    ```python
+    append_row(
+        "measured.csv",
+        {
+            "preset": "dapt_pointmaetiny_shapes",
+            "dataset": "shapes",
+            "seed": 0,
+            "epochs": 15,
+            "last_accuracy": 91.5,
+            "protocol": "scale_translate",
+        },
+    )
+    ```
+    """
+    unknown = sorted(set(row) - set(MEASURED))
+    missing = [name for name in REQUIRED if row.get(name) in (None, "")]
+    if unknown or missing:
+        raise ValueError(
+            f"A result has the columns {MEASURED}; unknown here: {unknown}, "
+            f"missing: {missing}. Received: {sorted(row)}"
+        )
+    path = Path(path)
+    with FileLock(_lock_of(path)):
+        new = not path.exists() or path.stat().st_size == 0
+        if not new:
+            _check_columns(path, MEASURED)
+        with open(path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, MEASURED, lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def read(path, columns=MEASURED) -> list[dict]:
+    """Reads a result file.
+
+    Args:
+        path: path of the CSV file. A file that does not exist has no rows.
+        columns: the columns that it must have, `MEASURED` or `PUBLISHED`.
+
+    Returns:
+        List of dicts of strings, in the order of the file.
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    _check_columns(path, columns)
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def summarise(rows) -> list[dict]:
+    """Averages runs that differ in nothing but their seed.
+
+    Args:
+        rows: list of dicts, as `read` returns.
+
+    Returns:
+        List of dicts, one per group, in order of appearance: the columns
+        `GROUP`, `seeds` (how many runs), `trained_parameters`,
+        `adapter_bytes`, and mean and standard deviation over the seeds
+        (`last_mean`, `last_std`, `best_mean`, `best_std`). The standard
+        deviation is that of a sample (divisor n - 1), `None` for one run; so
+        are `best_mean` and `best_std` when a run has no best accuracy.
+    """
+    groups = {}
+    for row in rows:
+        key = tuple(str(row.get(name) or "") for name in GROUP)
+        groups.setdefault(key, []).append(row)
+    summary = []
+    for key, runs in groups.items():
+        last_mean, last_std = _mean_and_std(runs, "last_accuracy")
+        best_mean, best_std = _mean_and_std(runs, "best_accuracy")
+        summary.append(
+            {
+                **dict(zip(GROUP, key)),
+                "seeds": len(runs),
+                "trained_parameters": runs[-1].get("trained_parameters"),
+                "adapter_bytes": runs[-1].get("adapter_bytes"),
+                "last_mean": last_mean,
+                "last_std": last_std,
+                "best_mean": best_mean,
+                "best_std": best_std,
+            }
+        )
+    return summary
+
+
+def _mean_and_std(runs, column):
+    values = [run.get(column) for run in runs]
+    if any(value in (None, "") for value in values):
+        return None, None
+    values = [float(value) for value in values]
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return mean, None
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return mean, math.sqrt(squares / (len(values) - 1))
+
+
+def _lock_of(path):
+    # Not beside the file: results lie in a folder that is shipped.
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"keras_pointpeft_{name}.lock"
+
+
+def _check_columns(path, columns):
+    with open(path, newline="", encoding="utf-8") as file:
+        found = next(csv.reader(file), [])
+    if found != list(columns):
+        raise ValueError(
+            f"The result file {path} must have the columns {list(columns)}. "
+            f"Received: {found}"
+        )

@@ -1,0 +1,65 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from keras_pointpeft import presets
+from keras_pointpeft import zoo_data
+from keras_pointpeft.training import results
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def zoo_table():
+    path = ROOT / "scripts" / "zoo_table.py"
+    spec = importlib.util.spec_from_file_location("zoo_table", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_written_tables_are_up_to_date(zoo_table):
+    tables = {
+        "presets": zoo_table.preset_table(),
+        "results": zoo_table.measured_table(),
+    }
+    hint = "run python scripts/zoo_table.py"
+    written = (ROOT / "zoo" / "README.md").read_text(encoding="utf-8")
+    assert written == zoo_table.zoo_readme(tables), hint
+    readme = ROOT / "README.md"
+    if readme.exists():
+        text = readme.read_text(encoding="utf-8")
+        assert text == zoo_table.replaced(text, tables), hint
+
+
+def test_every_preset_has_a_row(zoo_table):
+    table = zoo_table.preset_table()
+    for name in presets.list_presets():
+        assert f"| `{name}` |" in table
+    assert "1,087,771" in table
+
+
+def test_only_what_is_marked_is_replaced(zoo_table):
+    text = "a\n<!-- presets -->\nold\n<!-- /presets -->\nz\n"
+    new = zoo_table.replaced(text, {"presets": "| new |\n", "results": "r"})
+    assert new == "a\n<!-- presets -->\n| new |\n<!-- /presets -->\nz\n"
+
+
+def test_measured_runs_are_averaged(zoo_table, tmp_path, monkeypatch):
+    (tmp_path / "results").mkdir()
+    path = tmp_path / "results" / "measured.csv"
+    for seed, accuracy in enumerate((90.0, 92.0)):
+        row = {
+            "preset": "p",
+            "dataset": "d",
+            "seed": seed,
+            "epochs": 15,
+            "last_accuracy": accuracy,
+            "protocol": "scale_translate",
+            "trained_parameters": 12345,
+        }
+        results.append_row(path, row)
+    monkeypatch.setattr(zoo_data, "zoo_directory", lambda: tmp_path)
+    table = zoo_table.measured_table()
+    assert "| `p` | d | 15 | 91.00 ± 1.41 | - | 2 | 12,345 | - | - |" in table
