@@ -1,0 +1,185 @@
+"""Callbacks of the training loop: seeds, time, NaN, the best epoch, logs."""
+
+import csv
+import math
+import os
+import time
+
+import keras
+import numpy as np
+
+
+def snapshot(variables) -> list[np.ndarray]:
+    """Copies the values of variables."""
+    values = []
+    for variable in variables:
+        value = np.array(keras.ops.convert_to_numpy(variable))
+        if value.dtype.kind == "V" or value.dtype.name == "bfloat16":
+            value = value.astype("float32")  # exact, and numpy can store it
+        values.append(value)
+    return values
+
+
+def assign(variables, values):
+    """Sets variables to what `snapshot` returned."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+class EpochSeed(keras.callbacks.Callback):
+    """Seeds every random generator at the start of each epoch.
+
+    What an epoch draws then depends on `(seed, epoch)` and the model's state
+    alone, so that a run which was interrupted goes on as it would have.
+
+    Args:
+        seed: int.
+    """
+
+    def __init__(self, seed):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        sequence = np.random.SeedSequence((self.seed, epoch))
+        keras.utils.set_random_seed(int(sequence.generate_state(1)[0]))
+
+
+class EpochTimer(keras.callbacks.Callback):
+    """Logs as `"seconds"` how long an epoch trained, without validation."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._begin = time.perf_counter()
+        self._end = None
+
+    def on_test_begin(self, logs=None):
+        self._end = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        end = self._end or time.perf_counter()
+        logs["seconds"] = round(end - self._begin, 4)
+
+
+class NotANumber(FloatingPointError):
+    """The training loss is NaN or infinite."""
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Stops training with an error when an epoch's loss is not finite.
+
+    The loss of an epoch is the mean of its batches, so one NaN is enough.
+
+    Args:
+        checkpoint: path of the last good state, for the message; or None.
+
+    Raises:
+        NotANumber: says what to try.
+    """
+
+    def __init__(self, checkpoint=None):
+        super().__init__()
+        self.checkpoint = checkpoint
+
+    def on_epoch_end(self, epoch, logs=None):
+        loss = float(logs["loss"])
+        if math.isfinite(loss):
+            return
+        rate = float(self.model.optimizer.learning_rate)
+        kept = ""
+        if self.checkpoint is not None and os.path.exists(self.checkpoint):
+            kept = f" The state before this epoch is in {self.checkpoint}."
+        raise NotANumber(
+            f"The loss of epoch {epoch + 1} is not finite. What to try: a "
+            f"lower learning rate than {rate:g}, clip_norm=10, float32 in "
+            "place of a float16 policy, a larger batch, and a look at the "
+            f"points for NaN or clouds of one point.{kept} "
+            f"Received: loss={loss}"
+        )
+
+
+class BestEpoch(keras.callbacks.Callback):
+    """Keeps the weights of the epoch with the best validation accuracy.
+
+    Equal accuracies are decided by the lower validation loss, then by the
+    earlier epoch.
+
+    Attributes:
+        epoch: int or None, the best epoch so far, counted from 0.
+        score: tuple of its accuracy and negative loss.
+        values: list of arrays, the model's variables after that epoch.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.epoch, self.score, self.values = None, None, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        score = (float(logs["val_accuracy"]), -float(logs["val_loss"]))
+        if self.score is None or score > self.score:
+            self.epoch, self.score = epoch, score
+            self.values = snapshot(self.model.variables)
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Writes one line per epoch to a CSV file.
+
+    The file is written anew, under another name and then renamed, from a
+    list that outlives interruptions: it never has an epoch twice.
+
+    Args:
+        path: path of the file.
+        history: list of dicts, one per epoch, that somebody else fills.
+    """
+
+    def __init__(self, path, history):
+        super().__init__()
+        self.path = path
+        self.history = history
+
+    def on_epoch_end(self, epoch, logs=None):
+        columns = list(dict.fromkeys(k for row in self.history for k in row))
+        temporary = f"{self.path}.part"
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.history)
+        os.replace(temporary, self.path)
+
+
+class TensorBoardLog(keras.callbacks.Callback):
+    """Writes each epoch's figures for TensorBoard, without TensorFlow.
+
+    `keras.callbacks.TensorBoard` needs TensorFlow on every backend; this
+    needs the package `tensorboard` alone.
+
+    Args:
+        log_dir: directory of the event files.
+
+    Raises:
+        ImportError: if `tensorboard` is not installed.
+    """
+
+    def __init__(self, log_dir):
+        super().__init__()
+        try:
+            from tensorboard.summary import Writer
+        except ImportError as error:
+            raise ImportError(
+                "TensorBoard logs need the package tensorboard: "
+                "`pip install tensorboard`, or train without them. "
+                f"Received: log_dir={str(log_dir)!r}"
+            ) from error
+        self.log_dir = str(log_dir)
+        self._make_writer = Writer
+        self._writer = None
+
+    def on_train_begin(self, logs=None):
+        self._writer = self._make_writer(self.log_dir)
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in logs.items():
+            self._writer.add_scalar(f"epoch_{name}", float(value), epoch)
+        self._writer.flush()
+
+    def on_train_end(self, logs=None):
+        self._writer.close()

@@ -1,0 +1,200 @@
+"""Exact continuation of a training run that was interrupted."""
+
+import json
+import os
+import zipfile
+import zlib
+
+import keras
+import numpy as np
+
+from keras_pointpeft.training.callbacks import assign
+from keras_pointpeft.training.callbacks import snapshot
+
+FORMAT = 1
+
+
+def data_digest(split) -> str:
+    """A short fingerprint of the clouds and labels of a split."""
+    digest = zlib.crc32(np.ascontiguousarray(split.labels))
+    for start in range(0, len(split.points), 256):
+        part = np.ascontiguousarray(split.points[start : start + 256])
+        digest = zlib.crc32(part, digest)
+    return f"{len(split)} clouds, {digest:08x}"
+
+
+def identity(model, recipe, split) -> dict:
+    """What must be the same for a run to go on: model, recipe and data."""
+    variables = [
+        f"{v.name}{tuple(v.shape)}{'' if v.trainable else ' frozen'}"
+        for v in model.variables
+    ]
+    digest = zlib.crc32("\n".join(variables).encode())
+    return {
+        "model": f"{len(variables)} variables, {digest:08x}",
+        "data": data_digest(split),
+        **recipe.to_dict(),
+    }
+
+
+class TrainingCheckpoint(keras.callbacks.Callback):
+    """Writes the whole state of a run after each epoch, and reads it back.
+
+    The file holds the variables of the model, with the states of its random
+    generators, and of the optimizer, the history, and the best epoch's
+    variables. With `EpochSeed` and a dataset that follows the epoch, nothing
+    else decides how training goes on: a run that was killed and resumed ends,
+    on one machine's CPU, with the same bits as one that was not.
+
+    It is written under another name and then renamed, so that a kill at any
+    moment leaves the last whole state.
+
+    Args:
+        path: path of the file, `.npz`.
+        identity: dict, see `identity`. A file of another run is refused.
+        best: optional `BestEpoch` whose state is kept too.
+
+    Attributes:
+        history: list of dicts, one per epoch of all runs together.
+
+    Example:
+
+    ```python
+    state = TrainingCheckpoint("run/state.npz", identity(model, recipe, train))
+    start = state.restore(model)
+    model.fit(
+        batches,
+        initial_epoch=start,
+        epochs=recipe.epochs,
+        shuffle=False,
+        callbacks=[FollowEpoch(batches), EpochSeed(recipe.seed), state],
+    )
+    ```
+    """
+
+    def __init__(self, path, identity, best=None):
+        super().__init__()
+        self.path = os.fspath(path)
+        self.identity = json.loads(json.dumps(identity))
+        self.best = best
+        self.history = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"epoch": epoch}
+        row.update((name, float(value)) for name, value in logs.items())
+        self.history.append(row)
+        self.save(epoch + 1)
+
+    def save(self, epochs_done):
+        """Writes the state; `epochs_done` epochs are complete."""
+        optimizer = self.model.optimizer.variables
+        arrays = _numbered("model", snapshot(self.model.variables))
+        arrays.update(_numbered("optimizer", snapshot(optimizer)))
+        meta = {
+            "format": FORMAT,
+            "keras_backend": keras.backend.backend(),
+            "identity": self.identity,
+            "epochs_done": epochs_done,
+            "history": self.history,
+        }
+        if self.best is not None and self.best.values is not None:
+            meta["best"] = {"epoch": self.best.epoch, "score": self.best.score}
+            for index, value in enumerate(self.best.values):
+                # What is frozen is not written twice.
+                if not np.array_equal(value, arrays[f"model/{index}"]):
+                    arrays[f"best/{index}"] = value
+        arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), "uint8")
+        temporary = f"{self.path}.part"
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self.path)
+
+    def restore(self, model) -> int:
+        """Puts the state of the file, if there is one, into the model.
+
+        Args:
+            model: the compiled model, built as it was for the first run.
+
+        Returns:
+            How many epochs are complete: the `initial_epoch` of `fit`.
+
+        Raises:
+            ValueError: if the file is of another model, recipe, data set or
+                backend, or is no checkpoint.
+        """
+        if not os.path.exists(self.path):
+            return 0
+        with _open(self.path) as arrays:
+            meta = json.loads(arrays["meta"].tobytes())
+            self._check(meta)
+            model.optimizer.build(model.trainable_variables)
+            values = _read(arrays, "model", model.variables)
+            slots = _read(arrays, "optimizer", model.optimizer.variables)
+            if self.best is not None and "best" in meta:
+                self.best.epoch = meta["best"]["epoch"]
+                self.best.score = tuple(meta["best"]["score"])
+                self.best.values = [
+                    arrays[f"best/{i}"] if f"best/{i}" in arrays else value
+                    for i, value in enumerate(values)
+                ]
+        assign(model.variables, values)
+        assign(model.optimizer.variables, slots)
+        self.history[:] = meta["history"]
+        return meta["epochs_done"]
+
+    def _check(self, meta):
+        theirs = {
+            **meta["identity"],
+            "format": meta["format"],
+            "keras_backend": meta["keras_backend"],
+        }
+        ours = {
+            **self.identity,
+            "format": FORMAT,
+            "keras_backend": keras.backend.backend(),
+        }
+        differences = [
+            f"{name}: {theirs.get(name)!r} there, {ours.get(name)!r} here"
+            for name in sorted({*ours, *theirs})
+            if theirs.get(name) != ours.get(name)
+        ]
+        if differences:
+            raise ValueError(
+                "The checkpoint belongs to another run. Take another output "
+                "directory, or start over in this one (`resume=False`, "
+                f"--noresume). Received: {self.path} with "
+                + "; ".join(differences)
+            )
+
+
+def _open(path):
+    try:
+        arrays = np.load(path, allow_pickle=False)
+        if isinstance(arrays, np.lib.npyio.NpzFile) and "meta" in arrays:
+            return arrays
+        problem = "no entry `meta`"
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        problem = str(error)
+    raise ValueError(
+        "The file is no training checkpoint. Remove it to start over. "
+        f"Received: {path} ({problem})"
+    )
+
+
+def _numbered(kind, values):
+    return {f"{kind}/{index}": value for index, value in enumerate(values)}
+
+
+def _read(arrays, kind, variables):
+    values = []
+    for index, variable in enumerate(variables):
+        value = arrays[f"{kind}/{index}"]
+        if value.shape != tuple(variable.shape):
+            raise ValueError(
+                f"The checkpoint does not fit the model: {variable.path} has "
+                f"the shape {tuple(variable.shape)}. Received: {value.shape}"
+            )
+        values.append(value)
+    return values

@@ -1,0 +1,101 @@
+"""AdamW as the published recipes use it."""
+
+import keras
+
+
+def decays(variable) -> bool:
+    """Whether weight decay applies to a variable.
+
+    The published rule exempts parameters with one axis, biases, and those
+    whose own name contains "token" (the class and mask tokens). The class
+    token's position, prompts and every other matrix decay.
+    """
+    name = variable.name
+    one_axis = len(variable.shape) <= 1
+    return not (one_axis or name.endswith("bias") or "token" in name)
+
+
+def decay_groups(model) -> tuple[list, list]:
+    """Splits the trainable variables of a model for weight decay.
+
+    Args:
+        model: a built Keras model.
+
+    Returns:
+        Two lists of variables, `(decayed, not_decayed)`.
+    """
+    variables = model.trainable_variables
+    decayed = [v for v in variables if decays(v)]
+    not_decayed = [v for v in variables if not decays(v)]
+    return decayed, not_decayed
+
+
+def make_optimizer(
+    model,
+    learning_rate=5e-4,
+    weight_decay=0.05,
+    clip_norm=10.0,
+    gradient_accumulation=1,
+    beta_1=0.9,
+    beta_2=0.999,
+    epsilon=1e-8,
+) -> keras.optimizers.Optimizer:
+    """AdamW with the decay groups and the clipping of the published recipes.
+
+    The groups are those of the model's trainable variables now: make the
+    optimizer after everything that freezes or unfreezes.
+
+    Args:
+        model: a built Keras model.
+        learning_rate: float. The rate until a schedule sets another.
+        weight_decay: float or None. Decoupled weight decay.
+        clip_norm: float or None. The gradients of all variables together are
+            scaled down to this norm.
+        gradient_accumulation: int. How many batches make one update; their
+            gradients are averaged.
+        beta_1: float. Decay of the first moment.
+        beta_2: float. Decay of the second moment.
+        epsilon: float. Added to the root of the second moment.
+
+    Returns:
+        A `keras.optimizers.AdamW`; a `keras.optimizers.Adam`, which is the
+        same without decay, if nothing decays.
+
+    Raises:
+        ValueError: if nothing in the model is trainable.
+
+    Example:
+
+    ```python
+    model = keras_pointpeft.from_preset("dapt_pointmae_scanobjectnn")
+    model.compile(make_optimizer(model), loss="auto")
+    ```
+    """
+    decayed, not_decayed = decay_groups(model)
+    if not decayed and not not_decayed:
+        raise ValueError(
+            "The model has no trainable variable, so there is nothing to "
+            f"optimize. Received: model={model.name!r}"
+        )
+    if gradient_accumulation < 1:
+        raise ValueError(
+            "`gradient_accumulation` must be at least 1. "
+            f"Received: gradient_accumulation={gradient_accumulation}"
+        )
+    arguments = {
+        "learning_rate": learning_rate,
+        "beta_1": beta_1,
+        "beta_2": beta_2,
+        "epsilon": epsilon,
+        "global_clipnorm": clip_norm,
+        "gradient_accumulation_steps": (
+            gradient_accumulation if gradient_accumulation > 1 else None
+        ),
+    }
+    # The torch backend decays all variables in one operation, which fails if
+    # there are none.
+    if not weight_decay or not decayed:
+        return keras.optimizers.Adam(**arguments)
+    optimizer = keras.optimizers.AdamW(weight_decay=weight_decay, **arguments)
+    optimizer.exclude_from_weight_decay(var_list=not_decayed)
+    return optimizer

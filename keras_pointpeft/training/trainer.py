@@ -1,0 +1,308 @@
+"""`train`: a classifier, two splits and a recipe in, figures out."""
+
+import math
+import os
+import statistics
+import sys
+from dataclasses import dataclass
+from dataclasses import field
+
+import keras
+from absl import logging
+
+from keras_pointpeft.data import FollowEpoch
+from keras_pointpeft.data import PointCloudDataset
+from keras_pointpeft.data import train_validation_split
+from keras_pointpeft.training import voting
+from keras_pointpeft.training.callbacks import BestEpoch
+from keras_pointpeft.training.callbacks import EpochLog
+from keras_pointpeft.training.callbacks import EpochSeed
+from keras_pointpeft.training.callbacks import EpochTimer
+from keras_pointpeft.training.callbacks import StopOnNaN
+from keras_pointpeft.training.callbacks import TensorBoardLog
+from keras_pointpeft.training.callbacks import assign
+from keras_pointpeft.training.checkpoint import TrainingCheckpoint
+from keras_pointpeft.training.checkpoint import identity
+from keras_pointpeft.training.losses import SmoothedCrossentropy
+from keras_pointpeft.training.optimizer import make_optimizer
+from keras_pointpeft.training.recipe import Recipe
+from keras_pointpeft.training.schedule import CosineWithWarmup
+
+STATE_FILE, LOG_FILE = "state.npz", "log.csv"
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training run gave. Accuracies are parts of 1, on the test split.
+
+    Attributes:
+        last_accuracy: float, of the last epoch's weights.
+        best_accuracy: float, of the selected epoch's weights.
+        best_epoch: int, the selected epoch, counted from 0.
+        selection: string, how it was selected, see `Recipe`.
+        mean_class_accuracy: float, of the selected weights.
+        votes: int, passes averaged for these figures, see `Recipe`.
+        held_out_accuracy: float or None, of the selected epoch on the
+            held-out part.
+        trained_parameters: int, with the head.
+        seconds_per_epoch: float, median over the epochs, validation left out.
+        train_clouds: int, clouds that were trained on.
+        test_clouds: int.
+        history: list of dicts, one per epoch.
+    """
+
+    last_accuracy: float
+    best_accuracy: float
+    best_epoch: int
+    selection: str
+    mean_class_accuracy: float
+    votes: int
+    held_out_accuracy: float | None
+    trained_parameters: int
+    seconds_per_epoch: float
+    train_clouds: int
+    test_clouds: int
+    history: list = field(repr=False)
+
+
+def train(
+    model,
+    train_split,
+    test_split,
+    recipe: Recipe,
+    log_dir=None,
+    resume: bool = True,
+    callbacks=(),
+    tensorboard: bool = False,
+) -> TrainingResult:
+    """Trains a classifier by a recipe and measures it on the test split.
+
+    The model is compiled anew. Afterwards it has the weights of the selected
+    epoch. The test split decides nothing, unless the recipe says
+    `selection="best_on_test"`.
+
+    Args:
+        model: a classifier that returns logits, such as a
+            `keras_pointpeft.models.PointCloudClassifier`.
+        train_split: `keras_pointpeft.data.Split`.
+        test_split: `keras_pointpeft.data.Split` with the same classes.
+        recipe: `Recipe`.
+        log_dir: optional directory for `log.csv`, one line per epoch, and
+            `state.npz`, the state of the run after its last whole epoch.
+        resume: bool. Whether to go on from the `state.npz` in `log_dir`, if
+            there is one. False starts over.
+        callbacks: further Keras callbacks. Their own state is not kept over
+            an interruption.
+        tensorboard: bool. Whether to write event files to `log_dir`.
+
+    Returns:
+        A `TrainingResult`.
+
+    Raises:
+        ValueError: if model, recipe and splits do not fit each other, or the
+            state in `log_dir` is of another run.
+        NotANumber: if the loss becomes NaN or infinite.
+
+    Example:
+
+    ```python
+    model = keras_pointpeft.from_preset(
+        "dapt_pointmaetiny_shapes", load_weights="backbone"
+    )
+    result = train(model, train_split, test_split, Recipe(epochs=10))
+    model.save_adapter("my_task")
+    ```
+    """
+    _check(model, train_split, test_split, recipe, log_dir, tensorboard)
+    learned, watched = _parts(train_split, test_split, recipe)
+    compile_for(model, recipe)
+    batches = training_batches(learned, recipe)
+    best = None if watched is None else BestEpoch()
+    state = TrainingCheckpoint(
+        os.path.join(log_dir or "", STATE_FILE),
+        identity(model, recipe, train_split),
+        best,
+    )
+    start = 0
+    if log_dir is not None:
+        os.makedirs(log_dir, exist_ok=True)
+        start = state.restore(model) if resume else 0
+    if start:
+        logging.info("Going on after epoch %d of %d", start, recipe.epochs)
+    if start < recipe.epochs:
+        model.fit(
+            batches,
+            epochs=recipe.epochs,
+            initial_epoch=start,
+            validation_data=_fixed(watched, recipe) if watched else None,
+            shuffle=False,  # the data set shuffles clouds, not batches
+            verbose=1 if sys.stdout.isatty() else 2,
+            callbacks=_callbacks(
+                recipe, batches, best, state, log_dir, callbacks, tensorboard
+            ),
+        )
+    return _measure(model, learned, test_split, recipe, best, state.history)
+
+
+def compile_for(model, recipe: Recipe):
+    """Compiles a classifier with a recipe's optimizer and loss."""
+    model.compile(
+        optimizer=make_optimizer(
+            model,
+            recipe.learning_rate,
+            recipe.weight_decay,
+            recipe.clip_norm,
+            recipe.gradient_accumulation,
+            recipe.beta_1,
+            recipe.beta_2,
+            recipe.epsilon,
+        ),
+        loss=SmoothedCrossentropy(recipe.label_smoothing),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+    )
+
+
+def training_batches(split, recipe: Recipe) -> PointCloudDataset:
+    """The shuffled, augmented batches of a recipe."""
+    return PointCloudDataset(
+        split,
+        batch_size=recipe.batch_size,
+        num_points=recipe.num_points,
+        sampling=recipe.sampling,
+        augmentation=recipe.augmentation,
+        shuffle=True,
+        # As published, and a BatchNorm cannot learn from a batch of one.
+        drop_last=len(split) > recipe.batch_size,
+        seed=recipe.seed,
+    )
+
+
+def _fixed(split, recipe):
+    return voting.evaluation_batches(
+        split, recipe.batch_size, recipe.num_points, recipe.evaluation_sampling
+    )
+
+
+def _parts(train_split, test_split, recipe):
+    """What is trained on, and what is watched to select an epoch."""
+    if recipe.selection == "held_out":
+        parts = train_validation_split(
+            train_split, recipe.held_out_fraction, recipe.seed
+        )
+        if len(parts[1]) == 0:
+            raise ValueError(
+                "The training split is too small to hold a part out. Use "
+                "selection='last' or a larger `held_out_fraction`. Received: "
+                f"{len(train_split)} clouds of {train_split.num_classes} "
+                f"classes, held_out_fraction={recipe.held_out_fraction}"
+            )
+        return parts
+    if recipe.selection == "best_on_test":
+        return train_split, test_split
+    return train_split, None
+
+
+def _callbacks(recipe, batches, best, state, log_dir, others, tensorboard):
+    found = [
+        CosineWithWarmup(
+            recipe.learning_rate,
+            recipe.cosine_epochs or recipe.epochs,
+            recipe.warmup_epochs,
+            recipe.warmup_learning_rate,
+            recipe.min_learning_rate,
+        ),
+        FollowEpoch(batches),
+        EpochSeed(recipe.seed),
+        EpochTimer(),
+        StopOnNaN(state.path if log_dir is not None else None),
+    ]
+    if best is not None:
+        found.append(best)
+    found.extend(others)
+    if tensorboard:
+        found.append(TensorBoardLog(log_dir))
+    if log_dir is None:
+        return [*found, _History(state.history)]
+    log = EpochLog(os.path.join(log_dir, LOG_FILE), state.history)
+    return [*found, state, log]
+
+
+class _History(keras.callbacks.Callback):
+    """Collects the epochs' figures when no state is written."""
+
+    def __init__(self, history):
+        super().__init__()
+        self.rows = history
+
+    def on_epoch_end(self, epoch, logs=None):
+        values = {name: float(value) for name, value in logs.items()}
+        self.rows.append({"epoch": epoch, **values})
+
+
+def _measure(model, learned, test_split, recipe, best, history):
+    def evaluation():
+        return voting.evaluate(
+            model,
+            test_split,
+            recipe.votes,
+            recipe.augmentation,
+            recipe.batch_size,
+            recipe.num_points,
+            recipe.evaluation_sampling,
+            recipe.sampling,
+            recipe.seed,
+        )
+
+    last = chosen = evaluation()
+    epoch, held_out = len(history) - 1, None
+    if best is not None:
+        epoch = best.epoch
+        if recipe.selection == "held_out":
+            held_out = best.score[0]
+        if epoch != len(history) - 1:
+            assign(model.variables, best.values)
+            chosen = evaluation()
+    return TrainingResult(
+        last_accuracy=last.accuracy,
+        best_accuracy=chosen.accuracy,
+        best_epoch=epoch,
+        selection=recipe.selection,
+        mean_class_accuracy=chosen.mean_class_accuracy,
+        votes=recipe.votes,
+        held_out_accuracy=held_out,
+        trained_parameters=sum(
+            math.prod(v.shape) for v in model.trainable_variables
+        ),
+        seconds_per_epoch=statistics.median(r["seconds"] for r in history),
+        train_clouds=len(learned),
+        test_clouds=len(test_split),
+        history=list(history),
+    )
+
+
+def _check(model, train_split, test_split, recipe, log_dir, tensorboard):
+    if tuple(train_split.class_names) != tuple(test_split.class_names):
+        raise ValueError(
+            "The two splits must have the same classes in the same order. "
+            f"Received: {train_split.class_names} and "
+            f"{test_split.class_names}"
+        )
+    classes = model.output_shape[-1]
+    if classes != train_split.num_classes:
+        raise ValueError(
+            f"The model has {classes} classes; build it with "
+            f"`num_classes={train_split.num_classes}` for this data set. "
+            f"Received: {train_split.name} with {train_split.num_classes} "
+            "classes"
+        )
+    policy = getattr(model, "backbone", model).dtype_policy.name
+    if policy != recipe.dtype:
+        raise ValueError(
+            f"The model's dtype policy is {policy!r}; build it with "
+            f"`dtype={recipe.dtype!r}` or change the recipe. "
+            f"Received: dtype={recipe.dtype!r}"
+        )
+    if tensorboard and log_dir is None:
+        raise ValueError(
+            "TensorBoard logs need a `log_dir`. Received: log_dir=None"
+        )
