@@ -1,0 +1,23 @@
+"""Functions over point sets, the same on torch, tensorflow and jax.
+
+Geometry is computed in float32 by direct differences, whatever the dtype
+policy; indices are int32 and carry no gradient.
+"""
+
+from keras_pointpeft.ops.interpolation import interpolate
+from keras_pointpeft.ops.neighbors import ball_query
+from keras_pointpeft.ops.neighbors import gather
+from keras_pointpeft.ops.neighbors import knn
+from keras_pointpeft.ops.neighbors import squared_distances
+from keras_pointpeft.ops.sampling import farthest_point_sample
+from keras_pointpeft.ops.validation import validate_points
+
+__all__ = [
+    "ball_query",
+    "farthest_point_sample",
+    "gather",
+    "interpolate",
+    "knn",
+    "squared_distances",
+    "validate_points",
+]

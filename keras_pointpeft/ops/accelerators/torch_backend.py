@@ -1,0 +1,99 @@
+"""torch: picks a path by device, and hides loops from the compiler.
+
+`torch.compile` would unroll the sampling loop, and take minutes. It sees the
+functions here as operators of their own, with a known output shape.
+"""
+
+import torch
+
+from keras_pointpeft.ops.accelerators import torch_cpu
+from keras_pointpeft.ops.distances import pairwise_squared
+from keras_pointpeft.ops.sampling import plain_sample
+
+# Distances that are worked on at a time: what a CPU's caches hold, and what a
+# GPU's memory has room for beside a model.
+CHUNK = {"cpu": 2**18}
+DEVICE_CHUNK = 2**27
+
+
+def farthest_point_sample(points, num_samples, skip_origin):
+    if torch.compiler.is_compiling():
+        operators = torch.ops.keras_pointpeft
+        return operators.farthest_point_sample(points, num_samples, skip_origin)
+    return _sample(points, num_samples, skip_origin)
+
+
+def knn(queries, points, k):
+    if torch.compiler.is_compiling():
+        return torch.ops.keras_pointpeft.knn(queries, points, k)
+    return _knn(queries, points, k)
+
+
+def weighted_sum(values, index, weights):
+    """One fused kernel instead of gathering rows and adding them up."""
+    batch, count, channels = values.shape
+    k = index.shape[-1]
+    start = torch.arange(batch, device=index.device)[:, None, None] * count
+    mixed = torch.nn.functional.embedding_bag(
+        (index + start).reshape(-1, k),
+        values.reshape(-1, channels),
+        per_sample_weights=weights.reshape(-1, k),
+        mode="sum",
+    )
+    return mixed.reshape(batch, -1, channels)
+
+
+def _sample(points, num_samples, skip_origin):
+    if points.device.type == "meta":  # only the shape is asked for
+        return _empty_sample(points, num_samples, skip_origin)
+    if points.device.type == "cpu":
+        chosen = torch_cpu.farthest_point_sample(
+            points.detach().numpy(), num_samples, skip_origin
+        )
+        return torch.from_numpy(chosen)
+    return plain_sample(points, num_samples, skip_origin)
+
+
+def _knn(queries, points, k):
+    index = _empty_knn(queries, points, k)
+    if points.device.type == "meta":
+        return index
+    number = torch.arange(points.shape[1], device=points.device)
+    pairs = max(1, queries.shape[1] * points.shape[1])
+    chunk = max(1, CHUNK.get(points.device.type, DEVICE_CHUNK) // pairs)
+    for i in range(0, len(points), chunk):
+        part = slice(i, i + chunk)
+        distance = pairwise_squared(queries[part], points[part])
+        # torch.topk leaves the order of equal values open. The bits of a
+        # float that is not negative sort like the float; behind them, the
+        # index decides.
+        key = (distance.view(torch.int32).long() << 32) | number
+        key = torch.topk(key, k, largest=False).values
+        index[part] = (key & 0xFFFFFFFF).int()
+    return index
+
+
+def _empty_sample(points, num_samples, skip_origin):
+    shape = (points.shape[0], num_samples)
+    return points.new_empty(shape, dtype=torch.int32)
+
+
+def _empty_knn(queries, points, k):
+    shape = (queries.shape[0], queries.shape[1], k)
+    return points.new_empty(shape, dtype=torch.int32)
+
+
+_LIBRARY = torch.library.Library("keras_pointpeft", "DEF")
+for _schema, _function, _empty in (
+    (
+        "farthest_point_sample(Tensor points, int num_samples, "
+        "bool skip_origin) -> Tensor",
+        _sample,
+        _empty_sample,
+    ),
+    ("knn(Tensor queries, Tensor points, int k) -> Tensor", _knn, _empty_knn),
+):
+    _name = _LIBRARY.define(_schema)
+    _LIBRARY.impl(_name, _function, "CPU")
+    _LIBRARY.impl(_name, _function, "CUDA")
+    _LIBRARY.impl(_name, _empty, "Meta")

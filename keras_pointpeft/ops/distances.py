@@ -1,0 +1,45 @@
+"""Distances that come out bit by bit the same on every backend."""
+
+import keras
+from keras import ops
+
+# Larger than the square of any sensible coordinate.
+HUGE = 1e30
+
+
+def as_points(points, name):
+    """`points` as a float32 tensor `(batch, points, 3)`.
+
+    Raises:
+        ValueError: the shape is another one.
+    """
+    shape = tuple(points.shape)
+    if len(shape) != 3 or shape[-1] != 3:
+        raise ValueError(
+            f"`{name}` must have the shape (batch, points, 3). "
+            f"Received: {shape}"
+        )
+    return ops.cast(points, "float32")
+
+
+def exact_square(x):
+    """`x * x`, rounded before anything is added to it.
+
+    XLA contracts a product and a sum to one fused instruction, which breaks
+    exact ties between distances. An operation in between, which no compiler
+    may drop, prevents that.
+    """
+    square = x * x
+    if keras.config.backend() == "torch":
+        return square
+    return ops.minimum(square, HUGE)
+
+
+def pairwise_squared(a, b):
+    """`(batch, M, N)` from `(batch, M, 3)` and `(batch, N, 3)`."""
+    total = None
+    for axis in range(3):
+        difference = a[:, :, None, axis] - b[:, None, :, axis]
+        square = exact_square(difference)
+        total = square if total is None else total + square
+    return total
