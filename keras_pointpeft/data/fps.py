@@ -11,7 +11,7 @@ import numpy as np
 
 
 def farthest_point_indices(
-    points: np.ndarray, num_samples: int, start=0
+    points: np.ndarray, num_samples: int, start=0, skip_origin: bool = False
 ) -> np.ndarray:
     """Indices of points that are far from each other.
 
@@ -20,6 +20,8 @@ def farthest_point_indices(
         num_samples: int, at most the number of points.
         start: int, or int array `(batch,)`, the first chosen point.
             Defaults to 0.
+        skip_origin: bool. Whether only `start` may have a squared norm of
+            at most 1e-3.
 
     Returns:
         int32 array `(batch, num_samples)`, in the order of choice.
@@ -57,19 +59,20 @@ def farthest_point_indices(
     chosen = np.empty((batch, num_samples), "int32")
     # One plane for each axis: contiguous, whatever the batch's layout.
     planes = np.ascontiguousarray(points.transpose(2, 0, 1))
-    compiled = _compiled()
-    if compiled is not None:
-        compiled(planes, first, chosen)
-    else:
-        _batched(planes, first, chosen)
+    nearest = np.full((batch, count), np.inf, "float32")
+    if skip_origin:
+        x, y, z = planes
+        # In float32 this is the published `> 0.001` of doubles.
+        nearest[x * x + y * y + z * z < np.float32(1e-3)] = -1.0
+    compiled = _compiled() or _batched
+    compiled(planes, first, nearest, chosen)
     return chosen
 
 
-def _batched(planes, first, chosen):
+def _batched(planes, first, nearest, chosen):
     """All clouds of a batch at once."""
     x, y, z = planes
     rows = np.arange(len(x))
-    nearest = np.full(x.shape, np.inf, "float32")
     distance = np.empty_like(nearest)
     square = np.empty_like(nearest)
     last = first
@@ -95,14 +98,14 @@ def _compiled():
 
     # nogil: a loader with several worker threads runs them side by side.
     @numba.njit(
-        "void(float32[:, :, ::1], int32[::1], int32[:, ::1])", nogil=True
+        "void(float32[:, :, ::1], int32[::1], float32[:, ::1], int32[:, ::1])",
+        nogil=True,
     )
-    def sample(planes, first, chosen):
+    def sample(planes, first, smallest, chosen):
         count = planes.shape[2]
-        nearest = np.empty(count, np.float32)
         for b in range(planes.shape[1]):
             x, y, z = planes[0, b], planes[1, b], planes[2, b]
-            nearest[:] = np.inf
+            nearest = smallest[b]
             last = first[b]
             for step in range(chosen.shape[1]):
                 chosen[b, step] = last

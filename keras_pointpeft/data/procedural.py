@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+import shutil
 import uuid
 
 import numpy as np
 
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.splits import Split
+from keras_pointpeft.downloads import cache_directory
 
 # split: (clouds, domain, seed). Measured results refer to these.
 SPLITS = {
@@ -40,8 +42,8 @@ def load_shapes(
         num_clouds, domain, seed: change the value of the split.
         num_points: int. Defaults to None, that of `shapes.make_shapes`.
         start: int, the number of the first cloud.
-        cache: bool, keep the clouds as .npy files in Keras' home folder and
-            memory-map them. Defaults to False.
+        cache: bool, keep the clouds as .npy files in the cache (under
+            `KERAS_HOME`) and memory-map them. Defaults to False.
 
     Returns:
         `Split` with part labels, where the shapes have them.
@@ -101,39 +103,33 @@ def _cached(arguments):
 
 
 def _folder(arguments):
-    import keras
-
     import keras_pointpeft
     from keras_pointpeft.data import shapes
 
     version = getattr(shapes, "VERSION", keras_pointpeft.__version__)
     key = json.dumps({**arguments, "version": version}, sort_keys=True)
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    return os.path.join(
-        keras.config.keras_home(), "keras_pointpeft", f"shapes-{digest}"
-    )
+    return os.path.join(cache_directory(), f"shapes-{digest}")
 
 
 def _write(folder, made):
     """Writes beside the folder, then renames: it is whole or not there."""
     temporary = f"{folder}.{uuid.uuid4().hex}"
     os.makedirs(temporary)
-    arrays = []
-    for key in ("points", "labels", "part_labels"):
-        if made[key] is not None:
-            np.save(os.path.join(temporary, f"{key}.npy"), made[key])
-            arrays.append(key)
-    names = {"class_names": made["class_names"], "arrays": arrays}
-    names["part_names"] = made["part_names"]
-    path = os.path.join(temporary, "names.json")
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(names, file)
     try:
+        arrays = []
+        for key in ("points", "labels", "part_labels"):
+            if made[key] is not None:
+                np.save(os.path.join(temporary, f"{key}.npy"), made[key])
+                arrays.append(key)
+        names = {key: made[key] for key in ("class_names", "part_names")}
+        path = os.path.join(temporary, "names.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({**names, "arrays": arrays}, file)
         os.rename(temporary, folder)
     except OSError:
-        # Another process was first; its clouds are the same.
+        # Another process may have been first; its clouds are the same.
         if not os.path.isfile(os.path.join(folder, "names.json")):
             raise
-        import shutil
-
-        shutil.rmtree(temporary)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,239 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_pointpeft.data import FollowEpoch
+from keras_pointpeft.data import PointCloudDataset
+from keras_pointpeft.data import Split
+from keras_pointpeft.data import augmentation
+from keras_pointpeft.data import unit_sphere
+from keras_pointpeft.data.fps import farthest_point_indices
+
+from .conftest import make_clouds
+
+
+def make_dataset(count=21, points=32, **arguments):
+    arguments = {"batch_size": 4, **arguments}
+    return PointCloudDataset(
+        make_clouds(count, points), np.arange(count), **arguments
+    )
+
+
+RANDOM = {
+    "num_points": 16,
+    "sampling": "fps_then_random",
+    "augmentation": ["scale_translate", "jitter"],
+    "shuffle": True,
+    "seed": 7,
+}
+
+
+def batches(dataset):
+    return [dataset[index] for index in range(len(dataset))]
+
+
+def assert_same(first, second):
+    for one, other in zip(first, second, strict=True):
+        for part, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(part, same)
+
+
+@pytest.mark.parametrize(
+    "drop_last, expected", [(False, [4, 4, 4, 4, 4, 1]), (True, [4] * 5)]
+)
+def test_every_cloud_once(drop_last, expected):
+    dataset = make_dataset(shuffle=True, drop_last=drop_last)
+    sizes = [len(points) for points, _ in batches(dataset)]
+    assert sizes == expected
+    seen = np.concatenate([labels for _, labels in batches(dataset)])
+    assert len(set(seen.tolist())) == sum(expected)
+
+
+def test_labels_stay_with_their_points():
+    dataset = make_dataset(shuffle=True, sampling="first")
+    for points, labels in batches(dataset):
+        np.testing.assert_array_equal(points, dataset.points[labels])
+        assert points.dtype == "float32"
+
+
+def test_batch_depends_on_seed_epoch_and_index_alone():
+    dataset = make_dataset(**RANDOM)
+    epochs = []
+    for epoch in range(3):
+        dataset.epoch = epoch
+        epochs.append(batches(dataset))
+    other = make_dataset(**RANDOM)
+    other.epoch = 2
+    # In reverse, alone, twice.
+    for index in reversed(range(len(other))):
+        assert_same([other[index]], [epochs[2][index]])
+        assert_same([other[index]], [epochs[2][index]])
+    assert np.abs(epochs[0][0][0] - epochs[1][0][0]).max() > 0.1
+    different = make_dataset(**{**RANDOM, "seed": 8})
+    assert np.abs(different[0][0] - epochs[0][0][0]).max() > 0.1
+
+
+def test_random_streams_of_epochs_and_batches_differ():
+    # Batch 0 of epoch 1 is not batch 1 of epoch 0, nor are two seeds the same.
+    clouds = np.tile(make_clouds(1, 8), (6, 1, 1))
+    seen = []
+    for seed in range(3):
+        dataset = PointCloudDataset(
+            clouds, batch_size=1, augmentation="scale_translate", seed=seed
+        )
+        for dataset.epoch in range(3):
+            seen += [points.tobytes() for (points,) in batches(dataset)]
+    assert len(set(seen)) == 3 * 3 * 6
+
+
+def test_same_with_worker_threads():
+    expected = batches(make_dataset(**RANDOM))
+    dataset = make_dataset(**RANDOM, workers=2)
+    got = [None] * len(dataset)
+
+    class Keep(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs
+
+    model = keras.Sequential([keras.Input((16, 3)), Keep()])
+    got = model.predict(dataset, verbose=0)
+    np.testing.assert_allclose(
+        got, np.concatenate([points for points, _ in expected]), atol=1e-7
+    )
+
+
+def test_epoch_advances_with_fit_and_resumes():
+    class Record(PointCloudDataset):
+        def __getitem__(self, index):
+            served.append((self.epoch, index))
+            return super().__getitem__(index)
+
+    def run(epochs, initial_epoch=0):
+        served.clear()
+        dataset = Record(
+            make_clouds(40, 8), np.zeros(40), batch_size=2, shuffle=True
+        )
+        model = keras.Sequential(
+            [keras.Input((8, 3)), keras.layers.Flatten(), keras.layers.Dense(1)]
+        )
+        model.compile("sgd", "mse")
+        model.fit(
+            dataset,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            shuffle=False,
+            verbose=0,
+            callbacks=[FollowEpoch(dataset)],
+        )
+        return dataset.epoch, set(served)
+
+    served = []
+    after, whole = run(4)
+    assert after == 4
+    assert {(e, b) for e in range(4) for b in range(20)} <= whole
+    after, resumed = run(4, initial_epoch=2)
+    assert after == 4
+    assert {(e, b) for e in (2, 3) for b in range(20)} <= resumed
+
+
+def test_fit_alone_starts_with_epoch_0():
+    # Keras first looks at one batch, to build the model.
+    dataset = make_dataset(80, 8)
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(dataset, epochs=3, shuffle=False, verbose=0)
+    assert dataset.epoch == 3
+
+
+def test_evaluation_sampling_is_fps_and_kept(monkeypatch):
+    from keras_pointpeft.data import dataset as module
+
+    calls = []
+
+    def counting(points, count):
+        calls.append(len(points))
+        return farthest_point_indices(points, count)
+
+    monkeypatch.setattr(module, "farthest_point_indices", counting)
+    dataset = make_dataset(6, num_points=8, sampling="fps")
+    first = dataset.as_arrays()
+    expected = farthest_point_indices(dataset.points, 8)
+    for cloud, rows, got in zip(dataset.points, expected, first[0]):
+        np.testing.assert_array_equal(got, cloud[rows])
+    dataset.epoch = 1
+    assert_same([dataset.as_arrays()], [first])
+    assert calls == [4, 2]
+
+
+def test_normalization_comes_before_sampling():
+    dataset = make_dataset(4, num_points=8, sampling="first", normalize=True)
+    expected = unit_sphere(dataset.points)[:, :8]
+    np.testing.assert_array_equal(dataset[0][0], expected)
+
+
+def test_memory_map(tmp_path):
+    np.save(tmp_path / "points.npy", make_clouds(9, 16))
+    points = np.load(tmp_path / "points.npy", mmap_mode="r")
+    for shuffle in (False, True):
+        arguments = {"batch_size": 4, "shuffle": shuffle, "num_points": 8}
+        mapped = PointCloudDataset(points, **arguments)
+        loaded = PointCloudDataset(make_clouds(9, 16), **arguments)
+        assert isinstance(mapped.points, np.memmap)
+        assert_same(batches(mapped), batches(loaded))
+
+
+def test_what_a_batch_holds():
+    points = make_clouds(4, 8)
+    assert len(PointCloudDataset(points)[0]) == 1
+    weighted = PointCloudDataset(
+        points, np.arange(4), weights=[0.0, 1, 2, 3], shuffle=True
+    )
+    _, labels, weights = weighted[0]
+    np.testing.assert_array_equal(labels, weights)
+    split = Split(points, [0, 1, 0, 1], ("a", "b"))
+    assert PointCloudDataset(split)[0][1].tolist() == [0, 1, 0, 1]
+    arrays = weighted.as_arrays()
+    assert [len(a) for a in arrays] == [4, 4, 4]
+
+
+def test_too_few_points():
+    with pytest.raises(ValueError, match="repeat_points"):
+        make_dataset(points=8, num_points=9)
+    dataset = make_dataset(points=8, num_points=20, repeat_points=True)
+    assert dataset[0][0].shape == (4, 20, 3)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"points": np.zeros((4, 8))},
+        {"points": np.zeros((0, 8, 3))},
+        {"labels": np.zeros(3)},
+        {"weights": np.zeros(3), "labels": np.zeros(4)},
+        {"weights": np.zeros(4)},
+        {"batch_size": 0},
+        {"batch_size": 5, "drop_last": True},
+        {"num_points": 0},
+        {"sampling": "all"},
+        {"augmentation": "spin"},
+        {"seed": -1},
+        {"seed": None},
+    ],
+)
+def test_wrong_arguments(arguments):
+    points = {"points": np.zeros((4, 8, 3), "float32")}
+    with pytest.raises(ValueError, match="Received"):
+        PointCloudDataset(**{**points, **arguments})
+
+
+def test_batch_out_of_range():
+    with pytest.raises(IndexError, match="Received: 6"):
+        make_dataset()[6]
+
+
+def test_augmentation_object_is_used():
+    turned = make_dataset(4, sampling="first", augmentation="rotate")[0][0]
+    given = make_dataset(
+        4, sampling="first", augmentation=augmentation.Rotate()
+    )[0][0]
+    np.testing.assert_array_equal(turned, given)
