@@ -12,14 +12,18 @@ import tensorflow as tf
 from keras_pointpeft.ops.sampling import plain_sample
 
 
-@functools.partial(
-    tf.function, jit_compile=sys.platform != "darwin", reduce_retracing=True
-)
-def _compiled(points, num_samples, skip_origin):
-    return plain_sample(points, num_samples, skip_origin)
-
-
 def farthest_point_sample(points, num_samples, skip_origin):
-    index = _compiled(points, num_samples, skip_origin)
+    index = _compiled(num_samples, skip_origin)(points)
     index.set_shape((points.shape[0], num_samples))
     return index
+
+
+@functools.cache
+def _compiled(num_samples, skip_origin):
+    return tf.function(
+        functools.partial(
+            plain_sample, num_samples=num_samples, skip_origin=skip_origin
+        ),
+        jit_compile=sys.platform != "darwin",
+        reduce_retracing=True,
+    )
