@@ -9,7 +9,7 @@ from keras_pointpeft.data.fps import farthest_point_indices
 from keras_pointpeft.data.normalization import unit_sphere
 from keras_pointpeft.data.sampling import SAMPLING
 from keras_pointpeft.data.sampling import gather_points
-from keras_pointpeft.data.sampling import sample_points
+from keras_pointpeft.data.sampling import sample_indices
 
 _ORDER, _BATCH = 0, 1  # streams of random numbers
 
@@ -50,6 +50,10 @@ class PointCloudDataset(keras.utils.PyDataset):
         weights: optional array `(clouds,)` of sample weights.
         repeat_points: bool, fill clouds that have too few points by
             repeating some. Defaults to False: too few is an error.
+        point_labels: optional int array `(clouds, points)`, for
+            segmentation. They become the targets, sampled like the points;
+            with `labels` too the inputs are a dict of "points" and
+            "category", the labels.
         **kwargs: `workers`, `max_queue_size` of `keras.utils.PyDataset`.
 
     Raises:
@@ -89,6 +93,7 @@ class PointCloudDataset(keras.utils.PyDataset):
         seed=0,
         weights=None,
         repeat_points=False,
+        point_labels=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -100,6 +105,9 @@ class PointCloudDataset(keras.utils.PyDataset):
         check_choice("sampling", sampling, SAMPLING)
         self.points = points
         self.labels = None if labels is None else np.asarray(labels)
+        self.point_labels = (
+            None if point_labels is None else np.asarray(point_labels)
+        )
         self.weights = None if weights is None else np.asarray(weights)
         self.batch_size = int(batch_size)
         self.sampling = sampling
@@ -139,8 +147,23 @@ class PointCloudDataset(keras.utils.PyDataset):
                     f"`{what}` must have one entry for each of the "
                     f"{shape[0]} clouds. Received: shape {value.shape}"
                 )
-        if self.weights is not None and self.labels is None:
-            raise ValueError("`weights` need `labels`. Received: labels=None")
+        if self.point_labels is not None:
+            if self.point_labels.shape != shape[:2]:
+                raise ValueError(
+                    f"`point_labels` must have the shape {shape[:2]}. "
+                    f"Received: {self.point_labels.shape}"
+                )
+        elif self.labels is None:
+            if self.weights is not None:
+                raise ValueError(
+                    "`weights` need `labels`. Received: labels=None"
+                )
+        elif self.labels.shape[1:2] == shape[1:2]:
+            raise ValueError(
+                "`labels` with one entry for each point must be given as "
+                "`point_labels`, to be sampled like the points. "
+                f"Received: labels of shape {self.labels.shape}"
+            )
         if self.batch_size < 1 or (
             self.drop_last and self.batch_size > shape[0]
         ):
@@ -199,27 +222,32 @@ class PointCloudDataset(keras.utils.PyDataset):
         points = np.asarray(self.points[part], "float32")
         if self.normalize:
             points = unit_sphere(points)
-        points = self._sample(points, rows, rng)
-        points = np.asarray(self.augmentation(points, rng), "float32")
+        indices = self._indices(points, rows, rng)
+        points = self.augmentation(gather_points(points, indices), rng)
+        points = np.asarray(points, "float32")
         if index == self.num_batches - 1:
             self._last_served = True
-        if self.labels is None:
+        labels = None if self.labels is None else self.labels[rows]
+        if self.point_labels is not None:
+            if labels is not None:
+                points = {"points": points, "category": labels}
+            labels = gather_points(self.point_labels[rows], indices)
+        if labels is None:
             return (points,)
         if self.weights is None:
-            return points, self.labels[rows]
-        return points, self.labels[rows], self.weights[rows]
+            return points, labels
+        return points, labels, self.weights[rows]
 
     def as_arrays(self):
         """The whole current epoch as arrays, in the order of its batches.
 
         Returns:
-            Tuple `(points,)`, `(points, labels)` or
-            `(points, labels, weights)`.
+            What a batch is, with all clouds of the epoch.
         """
         served = self._last_served
         batches = [self[index] for index in range(self.num_batches)]
         self._last_served = served
-        return tuple(np.concatenate(part) for part in zip(*batches))
+        return tuple(_joined(part) for part in zip(*batches))
 
     def _rng(self, *stream):
         return np.random.default_rng((self.seed, self.epoch, *stream))
@@ -233,11 +261,11 @@ class PointCloudDataset(keras.utils.PyDataset):
             self._order = (self.epoch, order)
         return order
 
-    def _sample(self, points, rows, rng):
+    def _indices(self, points, rows, rng):
         wanted = self.num_points
         if self.sampling == "fps" and wanted < points.shape[1]:
-            return gather_points(points, self._fps(points, rows))
-        return sample_points(
+            return self._fps(points, rows)
+        return sample_indices(
             points, wanted, self.sampling, rng, self.repeat_points
         )
 
@@ -248,3 +276,9 @@ class PointCloudDataset(keras.utils.PyDataset):
             for i, indices in zip(missing, found):
                 self._kept[rows[i]] = indices
         return np.stack([self._kept[row] for row in rows])
+
+
+def _joined(parts):
+    if isinstance(parts[0], dict):
+        return {key: _joined([p[key] for p in parts]) for key in parts[0]}
+    return np.concatenate(parts)

@@ -45,8 +45,17 @@ def sample_points(
     sample_points(points, 128, "fps_then_random", rng).shape  # (2, 128, 3)
     ```
     """
-    check_choice("sampling", sampling, SAMPLING)
     points = np.asarray(points, "float32")
+    return gather_points(
+        points, sample_indices(points, num_points, sampling, rng, repeat_points)
+    )
+
+
+def sample_indices(
+    points, num_points, sampling="random", rng=None, repeat_points=False
+):
+    """Which points `sample_points` takes, `(batch, num_points)`."""
+    check_choice("sampling", sampling, SAMPLING)
     if rng is None and "random" in sampling:
         raise ValueError(f'sampling="{sampling}" needs `rng`. Received: None')
     batch, available = points.shape[:2]
@@ -57,20 +66,19 @@ def sample_points(
                 "`repeat_points=True` to repeat some. "
                 f"Received: num_points={num_points}"
             )
-        return points[:, _repeats(available, num_points, sampling, rng)]
-    if sampling == "first":
-        return points[:, :num_points]
-    if sampling == "fps":
-        if available == num_points:
-            return points
-        return gather_points(points, farthest_point_indices(points, num_points))
-    if sampling == "fps_then_random":
-        spread = spread_size(num_points, available)
-        if spread < available:
-            start = rng.integers(0, available, batch)
-            chosen = farthest_point_indices(points, spread, start)
-            points = gather_points(points, chosen)
-    return gather_points(points, _choices(rng, points.shape, num_points))
+        repeats = _repeats(available, num_points, sampling, rng)
+        return np.tile(repeats, (batch, 1))
+    if sampling == "fps" and num_points < available:
+        return farthest_point_indices(points, num_points)
+    if "random" not in sampling:
+        return np.tile(np.arange(num_points), (batch, 1))
+    spread = spread_size(num_points, available)
+    if sampling == "random" or spread == available:
+        return _choices(rng, batch, available, num_points)
+    start = rng.integers(0, available, batch)
+    spread_out = farthest_point_indices(points, spread, start)
+    chosen = _choices(rng, batch, spread, num_points)
+    return np.take_along_axis(spread_out, chosen, axis=1)
 
 
 def spread_size(num_points: int, available: int) -> int:
@@ -82,21 +90,20 @@ def spread_size(num_points: int, available: int) -> int:
     return min(available, num_points * 75 // 64)
 
 
-def gather_points(points: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Points `(batch, points, 3)` at indices `(batch, n)`."""
-    batch, available = points.shape[:2]
+def gather_points(values: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Values `(batch, points, ...)` at indices `(batch, n)`."""
+    batch, available = values.shape[:2]
     flat = indices + np.arange(0, batch * available, available)[:, None]
-    return points.reshape(-1, 3).take(flat, axis=0)
+    return values.reshape(-1, *values.shape[2:]).take(flat, axis=0)
 
 
-def _choices(rng, shape, wanted):
+def _choices(rng, batch, available, wanted):
     """`wanted` different points of each cloud, in random order.
 
     One order for the batch, as published, turned by a random offset for each
     cloud: uniform for each, different between them, and much cheaper than
     one shuffle a cloud.
     """
-    batch, available = shape[:2]
     order = rng.permutation(available)[:wanted]
     order = order + rng.integers(0, available, (batch, 1))
     order -= available * (order >= available)  # faster than a mask

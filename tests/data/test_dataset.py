@@ -8,6 +8,7 @@ from keras_pointpeft.data import Split
 from keras_pointpeft.data import augmentation
 from keras_pointpeft.data import unit_sphere
 from keras_pointpeft.data.fps import farthest_point_indices
+from keras_pointpeft.data.sampling import SAMPLING
 
 from .conftest import make_clouds
 
@@ -196,6 +197,28 @@ def test_what_a_batch_holds():
     assert [len(a) for a in arrays] == [4, 4, 4]
 
 
+@pytest.mark.parametrize("sampling", SAMPLING)
+def test_point_labels_stay_with_their_points(sampling):
+    points = make_clouds(6, 40)
+    point_labels = np.arange(240).reshape(6, 40)
+    points[..., 0] = point_labels
+    arguments = {
+        "batch_size": 4,
+        "num_points": 16,
+        "sampling": sampling,
+        "shuffle": True,
+        "point_labels": point_labels,
+    }
+    for given, targets in batches(PointCloudDataset(points, **arguments)):
+        np.testing.assert_array_equal(given[..., 0], targets)
+    dataset = PointCloudDataset(points, np.arange(6), **arguments)
+    for given, targets in batches(dataset):
+        np.testing.assert_array_equal(given["points"][..., 0], targets)
+        np.testing.assert_array_equal(given["category"], targets[:, 0] // 40)
+    given, targets = dataset.as_arrays()
+    assert given["points"].shape == (6, 16, 3) and targets.shape == (6, 16)
+
+
 def test_too_few_points():
     with pytest.raises(ValueError, match="repeat_points"):
         make_dataset(points=8, num_points=9)
@@ -211,6 +234,8 @@ def test_too_few_points():
         {"labels": np.zeros(3)},
         {"weights": np.zeros(3), "labels": np.zeros(4)},
         {"weights": np.zeros(4)},
+        {"labels": np.zeros((4, 8))},
+        {"point_labels": np.zeros((4, 7))},
         {"batch_size": 0},
         {"batch_size": 5, "drop_last": True},
         {"num_points": 0},
