@@ -52,7 +52,7 @@ def visible(points, normals, view, resolution=0.04):
     right = np.cross(forward, (0.0, 1.0, 0.0))
     right /= np.linalg.norm(right)
     axes = np.stack([right, np.cross(right, forward), forward], axis=1)
-    x, y, depth = (-ways @ axes).T
+    x, y, depth = np.einsum("ij,jk->ki", -ways, axes)
     ahead = depth > 1e-6
     scale = 1.0 / (np.maximum(depth, 1e-6) * resolution)
     limit = 100
@@ -224,7 +224,7 @@ def _inside_crop(points, is_own, weight, d):
 def _uneven(points, is_own, weight, d):
     """A gradient of the density, and holes where nothing came back."""
     way = np.array([d.between(-1.0, 1.0) for _ in range(3)])
-    factor = np.exp(d.between(0.0, 1.5) * (points @ way))
+    factor = np.exp(d.between(0.0, 1.5) * np.einsum("ij,j->i", points, way))
     seen = np.flatnonzero(is_own & (weight > 0))
     for _ in range(d.pick(0, 0, 1, 2, 3)):
         center = points[seen[int(d.rng.random() * len(seen))]]
@@ -239,7 +239,8 @@ def _draw(weight, count, rng):
     found = np.flatnonzero(weight > 0)
     keys = rng.exponential(size=len(found)) / weight[found]
     if len(found) > count:
-        return found[np.argpartition(keys, count)[:count]]
+        # Sorted, as the order within a partition differs among machines.
+        return found[np.sort(np.argpartition(keys, count)[:count])]
     if len(found) == count:
         return found
     more = found[(rng.random(count - len(found)) * len(found)).astype(int)]
