@@ -12,7 +12,17 @@ import os
 from dataclasses import dataclass
 from dataclasses import field
 
+from keras_pointpeft import preset_models
 from keras_pointpeft import zoo_data
+from keras_pointpeft.preset_models import WeightsNotFound
+
+__all__ = [
+    "PresetDescription",
+    "WeightsNotFound",
+    "from_preset",
+    "list_presets",
+    "resolve",
+]
 
 TASKS = {"classification": "PointCloudClassifier"}
 
@@ -100,12 +110,7 @@ def resolve(name):
     """
     products = _products(zoo_data.zoo_directory())
     if name not in products:
-        close = difflib.get_close_matches(str(name), products, n=5, cutoff=0.5)
-        hint = f"Did you mean {', '.join(close)}? " if close else ""
-        raise ValueError(
-            f"There is no built-in preset of this name. {hint}See "
-            f"`keras_pointpeft.list_presets()`. Received: {name!r}"
-        )
+        raise _unknown(name, "built-in preset")
     method, backbone, dataset = products[name]
     if method is None:
         return _describe_backbone(name, backbone)
@@ -149,8 +154,7 @@ def from_preset(preset, load_weights=True, **kwargs):
     model.fit(points, labels, epochs=10)
     ```
     """
-    from keras_pointpeft import preset_directory
-    from keras_pointpeft import preset_models
+    from keras_pointpeft import preset_directory  # imports Keras
 
     if load_weights not in (True, False, "backbone"):
         raise ValueError(
@@ -165,7 +169,7 @@ def from_preset(preset, load_weights=True, **kwargs):
             resolve(preset), load_weights, **kwargs
         )
     if not os.path.isdir(preset):
-        resolve(preset)  # raises, naming what is close
+        raise _unknown(preset, "built-in preset or directory")
     return preset_directory.load(preset, load_weights, **kwargs)
 
 
@@ -186,6 +190,16 @@ def _products(folder):
                     name = f"{method}_{backbone}_{dataset}"
                     products[name] = (method, backbone, dataset)
     return products
+
+
+def _unknown(name, what):
+    names = list_presets()
+    close = difflib.get_close_matches(str(name), names, n=5, cutoff=0.5)
+    hint = f"Did you mean {', '.join(close)}? " if close else ""
+    return ValueError(
+        f"There is no {what} of this name. {hint}See "
+        f"`keras_pointpeft.list_presets()`. Received: {name!r}"
+    )
 
 
 def _describe_backbone(name, backbone):

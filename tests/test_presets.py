@@ -12,7 +12,7 @@ from keras_pointpeft import presets
 from keras_pointpeft import zoo_data
 from keras_pointpeft.data import scanobjectnn
 from keras_pointpeft.peft import DAPT
-from keras_pointpeft.preset_models import WeightsNotFound
+from keras_pointpeft.presets import WeightsNotFound
 from keras_pointpeft.training import Recipe
 
 METHODS = ("dapt", "full", "linear")
@@ -104,6 +104,8 @@ def test_combination_specific_values():
     assert tiny.method_config["rank"] == 16
     full = presets.resolve("full_pointmae_scanobjectnn")
     assert full.backbone_config["drop_path_rate"] == 0.1
+    linear = presets.resolve("linear_pointmae_scanobjectnn")
+    assert linear.backbone_config["drop_path_rate"] == 0.0
 
 
 def test_class_names_are_those_of_the_loaders():
@@ -122,7 +124,7 @@ def test_unknown_names_name_close_ones(tmp_path):
         presets.resolve("dapt_pointmae_modelnet")
     with pytest.raises(ValueError, match="dapt_pointmae_scanobjectnn"):
         keras_pointpeft.from_preset("dapt_pontmae_scanobjectnn")
-    with pytest.raises(ValueError, match="Received: 'zzzzzz'"):
+    with pytest.raises(ValueError, match="directory.*Received: 'zzzzzz'"):
         keras_pointpeft.from_preset("zzzzzz")
 
 
