@@ -22,6 +22,10 @@ DATASETS = {
     "modelnet40": ("modelnet", "load_modelnet", {"num_classes": 40}),
     "modelnet10": ("modelnet", "load_modelnet", {"num_classes": 10}),
     "h5": ("scanobjectnn", "load_h5", {}),
+    "folder": ("folder", "load_folder", {}),
+    "shapenetpart": ("shapenet", "load_shapenetpart", {}),
+    "shapenet55": ("shapenet", "load_shapenet55", {}),
+    "s3dis": ("s3dis", "load_s3dis", {}),
     "shapes": ("procedural", "load_shapes", {}),
 }
 
@@ -42,7 +46,7 @@ def load(name: str, data_dir=None, split: str = "train", **options):
         **options: arguments of the set's own loader.
 
     Returns:
-        `Split`.
+        `Split`; for "s3dis" a list of `Room`.
 
     Raises:
         ValueError: unknown name, or no `data_dir` where one is needed.

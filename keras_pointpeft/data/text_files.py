@@ -3,16 +3,17 @@
 import numpy as np
 
 
-def read_table(path, columns, delimiter=None):
+def read_table(path, columns, delimiter=None, dtype="float32"):
     """Reads the first `columns` numbers of every line.
 
     Args:
         path: string, the file.
         columns: int, or a sequence of the columns' positions.
         delimiter: string. Defaults to None, white space.
+        dtype: string, of the result.
 
     Returns:
-        float32 array `(lines, columns)`.
+        Array `(lines, columns)`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -27,7 +28,7 @@ def read_table(path, columns, delimiter=None):
             file.seek(0)
             return np.loadtxt(
                 file,
-                dtype="float32",
+                dtype=dtype,
                 delimiter=delimiter,
                 usecols=tuple(wanted),
                 ndmin=2,

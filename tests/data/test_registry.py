@@ -25,6 +25,10 @@ def test_names():
             "modelnet40",
             "modelnet10",
             "h5",
+            "folder",
+            "shapenetpart",
+            "shapenet55",
+            "s3dis",
             "shapes",
         ]
     )

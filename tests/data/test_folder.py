@@ -1,0 +1,216 @@
+import io
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from keras_pointpeft.data import load_folder
+from keras_pointpeft.data import read_cloud
+from keras_pointpeft.data.geometry_files import surface_points
+
+from .conftest import make_clouds
+
+CLOUD = make_clouds(1, 40)[0]
+
+
+def write_cloud(path, cloud=CLOUD):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    extension = path.suffix
+    if extension == ".npy":
+        np.save(path, cloud)
+    elif extension == ".npz":
+        np.savez(path, points=cloud, other=np.zeros(3))
+    elif extension == ".csv":
+        np.savetxt(path, cloud, "%.9g", delimiter=",")
+    else:
+        np.savetxt(path, cloud, "%.9g")
+    return path
+
+
+@pytest.mark.parametrize("extension", ["npy", "npz", "csv", "txt", "xyz"])
+def test_clouds(tmp_path, extension):
+    wide = np.concatenate([CLOUD, np.ones((40, 3), "f4")], axis=1)
+    path = write_cloud(tmp_path / f"cloud.{extension}", wide)
+    np.testing.assert_allclose(read_cloud(path), CLOUD, rtol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["{split}/{name}", "{name}/{split}"])
+def test_layouts(tmp_path, layout):
+    for split, count in (("train", 3), ("test", 2)):
+        for name in ("mug", "lamp"):
+            folder = tmp_path / layout.format(split=split, name=name)
+            for number in range(count):
+                write_cloud(folder / f"{number}.npy", CLOUD + number)
+            (folder / "notes.md").write_text("no cloud")
+    train = load_folder(tmp_path, "train", num_points=40, normalize=False)
+    assert train.class_names == ("lamp", "mug")
+    assert train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    expected = layout.format(split="train", name="lamp") + "/1.npy"
+    assert train.ids[1] == expected
+    np.testing.assert_allclose(train.points[1], CLOUD + 1)
+    assert len(load_folder(tmp_path, "test", num_points=40)) == 4
+
+
+def test_no_splits(tmp_path):
+    write_cloud(tmp_path / "mug" / "a.npy")
+    assert len(load_folder(tmp_path, None, num_points=40)) == 1
+    with pytest.raises(FileNotFoundError, match="split=None"):
+        load_folder(tmp_path, "train")
+    with pytest.raises(FileNotFoundError, match="<class>"):
+        load_folder(tmp_path / "nowhere", None)
+
+
+def test_random_choice_depends_on_the_seed(tmp_path):
+    write_cloud(tmp_path / "mug" / "a.npy")
+
+    def load(seed):
+        return load_folder(
+            tmp_path, None, num_points=10, normalize=False, seed=seed
+        ).points[0]
+
+    np.testing.assert_array_equal(load(0), load(0))
+    assert np.abs(load(0) - load(1)).max() > 0.01
+    assert {tuple(p) for p in load(0)} <= {tuple(p) for p in CLOUD}
+    assert len({tuple(p) for p in load(0)}) == 10
+
+
+def test_bad_files(tmp_path):
+    infinite = CLOUD.copy()
+    infinite[3] = np.inf
+    write_cloud(tmp_path / "mug" / "a.npy")
+    write_cloud(tmp_path / "mug" / "b.npy", infinite)
+    write_cloud(tmp_path / "mug" / "c.npy", CLOUD[:9])
+    (tmp_path / "mug" / "d.txt").write_text("1 2\n")
+    (tmp_path / "mug" / "e.npy").write_bytes(b"\x93NUMPY")
+    (tmp_path / "mug" / "f.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="5 of 6 clouds.*mug/b.npy: 1 points"):
+        load_folder(tmp_path, None, num_points=20)
+    with pytest.warns(UserWarning, match="5 of 6"):
+        split = load_folder(tmp_path, None, num_points=20, on_bad="skip")
+    assert split.ids == ("mug/a.npy",)
+
+
+def test_small_clouds_can_be_filled(tmp_path):
+    write_cloud(tmp_path / "mug" / "c.npy", CLOUD[:9])
+    points = load_folder(
+        tmp_path, None, num_points=20, repeat_points=True, normalize=False
+    ).points[0]
+    np.testing.assert_array_equal(points[:9], CLOUD[:9])
+    assert {tuple(p) for p in points} == {tuple(p) for p in CLOUD[:9]}
+
+
+def test_pickled_arrays_are_not_read(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(ValueError, match="a.npy"):
+        read_cloud(tmp_path / "a.npy")
+
+
+def test_headers_that_declare_too_much(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header,
+        {"descr": "<f4", "fortran_order": False, "shape": (10**11, 3)},
+    )
+    (tmp_path / "a.npy").write_bytes(header.getvalue() + b"\0" * 24)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("points.npy", header.getvalue() + b"\0" * 24)
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(ValueError, match=name):
+            read_cloud(tmp_path / name)
+    write_cloud(tmp_path / "mug" / "b.npy")
+    with pytest.raises(ValueError, match="max_bytes"):
+        load_folder(tmp_path, None, num_points=10**10)
+
+
+def test_map_coordinates_keep_their_digits(tmp_path):
+    far = CLOUD.astype("float64") + (500000, 5400000, 0)
+    np.savetxt(tmp_path / "far.xyz", far, "%.4f")
+    np.save(tmp_path / "far.npy", far)
+    for name in ("far.xyz", "far.npy"):
+        points = read_cloud(tmp_path / name)
+        np.testing.assert_allclose(
+            points, far - np.floor(far.min(axis=0)), atol=1e-4
+        )
+
+
+def test_unknown_extension():
+    with pytest.raises(ValueError, match="cloud.doc"):
+        read_cloud("cloud.doc")
+
+
+def test_surface_points_are_uniform_over_the_area():
+    # A square of area 4 from two triangles, and a triangle of area 1 above.
+    vertices = [
+        (0, 0, 0), (2, 0, 0), (2, 2, 0), (0, 2, 0),
+        (0, 0, 1), (2, 0, 1), (0, 1, 1),
+    ]  # fmt: skip
+    faces = [(0, 1, 2), (0, 2, 3), (4, 5, 6)]
+    points = surface_points(vertices, faces, 20000, np.random.default_rng(0))
+    assert points.shape == (20000, 3) and points.dtype == "float32"
+    above = points[:, 2] > 0.5
+    assert abs(above.mean() - 0.2) < 0.015
+    square = points[~above]
+    cells = np.histogram2d(square[:, 0], square[:, 1], 4)[0]
+    assert np.abs(cells / cells.mean() - 1).max() < 0.15
+    triangle = points[above]
+    assert (triangle[:, 0] / 2 + triangle[:, 1] <= 1 + 1e-5).all()
+    with pytest.raises(ValueError, match="area"):
+        surface_points(vertices, [(0, 0, 1)], 5, np.random.default_rng(0))
+
+
+OFF = """OFF
+4 4 6
+0 0 0
+1 0 0
+0 1 0
+0 0 1
+3 0 2 1
+3 0 1 3
+3 0 3 2
+3 1 2 3
+"""
+
+
+def test_meshes(tmp_path):
+    trimesh = pytest.importorskip("trimesh")
+    (tmp_path / "chair" / "train").mkdir(parents=True)
+    (tmp_path / "chair" / "train" / "chair_0001.off").write_text(OFF)
+    mesh = trimesh.load(tmp_path / "chair" / "train" / "chair_0001.off")
+    for extension in ("obj", "ply", "stl"):
+        mesh.export(tmp_path / "chair" / "train" / f"chair.{extension}")
+    split = load_folder(tmp_path, "train", num_points=256, normalize=False)
+    assert split.points.shape == (4, 256, 3)
+    for cloud in split.points:
+        x, y, z = cloud.T
+        on_a_side = np.minimum.reduce([x, y, z, np.abs(1 - x - y - z)])
+        assert np.abs(on_a_side).max() < 1e-5
+    trimesh.PointCloud(CLOUD).export(tmp_path / "points.ply")
+    np.testing.assert_allclose(
+        read_cloud(str(tmp_path / "points.ply")), CLOUD, rtol=1e-6
+    )
+    (tmp_path / "bad.ply").write_bytes(b"ply\nnothing")
+    with pytest.raises(ValueError, match="bad.ply"):
+        read_cloud(str(tmp_path / "bad.ply"))
+
+
+def test_scans(tmp_path):
+    laspy = pytest.importorskip("laspy")
+    scan = laspy.create(point_format=3, file_version="1.2")
+    scan.header.scales = [0.001] * 3
+    far = CLOUD.astype("float64") + (500000, 5400000, 0)
+    scan.header.offsets = [500000, 5400000, 0]
+    scan.x, scan.y, scan.z = far.T
+    scan.write(str(tmp_path / "a.las"))
+    points = read_cloud(str(tmp_path / "a.las"))
+    corner = np.floor(far.min(axis=0))
+    np.testing.assert_allclose(points, far - corner, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "name, package", [("a.off", "trimesh"), ("a.las", "laspy")]
+)
+def test_missing_packages_are_named(monkeypatch, name, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf"{package}.*\[mesh\]"):
+        read_cloud(name)

@@ -1,0 +1,203 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_pointpeft import data
+from keras_pointpeft.data.room_dataset import RoomDataset
+from keras_pointpeft.data.room_dataset import mean_iou
+from keras_pointpeft.data.room_dataset import predict_room
+from keras_pointpeft.data.s3dis import Room
+from keras_pointpeft.data.s3dis import cover_room
+from keras_pointpeft.data.s3dis import draw_column
+
+
+def make_table(count=3000, seed=0, extent=(3.0, 2.2, 2.5)):
+    rng = np.random.default_rng(seed)
+    xyz = rng.uniform(0, 1, (count, 3)) * extent
+    rgb = rng.integers(0, 256, (count, 3))
+    # The label says where: so that mixed-up points are found.
+    label = (xyz[:, 2] > 1.2).astype(int) * 2 + (xyz[:, 0] > 1.5)
+    return np.c_[xyz, rgb, label].astype("float32")
+
+
+def make_room(**arguments):
+    table = make_table(**arguments)
+    return Room(table[:, :3], table[:, 6].astype("int32"), "room")
+
+
+@pytest.fixture
+def rooms_dir(tmp_path):
+    for area, room in ((1, "office_1"), (5, "hall_1"), (5, "hall_2"), (6, "x")):
+        path = tmp_path / f"Area_{area}_{room}.npy"
+        np.save(path, make_table(seed=area))
+    return tmp_path
+
+
+def test_areas(rooms_dir):
+    train = data.load("s3dis", rooms_dir, "train")
+    assert [room.name for room in train] == ["Area_1_office_1", "Area_6_x"]
+    test = data.load_s3dis(rooms_dir, "test")
+    assert [room.name for room in test] == ["Area_5_hall_1", "Area_5_hall_2"]
+    table = make_table(seed=1)
+    np.testing.assert_array_equal(train[0].points, table[:, :3])
+    np.testing.assert_array_equal(train[0].labels, table[:, 6])
+    np.testing.assert_array_equal(train[0].colors, table[:, 3:6])
+    assert len(data.load_s3dis(rooms_dir, "test", test_area=6)) == 1
+
+
+def test_area_10_is_not_area_1(rooms_dir):
+    np.save(rooms_dir / "Area_10_x.npy", make_table())
+    assert len(data.load_s3dis(rooms_dir, "test", test_area=1)) == 1
+
+
+def test_missing_rooms(tmp_path, rooms_dir):
+    with pytest.raises(FileNotFoundError, match="Area_<n>_<room>.npy"):
+        data.load_s3dis(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="Received: 4 rooms"):
+        data.load_s3dis(rooms_dir, "test", test_area=3)
+
+
+@pytest.mark.parametrize(
+    "row, column, value, reason",
+    [
+        (3, 1, np.nan, "1 points with NaN"),
+        (4, 6, 13, "1 labels outside"),
+        (4, 6, np.nan, "1 labels outside"),
+    ],
+)
+def test_bad_rooms(rooms_dir, row, column, value, reason):
+    table = make_table()
+    table[row, column] = value
+    np.save(rooms_dir / "Area_5_hall_2.npy", table)
+    with pytest.raises(ValueError, match=f"Area_5_hall_2: {reason}"):
+        data.load_s3dis(rooms_dir, "test")
+    with pytest.warns(UserWarning, match="1 of 2"):
+        assert len(data.load_s3dis(rooms_dir, "test", on_bad="skip")) == 1
+
+
+@pytest.mark.parametrize("table", [np.zeros((4, 6)), np.zeros((0, 7)), "text"])
+def test_wrong_files(rooms_dir, table):
+    np.save(rooms_dir / "Area_5_hall_2.npy", np.array(table))
+    with pytest.raises(ValueError, match="Area_5_hall_2.npy"):
+        data.load_s3dis(rooms_dir, "test")
+
+
+def test_truncated_room(rooms_dir):
+    path = rooms_dir / "Area_5_hall_2.npy"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="Area_5_hall_2.npy"):
+        data.load_s3dis(rooms_dir, "test")
+
+
+def test_column():
+    room = make_room()
+    points, labels = draw_column(
+        room, 128, np.random.default_rng(0), min_points=200
+    )
+    assert points.shape == (128, 3) and labels.shape == (128,)
+    assert np.abs(points[:, :2]).max() <= 0.5 + 1e-5
+    heights = {
+        float(z): label for z, label in zip(room.points[:, 2], room.labels)
+    }
+    for point, label in zip(points, labels):
+        assert heights[float(point[2])] == label
+    assert len(np.unique(points, axis=0)) == 128
+    with pytest.raises(ValueError, match="min_points=3000"):
+        draw_column(room, 128, np.random.default_rng(0), min_points=3000)
+
+
+@pytest.mark.parametrize("stride", [0.3, 0.5, 1.0])
+def test_cover_holds_every_point(stride):
+    room = make_room()
+    points, indices = cover_room(
+        room, 100, np.random.default_rng(0), stride=stride
+    )
+    assert points.shape == (*indices.shape, 3)
+    assert set(indices.ravel()) == set(range(len(room.points)))
+    assert np.abs(points[..., :2]).max() <= 0.5 + 2e-3
+    np.testing.assert_array_equal(points[..., 2], room.points[indices][..., 2])
+    offset = room.points[indices][..., :2] - points[..., :2]
+    assert np.ptp(offset, axis=1).max() < 1e-5
+    with pytest.raises(ValueError, match="stride"):
+        cover_room(room, 100, np.random.default_rng(0), stride=1.5)
+
+
+def test_cover_of_a_room_smaller_than_a_column():
+    room = make_room(count=30, extent=(0.2, 0.1, 1))
+    _, indices = cover_room(room, 100, np.random.default_rng(0))
+    assert set(indices.ravel()) == set(range(30))
+
+
+def test_batches_depend_on_seed_epoch_and_index_alone():
+    def make(**arguments):
+        return RoomDataset(
+            [make_room(), make_room(count=6000, seed=1)],
+            batch_size=4,
+            num_points=64,
+            min_points=200,
+            augmentation="scale_translate",
+            **arguments,
+        )
+
+    dataset = make()
+    assert len(dataset) == -(-9000 // 256)
+    points, labels = dataset[3]
+    assert points.shape == (4, 64, 3) and labels.shape == (4, 64)
+    other = make()
+    other[0]
+    np.testing.assert_array_equal(other[3][0], points)
+    other.epoch = 1
+    assert np.abs(other[3][0] - points).max() > 0.01
+    assert np.abs(make(seed=1)[3][0] - points).max() > 0.01
+    with pytest.raises(IndexError):
+        dataset[len(dataset)]
+    with pytest.raises(ValueError, match="rooms"):
+        RoomDataset([])
+
+
+def test_a_model_learns_height_and_is_evaluated_on_the_room():
+    keras.utils.set_random_seed(0)
+    room = make_room()
+    low_or_high = Room(room.points, room.labels // 2, "room")
+    dataset = RoomDataset(
+        [low_or_high], batch_size=8, num_points=64, steps=10, min_points=200
+    )
+    model = keras.Sequential(
+        [
+            keras.Input((64, 3)),
+            keras.layers.Dense(8, activation="relu"),
+            keras.layers.Dense(2),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.05), loss)
+    model.fit(dataset, epochs=3, shuffle=False, verbose=0)
+    assert dataset.epoch == 3
+    predicted = predict_room(
+        model.predict_on_batch, low_or_high, 2, num_points=64, votes=2
+    )
+    mean, by_class = mean_iou(low_or_high.labels, predicted, 2)
+    assert predicted.shape == (3000,) and mean > 0.8
+    assert by_class.shape == (2,)
+    with pytest.raises(ValueError, match="scores"):
+        predict_room(model.predict_on_batch, room, 3, num_points=64)
+
+
+def test_votes_reach_every_point():
+    room = make_room()
+
+    def by_height(points):
+        high = points[..., 2] > 1.2
+        return np.stack([~high, high], axis=-1).astype("float32")
+
+    predicted = predict_room(by_height, room, 2, num_points=64)
+    np.testing.assert_array_equal(predicted, room.points[:, 2] > 1.2)
+
+
+def test_mean_iou():
+    labels = np.array([0, 0, 1, 1, 2])
+    predicted = np.array([0, 1, 1, 1, 0])
+    mean, by_class = mean_iou(labels, predicted, 4)
+    np.testing.assert_allclose(by_class[:3], [1 / 3, 2 / 3, 0])
+    assert np.isnan(by_class[3])
+    np.testing.assert_allclose(mean, 1 / 3)
