@@ -1,5 +1,19 @@
 """Random choices of a shape's parameters."""
 
+import numpy as np
+
+
+def stream(seed, index, use):
+    """The generator of one use of one cloud; all are independent.
+
+    Args:
+        seed: of the set, not negative.
+        index: of the cloud in the set.
+        use: a number for what is drawn from it.
+    """
+    key = np.random.SeedSequence(seed, spawn_key=(index, use))
+    return np.random.default_rng(key)
+
 
 class Dice:
     """Short names over a `numpy.random.Generator`.

@@ -1,6 +1,5 @@
 """`make_shapes`: labelled clouds of procedural shapes from a seed."""
 
-import operator
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +7,8 @@ import numpy as np
 from keras_pointpeft.data.shapes.categories import CATEGORIES
 from keras_pointpeft.data.shapes.categories import PART_NAMES
 from keras_pointpeft.data.shapes.categories import build
+from keras_pointpeft.data.shapes.checks import checked_integer
+from keras_pointpeft.data.shapes.dice import stream
 from keras_pointpeft.data.shapes.primitives import dot
 from keras_pointpeft.data.shapes.scan import scan
 from keras_pointpeft.data.shapes.surface import sample
@@ -18,7 +19,7 @@ DOMAINS = ("clean", "scan")
 VERSION = 1
 
 # The streams of random numbers of one cloud.
-_SHAPE, _CLEAN, _SCAN = range(3)
+_SHAPE, _CLEAN, _SCAN = 0, 1, 2
 
 
 class ShapeSet(NamedTuple):
@@ -92,10 +93,10 @@ def make_shapes(
     train.class_names[train.labels[2]]  # "bed"
     ```
     """
-    num_clouds = _integer("num_clouds", num_clouds, 0)
-    num_points = _integer("num_points", num_points, 8)
-    seed = _integer("seed", seed, 0)
-    start = _integer("start", start, 0)
+    num_clouds = checked_integer("num_clouds", num_clouds, 0)
+    num_points = checked_integer("num_points", num_points, 8)
+    seed = checked_integer("seed", seed, 0)
+    start = checked_integer("start", start, 0)
     if domain not in DOMAINS:
         raise ValueError(
             f"`domain` must be one of {DOMAINS}. Received: domain={domain!r}"
@@ -105,13 +106,13 @@ def make_shapes(
     part_labels = np.empty((num_clouds, num_points), dtype="int32")
     labels = (start + np.arange(num_clouds)) % len(names)
     for row, label in enumerate(labels):
-        key = (seed, start + row)
-        solid = build(names[label], np.random.default_rng((*key, _SHAPE)))
+        index = start + row
+        solid = build(names[label], stream(seed, index, _SHAPE))
         if domain == "clean":
-            rng = np.random.default_rng((*key, _CLEAN))
+            rng = stream(seed, index, _CLEAN)
             cloud, _, parts = sample(solid, num_points, rng)
         else:
-            rng = np.random.default_rng((*key, _SCAN))
+            rng = stream(seed, index, _SCAN)
             cloud, parts = scan(solid, num_points, rng)
         points[row] = _unit_sphere(cloud)
         part_labels[row] = parts
@@ -123,20 +124,6 @@ def make_shapes(
 def _unit_sphere(points):
     points = points - points.mean(axis=0)
     return points / np.sqrt(dot(points, points).max())
-
-
-def _integer(name, value, least):
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(
-            f"`{name}` must be an integer. Received: {name}={value!r}"
-        ) from None
-    if number < least:
-        raise ValueError(
-            f"`{name}` must be at least {least}. Received: {name}={value!r}"
-        )
-    return number
 
 
 def _chosen(categories):
