@@ -1,0 +1,70 @@
+import pathlib
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_every_package_is_listed():
+    with open(ROOT / "pyproject.toml", "rb") as stream:
+        listed = tomllib.load(stream)["tool"]["setuptools"]["packages"]
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for path in (ROOT / "keras_pointpeft").rglob("__init__.py")
+    }
+    assert set(listed) == found | {"keras_pointpeft.zoo"}
+
+
+def test_import_is_cheap():
+    code = (
+        "import sys, keras_pointpeft; "
+        "print([m for m in ('keras', 'keras_hub', 'tensorflow', 'torch', "
+        "'jax') if m in sys.modules])"
+    )
+    assert run(code).strip() == "[]"
+
+
+def test_methods_and_geometry_need_no_keras_hub():
+    code = (
+        "import sys, keras_pointpeft.ops, keras_pointpeft.layers, "
+        "keras_pointpeft.peft, keras_pointpeft.data; "
+        "print('keras_hub' in sys.modules)"
+    )
+    assert run(code).strip() == "False"
+
+
+def test_nothing_private_is_imported():
+    for path in (ROOT / "keras_pointpeft").rglob("*.py"):
+        text = path.read_text()
+        assert "keras.src" not in text, path
+        assert "keras_hub.src" not in text, path
+
+
+@pytest.mark.slow
+def test_wheel_carries_the_zoo(tmp_path):
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--no-deps", "-q"),
+            *("-w", str(tmp_path), str(ROOT)),
+        ],
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    for path in (ROOT / "zoo").rglob("*"):
+        if path.is_file() and path.suffix in (".json", ".h5", ".csv"):
+            name = f"keras_pointpeft/zoo/{path.relative_to(ROOT / 'zoo')}"
+            assert name in inside
