@@ -48,6 +48,8 @@ def load_few_shot(
     Example:
 
     ```python
+    import keras_pointpeft
+
     train, test = keras_pointpeft.data.load_few_shot(
         "ModelNetFewshot", ways=5, shots=10, fold=0
     )

@@ -54,6 +54,8 @@ def load_folder(
     Example:
 
     ```python
+    import keras_pointpeft
+
     train = keras_pointpeft.data.load_folder("ModelNet10", split="train")
     ```
     """

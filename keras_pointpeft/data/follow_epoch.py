@@ -15,6 +15,8 @@ class FollowEpoch(keras.callbacks.Callback):
     Example:
 
     ```python
+    from keras_pointpeft.data import FollowEpoch
+
     model.fit(
         train,
         epochs=10,

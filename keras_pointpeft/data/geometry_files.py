@@ -40,6 +40,8 @@ def read_cloud(path, num_points=None, rng=None, max_bytes=MAX_BYTES):
     Example:
 
     ```python
+    from keras_pointpeft.data import read_cloud
+
     points = read_cloud("chair.off", num_points=1024)
     ```
     """

@@ -77,6 +77,8 @@ def load_modelnet(
     Example:
 
     ```python
+    import keras_pointpeft
+
     train = keras_pointpeft.data.load_modelnet(
         "ModelNet/modelnet40_normal_resampled", split="train"
     )

@@ -51,6 +51,8 @@ def load_shapes(
     Example:
 
     ```python
+    import keras_pointpeft
+
     train = keras_pointpeft.data.load("shapes", split="train", num_clouds=64)
     ```
     """

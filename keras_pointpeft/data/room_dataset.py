@@ -30,6 +30,9 @@ class RoomDataset(keras.utils.PyDataset):
     Example:
 
     ```python
+    import keras_pointpeft
+    from keras_pointpeft.data import RoomDataset
+
     train = RoomDataset(
         keras_pointpeft.data.load_s3dis("stanford_indoor3d"),
         augmentation={
@@ -142,6 +145,8 @@ def predict_room(
     Example:
 
     ```python
+    from keras_pointpeft.data import predict_room
+
     predicted = predict_room(model.predict_on_batch, room, num_classes=13)
     ```
     """

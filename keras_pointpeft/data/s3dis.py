@@ -78,6 +78,8 @@ def load_s3dis(
     Example:
 
     ```python
+    import keras_pointpeft
+
     rooms = keras_pointpeft.data.load_s3dis("stanford_indoor3d", "test")
     ```
     """

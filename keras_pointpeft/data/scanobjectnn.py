@@ -83,6 +83,8 @@ def load_scanobjectnn(
     Example:
 
     ```python
+    import keras_pointpeft
+
     train = keras_pointpeft.data.load_scanobjectnn(
         "ScanObjectNN/h5_files", variant="hardest", split="train"
     )
@@ -139,6 +141,8 @@ def load_h5(
     Example:
 
     ```python
+    import keras_pointpeft
+
     test = keras_pointpeft.data.load_h5("my_clouds", split="test")
     ```
     """

@@ -67,6 +67,8 @@ def load_shapenetpart(
     Example:
 
     ```python
+    import keras_pointpeft
+
     train = keras_pointpeft.data.load_shapenetpart("ShapeNetPart")
     ```
     """
@@ -152,6 +154,8 @@ def load_shapenet55(
     Example:
 
     ```python
+    import keras_pointpeft
+
     train = keras_pointpeft.data.load_shapenet55(
         "ShapeNet55-34", num_points=2048
     )

@@ -174,7 +174,7 @@ def test_a_model_learns_height_and_is_evaluated_on_the_room():
     model.fit(dataset, epochs=3, shuffle=False, verbose=0)
     assert dataset.epoch == 3
     predicted = predict_room(
-        model.predict_on_batch, low_or_high, 2, num_points=64, votes=2
+        model.predict_on_batch, low_or_high, 2, num_points=64
     )
     mean, by_class = mean_iou(low_or_high.labels, predicted, 2)
     assert predicted.shape == (3000,) and mean > 0.8
