@@ -10,7 +10,7 @@ from keras_pointpeft import downloads
 from keras_pointpeft import zoo_data
 
 # Task arguments that change the head's weights.
-HEAD_ARGUMENTS = ("num_classes", "pooling", "head_dims")
+HEAD_ARGUMENTS = ("num_classes", "pooling", "head_dims", "head_norm")
 
 
 class WeightsNotFound(FileNotFoundError):

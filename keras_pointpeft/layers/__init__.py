@@ -1,6 +1,7 @@
 """Keras layers that several models share."""
 
 from keras_pointpeft.layers.batch_norm import BatchNorm
+from keras_pointpeft.layers.contrast_tokens import ContrastTokens
 from keras_pointpeft.layers.drop_path import DropPath
 from keras_pointpeft.layers.heads import ClassificationHead
 from keras_pointpeft.layers.heads import TokenPooling
@@ -16,6 +17,7 @@ __all__ = [
     "BatchNorm",
     "ClassTokens",
     "ClassificationHead",
+    "ContrastTokens",
     "DropPath",
     "Linear",
     "PatchEncoder",

@@ -25,7 +25,8 @@ class TokenPooling(Configurable, keras.layers.Layer):
     Args:
         class_token: `None` (leave out), `"first"`, `"all"` (side by side),
             `"mean"`, `"max"` or `"mean+max"` (their sum).
-        prompt_token: likewise, for the prompt tokens.
+        prompt_token: likewise, for the prompt tokens; `"with_patches"` pools
+            them together with the patch tokens.
         patch_token: likewise, for the patch tokens.
 
     Input shape:
@@ -67,6 +68,12 @@ class TokenPooling(Configurable, keras.layers.Layer):
                     f"`{name[:-1]}` must be None or one of "
                     f"{sorted(POOLINGS)}. Received: {mode!r}"
                 )
+        if prompt_token == "with_patches" and patch_token is None:
+            raise ValueError(
+                "Prompts can be pooled with the patches only if these are "
+                "read. Received: prompt_token='with_patches', "
+                "patch_token=None"
+            )
 
     def _modes(self):
         modes = {
@@ -74,6 +81,8 @@ class TokenPooling(Configurable, keras.layers.Layer):
             "prompt_tokens": self.prompt_token,
             "patch_tokens": self.patch_token,
         }
+        if self.prompt_token == "with_patches":
+            modes["prompt_tokens"] = None
         return {name: mode for name, mode in modes.items() if mode is not None}
 
     def build(self, features_shape):
@@ -85,6 +94,10 @@ class TokenPooling(Configurable, keras.layers.Layer):
             )
 
     def call(self, features):
+        if self.prompt_token == "with_patches":
+            both = (features["prompt_tokens"], features["patch_tokens"])
+            together = ops.concatenate(both, axis=1)
+            features = {**features, "patch_tokens": together}
         pooled = [
             POOLINGS[mode](features[name])
             for name, mode in self._modes().items()
@@ -108,6 +121,7 @@ class ClassificationHead(Configurable, keras.layers.Layer):
         hidden_dims: tuple of ints. Widths of the hidden layers. An empty
             tuple makes it one linear layer.
         dropout: float. Dropout rate after each hidden layer.
+        norm: bool. Whether a BatchNorm follows each hidden layer.
 
     Input shape:
         `(batch, features)`.
@@ -116,22 +130,28 @@ class ClassificationHead(Configurable, keras.layers.Layer):
         `(batch, num_classes)`, logits.
     """
 
-    config_names = ("num_classes", "hidden_dims", "dropout")
+    config_names = ("num_classes", "hidden_dims", "dropout", "norm")
 
     def __init__(
-        self, num_classes, hidden_dims=(256, 256), dropout=0.5, **kwargs
+        self,
+        num_classes,
+        hidden_dims=(256, 256),
+        dropout=0.5,
+        norm=True,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.hidden_dims = tuple(hidden_dims)
         self.dropout = dropout
+        self.norm = norm
         policy = self.dtype_policy
         self.linears = [
             Linear(units, dtype=policy, name=f"fc{i}")
             for i, units in enumerate(self.hidden_dims, start=1)
         ]
         self.norms = [
-            BatchNorm(dtype=policy, name=f"norm{i}")
+            BatchNorm(dtype=policy, name=f"norm{i}") if norm else None
             for i in range(1, len(self.hidden_dims) + 1)
         ]
         self.dropouts = [
@@ -145,7 +165,8 @@ class ClassificationHead(Configurable, keras.layers.Layer):
         for linear, norm in zip(self.linears, self.norms):
             linear.build((None, width))
             width = linear.units
-            norm.build((None, width))
+            if norm is not None:
+                norm.build((None, width))
         self.logits.build((None, width))
 
     def call(self, features, training=False):
@@ -153,8 +174,10 @@ class ClassificationHead(Configurable, keras.layers.Layer):
         for linear, norm, dropout in zip(
             self.linears, self.norms, self.dropouts
         ):
-            x = ops.relu(norm(linear(x), training=training))
-            x = dropout(x, training=training)
+            x = linear(x)
+            if norm is not None:
+                x = norm(x, training=training)
+            x = dropout(ops.relu(x), training=training)
         return self.logits(x)
 
     def compute_output_shape(self, input_shape):

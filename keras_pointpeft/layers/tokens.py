@@ -12,6 +12,9 @@ class ClassTokens(Configurable, keras.layers.Layer):
     Args:
         dim: int. Width of the tokens.
         num_tokens: int. How many class tokens.
+        index: int. How many tokens stay in front of the class tokens. Their
+            positions go to the very front nevertheless, which is how
+            PointGPT swaps those of its first two tokens.
 
     Input shape:
         two tensors `(batch, groups, dim)`: patch tokens and their positions.
@@ -20,12 +23,13 @@ class ClassTokens(Configurable, keras.layers.Layer):
         two tensors `(batch, num_tokens + groups, dim)`.
     """
 
-    config_names = ("dim", "num_tokens")
+    config_names = ("dim", "num_tokens", "index")
 
-    def __init__(self, dim, num_tokens=1, **kwargs):
+    def __init__(self, dim, num_tokens=1, index=0, **kwargs):
         super().__init__(**kwargs)
         self.dim = dim
         self.num_tokens = num_tokens
+        self.index = index
 
     def build(self, tokens_shape, positions_shape=None):
         def weight(name):
@@ -39,13 +43,16 @@ class ClassTokens(Configurable, keras.layers.Layer):
         self.position = weight("position")
 
     def call(self, tokens, positions):
-        def prepend(weight, sequence):
+        def insert(weight, sequence, index=0):
             shape = (ops.shape(sequence)[0], self.num_tokens, self.dim)
             weight = ops.cast(weight, sequence.dtype)
-            first = ops.broadcast_to(weight, shape)
-            return ops.concatenate((first, sequence), axis=1)
+            parts = [ops.broadcast_to(weight, shape), sequence]
+            if index:
+                parts = [sequence[:, :index], parts[0], sequence[:, index:]]
+            return ops.concatenate(parts, axis=1)
 
-        return prepend(self.token, tokens), prepend(self.position, positions)
+        tokens = insert(self.token, tokens, self.index)
+        return tokens, insert(self.position, positions)
 
     def compute_output_shape(self, tokens_shape, positions_shape=None):
         batch, groups, dim = tokens_shape
@@ -60,6 +67,8 @@ class SplitTokens(Configurable, keras.layers.Layer):
     Args:
         num_class_tokens: int. Tokens at the front.
         num_patches: int. Tokens at the end. What lies between are prompts.
+        num_left_out: int. How many of the tokens at the front are not class
+            tokens after all, and are left out.
 
     Input shape:
         `(batch, tokens, dim)`.
@@ -69,10 +78,13 @@ class SplitTokens(Configurable, keras.layers.Layer):
         `(batch, tokens, dim)`; a part without tokens is left out.
     """
 
-    config_names = ("num_class_tokens", "num_patches")
+    config_names = ("num_class_tokens", "num_patches", "num_left_out")
 
-    def __init__(self, num_class_tokens, num_patches, **kwargs):
+    def __init__(
+        self, num_class_tokens, num_patches, num_left_out=0, **kwargs
+    ):
         super().__init__(**kwargs)
+        self.num_left_out = num_left_out
         self.num_class_tokens = num_class_tokens
         self.num_patches = num_patches
 
@@ -82,7 +94,7 @@ class SplitTokens(Configurable, keras.layers.Layer):
     def _bounds(self, total):
         first, last = self.num_class_tokens, total - self.num_patches
         parts = {
-            "class_tokens": (0, first),
+            "class_tokens": (self.num_left_out, first),
             "prompt_tokens": (first, last),
             "patch_tokens": (last, total),
         }

@@ -23,6 +23,12 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         qkv_bias: bool. Whether query, key and value have a bias.
         drop_path_rate: float. Stochastic depth of both branches.
         epsilon: float. Of the LayerNorms.
+        normalized_skips: tuple of two bools. Whether the residuals of
+            attention and MLP leave after their norm instead of before it.
+        causal: bool. Whether a token sees only those before it, and itself.
+        contrast: optional `keras_pointpeft.layers.ContrastTokens`. The first
+            tokens then have weights of their own and look at the others
+            alone, which do not see them.
         tuner: optional `BlockTuner`.
 
     Input shape:
@@ -41,6 +47,9 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         "qkv_bias",
         "drop_path_rate",
         "epsilon",
+        "normalized_skips",
+        "causal",
+        "contrast",
         "tuner",
     )
 
@@ -52,6 +61,9 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         qkv_bias=False,
         drop_path_rate=0.0,
         epsilon=1e-5,
+        normalized_skips=(False, False),
+        causal=False,
+        contrast=None,
         tuner=None,
         **kwargs,
     ):
@@ -67,6 +79,9 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         self.qkv_bias = qkv_bias
         self.drop_path_rate = drop_path_rate
         self.epsilon = epsilon
+        self.normalized_skips = tuple(normalized_skips)
+        self.causal = causal
+        self.contrast = contrast
         self.tuner = tuner
         policy = self.dtype_policy
         self.mlp_dim = int(dim * mlp_ratio)
@@ -97,6 +112,8 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         for layer in (self.norm1, self.qkv, self.proj, self.norm2, self.fc1):
             layer.build(shape)
         self.fc2.build((None, None, self.mlp_dim))
+        if self.contrast is not None:
+            self.contrast.build(shape)
         if self.tuner is not None:
             self.tuner.build(shape)
 
@@ -104,19 +121,43 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         tuner = NO_TUNER if self.tuner is None else self.tuner
         x = tuner.enter(tokens, geometry, training)
 
-        y = tuner.modulate("norm1", self.norm1(x))
-        y = tuner.modulate("qkv", self.qkv(y))
-        y = tuner.modulate("proj", self.proj(self._attend(y, mask)))
+        y = tuner.modulate("norm1", self._apply("norm1", x))
+        if self.normalized_skips[0]:
+            x = y
+        y = tuner.modulate(
+            "proj", self._apply("proj", self._mix(y, mask, tuner))
+        )
         x = x + self.drop_path1(y, training=training)
 
-        y = tuner.modulate("norm2", self.norm2(x))
+        y = tuner.modulate("norm2", self._apply("norm2", x))
+        if self.normalized_skips[1]:
+            x = y
         side = tuner.beside_mlp(y, training)
-        y = tuner.modulate("fc1", self.fc1(y))
-        y = tuner.modulate("fc2", self.fc2(ops.gelu(y, approximate=False)))
+        y = tuner.mlp_input(x, y)
+        y = tuner.modulate("fc1", self._apply("fc1", y))
+        y = ops.gelu(y, approximate=False)
+        y = tuner.modulate("fc2", self._apply("fc2", y))
         if side is not None:
             y = y + side
         y = tuner.after_mlp(self.drop_path2(y, training=training), training)
         return tuner.leave(x + y, side, geometry, training)
+
+    def _apply(self, name, x):
+        """One of the layers, or the contrast tokens' own on these tokens."""
+        layer = getattr(self, name)
+        if self.contrast is None:
+            return layer(x)
+        first, last = self.contrast.split(x)
+        parts = (getattr(self.contrast, name)(first), layer(last))
+        return ops.concatenate(parts, axis=1)
+
+    def _mix(self, x, mask, tuner):
+        if self.contrast is None:
+            return self._attend(tuner.modulate("qkv", self.qkv(x)), mask)
+        first, last = self.contrast.split(x)
+        mixed = self._attend(tuner.modulate("qkv", self.qkv(last)), mask)
+        seen = self.contrast.look(first, last)
+        return ops.concatenate((seen, mixed), axis=1)
 
     def _attend(self, qkv, mask):
         tokens = qkv.shape[1]
@@ -125,9 +166,17 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
         if mask is not None:
             mask = mask[:, None]
+            if self.causal:
+                place = ops.arange(tokens)
+                mask = mask & (place[None] <= place[:, None])
         # Without `flash_attention=False` Keras probes the device every call.
         x = ops.dot_product_attention(
-            query, key, value, mask=mask, flash_attention=False
+            query,
+            key,
+            value,
+            mask=mask,
+            is_causal=self.causal and mask is None,
+            flash_attention=False,
         )
         return ops.reshape(x, (-1, tokens, self.dim))
 

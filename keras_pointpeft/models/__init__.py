@@ -1,12 +1,16 @@
 """Backbones and tasks."""
 
+from keras_pointpeft.models.act import ACTBackbone
 from keras_pointpeft.models.backbone import PointBackbone
 from keras_pointpeft.models.classifier import PointCloudClassifier
 from keras_pointpeft.models.masked_autoencoder import MaskedAutoencoder
+from keras_pointpeft.models.point_bert import PointBERTBackbone
 from keras_pointpeft.models.point_mae import PointMAEBackbone
 
 __all__ = [
+    "ACTBackbone",
     "MaskedAutoencoder",
+    "PointBERTBackbone",
     "PointBackbone",
     "PointCloudClassifier",
     "PointMAEBackbone",

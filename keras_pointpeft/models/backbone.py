@@ -31,6 +31,9 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         "patch_token": "max",
     }
     num_class_tokens = 1
+    # The published classification head, where a task does not say.
+    head_dims = (256, 256)
+    head_norm = True
 
     def __init__(self, inputs, outputs, peft=None, dtype=None, **kwargs):
         super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)

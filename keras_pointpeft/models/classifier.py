@@ -20,7 +20,10 @@ class PointCloudClassifier(PointTask):
             `patch_token`, see `keras_pointpeft.layers.TokenPooling`. By
             default what suits backbone and method.
         head_dims: tuple of ints. Widths of the head's hidden layers; an
-            empty tuple makes it one linear layer.
+            empty tuple makes it one linear layer. By default those of the
+            backbone's published head.
+        head_norm: optional bool. Whether BatchNorms follow the hidden layers.
+            By default as in the backbone's published head.
         dropout: float. Dropout rate in the head.
         head_dtype: optional dtype of the head. The backbone's by default.
 
@@ -42,6 +45,7 @@ class PointCloudClassifier(PointTask):
         "num_classes",
         "pooling",
         "head_dims",
+        "head_norm",
         "dropout",
     )
 
@@ -50,7 +54,8 @@ class PointCloudClassifier(PointTask):
         backbone,
         num_classes,
         pooling=None,
-        head_dims=(256, 256),
+        head_dims=None,
+        head_norm=None,
         dropout=0.5,
         head_dtype=None,
         preprocessor=None,
@@ -62,6 +67,8 @@ class PointCloudClassifier(PointTask):
                 f"Received: num_classes={num_classes!r}"
             )
         pooling = backbone.head_inputs if pooling is None else dict(pooling)
+        head_dims = backbone.head_dims if head_dims is None else head_dims
+        head_norm = backbone.head_norm if head_norm is None else head_norm
         head_dtype = head_dtype or backbone.dtype_policy
 
         # === Layers ===
@@ -71,7 +78,12 @@ class PointCloudClassifier(PointTask):
             **pooling, dtype=head_dtype, name="token_pooling"
         )
         self.head = ClassificationHead(
-            num_classes, head_dims, dropout, dtype=head_dtype, name="head"
+            num_classes,
+            head_dims,
+            dropout,
+            head_norm,
+            dtype=head_dtype,
+            name="head",
         )
 
         # === Functional Model ===
@@ -83,6 +95,7 @@ class PointCloudClassifier(PointTask):
         self.num_classes = num_classes
         self.pooling = pooling
         self.head_dims = tuple(head_dims)
+        self.head_norm = head_norm
         self.dropout = dropout
         self.head_dtype = head_dtype
 

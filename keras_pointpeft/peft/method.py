@@ -26,8 +26,12 @@ class BlockTuner(keras.layers.Layer):
         """After `site`: norm1, qkv, proj, norm2, fc1 (before GELU) or fc2."""
         return x
 
+    def mlp_input(self, tokens, normalized):
+        """What the MLP reads: by default the normalized tokens."""
+        return normalized
+
     def beside_mlp(self, x, training):
-        """In parallel to the MLP, of the MLP's input; None for nothing.
+        """In parallel to the MLP, of the normalized tokens; None for nothing.
 
         What it returns is added to the MLP's output, before drop path.
         """
@@ -62,12 +66,14 @@ class PeftMethod(Configurable):
 
     Subclasses override what they need:
 
-    * `block_tuner`, `patch_tuner`, `norm_tuner`: the layers it adds;
+    * `block_tuner`, `patch_tuner`, `norm_tuner`, `side_tuner`: the layers it
+      adds;
     * `trained`: which variables train, as regular expressions searched in
       the variable's path, such as `block_3/fc1/bias`;
     * `components`: names for the parts in `peft_summary()`;
     * `position`: `None` leaves the backbone's way of adding position
-      embeddings, `"once"` adds them before the first block only;
+      embeddings, `"once"` adds them before the first block only, `"last"`
+      adds them to as many tokens at the end of the sequence;
     * `pooling`: which tokens the head reads, or None for the backbone's own;
     * `frozen_bn`: `"inference"` if a frozen BatchNorm keeps to its moving
       statistics in training, `"track"` if it uses, and follows, the batch's.
@@ -89,6 +95,14 @@ class PeftMethod(Configurable):
 
     def norm_tuner(self, dim, **kwargs):
         """A layer on the tokens after the final norm, or None."""
+        return None
+
+    def side_tuner(self, dim, **kwargs):
+        """A layer on the final patch tokens and the patches' points, or None.
+
+        It is called with `(batch, groups, dim)` and
+        `(batch, groups, points, 3)`.
+        """
         return None
 
     def trains(self, path):

@@ -1,0 +1,21 @@
+"""Names of ACT, and of its ways of transfer."""
+
+from keras_pointpeft.checkpoints import point_mae
+from keras_pointpeft.checkpoints.names import NameMap
+from keras_pointpeft.checkpoints.point_bert import PROJECTION
+
+ACT = point_mae.POINT_MAE | NameMap(PROJECTION, {})
+
+# A head of one linear layer, the first of a sequence.
+LINEAR_HEAD = NameMap({r"head/logits": "cls_head_finetune.0"}, {})
+
+SIDE_TUNING = NameMap(
+    {
+        **{
+            f"tuner_side/{ours}": theirs.replace("encoder.", "side.", 1)
+            for ours, theirs in point_mae.PATCH_ENCODER.items()
+        },
+        r"tuner_side/projection": "side_projection",
+    },
+    {r"tuner_side/alpha": "side_alpha"},
+)

@@ -1,0 +1,47 @@
+"""Recorded cases of the backbones beside Point-MAE."""
+
+import numpy as np
+from keras import ops
+
+from keras_pointpeft.checkpoints import point_bert
+from keras_pointpeft.checkpoints.reference import LOSS
+from keras_pointpeft.checkpoints.reference import case
+from keras_pointpeft.checkpoints.reference_family import check_classifier
+from keras_pointpeft.models import PointBERTBackbone
+from keras_pointpeft.models import PointCloudClassifier
+
+
+def backbone_arguments(config):
+    """Constructor arguments that all published configurations name."""
+    return {
+        "num_groups": config["num_group"],
+        "group_size": config["group_size"],
+        "dim": config.get("trans_dim", config.get("embed_dim")),
+        "depth": config["depth"],
+        "num_heads": config["num_heads"],
+        "skip_origin": True,
+    }
+
+
+@case("pointbert_finetune_*")
+def pointbert_finetune(recorded):
+    config = recorded.config
+    backbone = PointBERTBackbone(
+        token_dim=config["encoder_dims"], **backbone_arguments(config)
+    )
+    model = PointCloudClassifier(backbone, config["cls_dim"], dropout=0.0)
+    check_classifier(recorded, model, point_bert.POINT_BERT)
+    if "loss_label_smoothing_f64" in recorded.data:
+        logits = ops.convert_to_numpy(model(recorded.data["points"]))
+        smoothed = _smoothed_loss(logits, recorded.data["labels"], 0.2)
+        recorded.close("loss_label_smoothing_f64", smoothed, LOSS)
+
+
+def _smoothed_loss(logits, labels, smoothing):
+    """Cross-entropy with `smoothing` spread over the other classes."""
+    count = logits.shape[-1]
+    hot = np.eye(count)[labels]
+    target = hot * (1.0 - smoothing) + (1.0 - hot) * smoothing / (count - 1)
+    top = logits.max(axis=-1, keepdims=True)
+    log_sum = top + np.log(np.exp(logits - top).sum(axis=-1, keepdims=True))
+    return -(target * (logits - log_sum)).sum(axis=-1).mean()

@@ -1,0 +1,174 @@
+"""What the recorded cases of the Point-MAE family have in common.
+
+Their arrays are named otherwise than those of `reference`: `block0` or, of
+full-size models, the first and last tokens as `block0_probe`; of gradients,
+norms and the full values of small tensors.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_pointpeft.checkpoints.gradients import value_and_gradients
+from keras_pointpeft.checkpoints.names import to_reference
+from keras_pointpeft.checkpoints.reference import GRADIENT
+from keras_pointpeft.checkpoints.reference import LOGITS
+from keras_pointpeft.checkpoints.reference import LOSS
+from keras_pointpeft.checkpoints.reference import TOKENS
+from keras_pointpeft.checkpoints.reference import mean_cross_entropy
+from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.checkpoints.transfer import weights_of
+
+# Below this share of the largest gradient norm, a norm is rounding noise.
+NOISE = 1e-3
+
+
+def check_classifier(recorded, model, names, ignored=None, **parts):
+    """Compares everything that a classification case has recorded.
+
+    Args:
+        recorded: the `reference.Case`.
+        model: our `PointCloudClassifier` without dropout, filled here.
+        names: its `NameMap`.
+        ignored: dict from a regular expression on their names to the reason
+            why such a tensor is left out.
+        **parts: further symbolic tensors by array name.
+    """
+    data, backbone = recorded.data, model.backbone
+    points = data["points"]
+    state = recorded.weights()
+    report = fill(model, state, names, ignored)
+    check_counts(recorded, model, names, report)
+
+    parts = {
+        "patch_tokens": _encoded(backbone),
+        "patch_tokens_encoder": backbone.get_layer("patch_encoder").output,
+        "norm_out": backbone.get_layer("norm").output,
+        **_blocks(backbone),
+        **parts,
+    }
+    check_parts(recorded, backbone, parts)
+    patches = backbone.get_layer("patches")(points)
+    if "knn0" in data:
+        recorded.same_sets("knn0", patches["neighbors"])
+    centers = np.take_along_axis(points, data["fps0"][..., None].astype(int), 1)
+    recorded.close("fps0", patches["centers"], 0.0, centers)
+    head_in = model.token_pooling(backbone(points))
+    recorded.close("head_in", head_in, TOKENS)
+    recorded.close("logits", model(points), LOGITS)
+    if "labels" in data:
+        check_gradients(recorded, model, names)
+    if "train_logits_f64" in data:
+        logits = model(points, training=True)
+        recorded.close("train_logits_f64", logits, TOKENS)
+        fill(model, state, names, ignored)
+        check_gradients(recorded, model, names, training=True)
+        fill(model, state, names, ignored)
+
+
+def check_counts(recorded, model, names, report):
+    """All and trainable parameters, by number and by name."""
+    expected = recorded.manifest["trainable"]
+    ours = {names(v.path) for v in model.trainable_variables}
+    sizes = {n: int(np.prod(s)) for n, s, _ in recorded.manifest["state_dict"]}
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    left_out = [n for n in report.unused if not n.endswith(statistics)]
+    unread = sum(sizes[n] for n in left_out)
+    every = sum(
+        int(np.prod(v.shape))
+        for path, v in weights_of(model).items()
+        if "/moving_" not in path
+    )
+    published = recorded.manifest["param_count"]
+    recorded.equal("parameters", every + unread, published)
+    if expected["names"] == "all":
+        ours |= set(left_out)
+        theirs = {n for n in sizes if not n.endswith(statistics)}
+    else:
+        theirs = set(expected["names"])
+        ours |= theirs & set(left_out)
+    recorded.equal("trainable names", ours, theirs)
+    counted = sum(sizes[name] for name in ours)
+    recorded.equal("trainable parameters", counted, expected["count"])
+
+
+def check_parts(recorded, model, parts):
+    """Compares intermediate tensors, whole or the recorded part of them.
+
+    Args:
+        recorded: the `reference.Case`.
+        model: the functional model that they belong to.
+        parts: dict from array name to symbolic tensor.
+    """
+    cuts = {
+        "": lambda x: x,
+        "_probe": lambda x: np.concatenate((x[:, :4], x[:, -4:]), axis=1),
+        "_first32": lambda x: x[:, :32],
+        "_first64": lambda x: x[:64],
+    }
+    wanted = {
+        name: tensor
+        for name, tensor in parts.items()
+        if any(name + suffix in recorded.data for suffix in cuts)
+    }
+    values = keras.Model(model.input, wanted)(recorded.data["points"])
+    for name, value in values.items():
+        for suffix, cut in cuts.items():
+            if name + suffix in recorded.data:
+                value = ops.convert_to_numpy(value)
+                recorded.close(name + suffix, cut(value), TOKENS)
+
+
+def check_gradients(recorded, model, names, training=False):
+    """Loss, gradients and, in training, the statistics that moved.
+
+    The model's own losses are part of the loss, as in training.
+    """
+    data = recorded.data
+    entropy = mean_cross_entropy(data["labels"])
+    points = data["points"]
+    loss, gradients = value_and_gradients(
+        model,
+        lambda call: entropy(call(points)) + sum(model.losses),
+        training,
+    )
+    prefix = "train_" if training else ""
+    recorded.close(f"{prefix}loss_f64", loss, LOSS)
+    shapes = {n: s for n, s, _ in recorded.manifest["state_dict"]}
+    ours = {
+        names(path): to_reference(path, value, shapes[names(path)])
+        for path, value in gradients.items()
+    }
+    norms = data[f"{prefix}grad_norm_f64"]
+    noise = NOISE * norms.max()
+    worst = 0.0
+    for name, norm in zip(recorded.manifest["grad_names"], norms):
+        mine = np.linalg.norm(ours[name]) if name in ours else 0.0
+        difference = abs(mine - max(norm, 0.0))
+        worst = max(worst, difference / max(norm, noise))
+        if not training and f"grad:{name}" in data:
+            theirs = data[f"grad:{name}"]
+            scale = max(np.abs(theirs).max(), noise)
+            difference = np.abs(ours[name] - theirs).max()
+            worst = max(worst, difference / scale)
+    recorded.close(f"{prefix}gradients", worst, GRADIENT, np.zeros(()))
+    if training:
+        after = {names(p): v for p, v in weights_of(model).items()}
+        for name, theirs in data.items():
+            if name.startswith("train_buf:"):
+                mine = after[name.removeprefix("train_buf:")]
+                recorded.close(name, mine, TOKENS)
+
+
+def _encoded(backbone):
+    """The patch tokens as the published models record them."""
+    names = [layer.name for layer in backbone.layers]
+    name = "projection" if "projection" in names else "patch_encoder"
+    return backbone.get_layer(name).output
+
+
+def _blocks(backbone):
+    return {
+        f"block{i}": backbone.get_layer(f"block_{i}").output
+        for i in range(backbone.depth)
+    }

@@ -1,0 +1,91 @@
+import keras
+from keras import ops
+
+from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class ContrastTokens(Configurable, keras.layers.Layer):
+    """The contrast tokens' share of a transformer block.
+
+    [Contrast with Reconstruct](https://arxiv.org/abs/2302.02318), section 3.
+    Tokens that were trained by contrast, one per modality, have norms, MLP
+    and a cross-attention of their own: they look at the patches, which do not
+    see them. A `keras_pointpeft.layers.TransformerBlock` does the rest.
+
+    Args:
+        dim: int. Width of the tokens.
+        num_heads: int. Attention heads; must divide `dim`.
+        num_tokens: int. How many contrast tokens the sequence begins with.
+        mlp_ratio: float. Width of the MLP over `dim`.
+        epsilon: float. Of the LayerNorms.
+    """
+
+    config_names = ("dim", "num_heads", "num_tokens", "mlp_ratio", "epsilon")
+
+    def __init__(
+        self,
+        dim,
+        num_heads,
+        num_tokens=3,
+        mlp_ratio=4.0,
+        epsilon=1e-5,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.dim = dim
+        self.num_heads = num_heads
+        self.num_tokens = num_tokens
+        self.mlp_ratio = mlp_ratio
+        self.epsilon = epsilon
+        policy = self.dtype_policy
+        self.mlp_dim = int(dim * mlp_ratio)
+
+        def norm(name):
+            return keras.layers.LayerNormalization(
+                epsilon=epsilon, dtype=policy, name=name
+            )
+
+        def linear(units, name, use_bias=True):
+            return Linear(units, use_bias=use_bias, dtype=policy, name=name)
+
+        # Named as those of the block that they stand beside.
+        self.norm1 = norm("norm1")
+        self.query = linear(dim, "query", use_bias=False)
+        self.key_value = linear(2 * dim, "key_value", use_bias=False)
+        self.proj = linear(dim, "proj")
+        self.norm2 = norm("norm2")
+        self.fc1 = linear(self.mlp_dim, "fc1")
+        self.fc2 = linear(dim, "fc2")
+
+    def build(self, tokens_shape):
+        shape = (None, None, self.dim)
+        for name in ("norm1", "query", "key_value", "proj", "norm2", "fc1"):
+            getattr(self, name).build(shape)
+        self.fc2.build((None, None, self.mlp_dim))
+
+    def split(self, tokens):
+        """Contrast tokens and the others, each `(batch, tokens, dim)`."""
+        return tokens[:, : self.num_tokens], tokens[:, self.num_tokens :]
+
+    def look(self, tokens, others):
+        """What the contrast tokens see, before the projection.
+
+        Args:
+            tokens: `(batch, num_tokens, dim)`, normalized.
+            others: `(batch, tokens, dim)`, normalized.
+
+        Returns:
+            `(batch, num_tokens, dim)`.
+        """
+        heads, width = self.num_heads, self.dim // self.num_heads
+        query = self.query(tokens)
+        query = ops.reshape(query, (-1, tokens.shape[1], heads, width))
+        pair = self.key_value(others)
+        pair = ops.reshape(pair, (-1, others.shape[1], 2, heads, width))
+        seen = ops.dot_product_attention(
+            query, pair[:, :, 0], pair[:, :, 1], flash_attention=False
+        )
+        return ops.reshape(seen, (-1, tokens.shape[1], self.dim))
