@@ -175,7 +175,7 @@ def _open(path):
         if isinstance(arrays, np.lib.npyio.NpzFile) and "meta" in arrays:
             return arrays
         problem = "no entry `meta`"
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         problem = str(error)
     raise ValueError(
         "The file is no training checkpoint. Remove it to start over. "

@@ -295,11 +295,11 @@ def _check(model, train_split, test_split, recipe, log_dir, tensorboard):
             f"Received: {train_split.name} with {train_split.num_classes} "
             "classes"
         )
-    policy = getattr(model, "backbone", model).dtype_policy.name
-    if policy != recipe.dtype:
+    policies = {part.dtype_policy.name for part in model.layers if part.weights}
+    if recipe.dtype not in policies:
         raise ValueError(
-            f"The model's dtype policy is {policy!r}; build it with "
-            f"`dtype={recipe.dtype!r}` or change the recipe. "
+            f"The dtype policies of the model are {sorted(policies)}; build "
+            f"it with `dtype={recipe.dtype!r}` or change the recipe. "
             f"Received: dtype={recipe.dtype!r}"
         )
     if tensorboard and log_dir is None:

@@ -1,0 +1,181 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from keras_pointpeft.training import Recipe
+from keras_pointpeft.training import train
+
+RECIPE = Recipe(
+    epochs=4,
+    batch_size=8,
+    learning_rate=1e-2,
+    warmup_epochs=1,
+    num_points=12,
+    held_out_fraction=0.25,
+    seed=7,
+)
+
+
+class Kill(keras.callbacks.Callback):
+    """Stops the run in the middle of an epoch, as a signal would."""
+
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self.where = (epoch, batch)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.where:
+            raise KeyboardInterrupt
+
+
+def values(model):
+    variables = [*model.variables, *model.optimizer.variables]
+    return [np.array(keras.ops.convert_to_numpy(v)) for v in variables]
+
+
+def killed_after(epochs, make_model, make_split, recipe, log_dir):
+    split = make_split()
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            make_model(),
+            split,
+            make_split(seed=1),
+            recipe,
+            log_dir=log_dir,
+            callbacks=[Kill(epochs, 1)],
+        )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gradient_accumulation": 3},
+        pytest.param({"selection": "last"}, marks=pytest.mark.slow),
+        pytest.param(
+            {"selection": "best_on_test", "weight_decay": 0.0},
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["held_out", "last", "best_on_test"],
+)
+def test_resumed_run_ends_with_the_same_bits(
+    make_model, make_split, tmp_path, changes
+):
+    recipe = dataclasses.replace(RECIPE, **changes)
+    split, test = make_split(), make_split(seed=1)
+    straight = make_model()
+    expected = train(straight, split, test, recipe)
+
+    killed_after(2, make_model, make_split, recipe, tmp_path)
+    keras.utils.set_random_seed(99)  # another process has other seeds
+    resumed = make_model()
+    for variable in resumed.variables:  # and nothing of the first model
+        variable.assign(keras.ops.ones(variable.shape, variable.dtype))
+    result = train(resumed, split, test, recipe, log_dir=tmp_path)
+
+    for a, b in zip(values(straight), values(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [row["epoch"] for row in result.history] == [0, 1, 2, 3]
+    for a, b in zip(expected.history, result.history, strict=True):
+        assert {**a, "seconds": 0} == {**b, "seconds": 0}
+    assert result.best_epoch == expected.best_epoch
+    assert result.best_accuracy == expected.best_accuracy
+    assert result.last_accuracy == expected.last_accuracy
+
+
+def test_two_seeds_differ(make_model, make_split):
+    split, test = make_split(), make_split(seed=1)
+    losses = [
+        train(
+            make_model(),
+            split,
+            test,
+            dataclasses.replace(RECIPE, epochs=1, selection="last", seed=seed),
+        ).history[-1]["loss"]
+        for seed in (0, 1)
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_a_finished_run_is_only_measured(make_model, make_split, tmp_path):
+    recipe = dataclasses.replace(RECIPE, epochs=2)
+    split, test = make_split(), make_split(seed=1)
+    first = train(make_model(), split, test, recipe, log_dir=tmp_path)
+    again = train(make_model(), split, test, recipe, log_dir=tmp_path)
+    assert again == first
+
+
+def test_without_resume_it_starts_over(make_model, make_split, tmp_path):
+    recipe = dataclasses.replace(RECIPE, epochs=2, selection="last")
+    killed_after(1, make_model, make_split, recipe, tmp_path)
+    result = train(
+        make_model(),
+        make_split(),
+        make_split(seed=1),
+        recipe,
+        log_dir=tmp_path,
+        resume=False,
+    )
+    assert [row["epoch"] for row in result.history] == [0, 1]
+
+
+def test_state_of_another_run_is_refused(make_model, make_split, tmp_path):
+    recipe = dataclasses.replace(RECIPE, selection="last")
+    killed_after(1, make_model, make_split, recipe, tmp_path)
+    split, test = make_split(), make_split(seed=1)
+    other_recipe = dataclasses.replace(recipe, learning_rate=1e-4)
+    with pytest.raises(
+        ValueError, match=r"learning_rate: 0.01 there, 0.0001 here"
+    ):
+        train(make_model(), split, test, other_recipe, log_dir=tmp_path)
+    frozen = make_model()
+    frozen.layers[1].kernel.trainable = False
+    with pytest.raises(ValueError, match="model: .* there, .* here"):
+        train(frozen, split, test, recipe, log_dir=tmp_path)
+    other_split = make_split(seed=5)
+    with pytest.raises(ValueError, match="data: '48 clouds"):
+        train(make_model(), other_split, test, recipe, log_dir=tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"text"])
+def test_a_damaged_file_is_refused(make_model, make_split, tmp_path, content):
+    (tmp_path / "state.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="no training checkpoint"):
+        train(
+            make_model(),
+            make_split(),
+            make_split(seed=1),
+            RECIPE,
+            log_dir=tmp_path,
+        )
+
+
+def test_a_kill_while_writing_leaves_the_last_state(
+    make_model, make_split, tmp_path, monkeypatch
+):
+    recipe = dataclasses.replace(RECIPE, epochs=3, selection="last")
+    savez, calls = np.savez, []
+
+    def cut_off(file, **arrays):
+        calls.append(file)
+        if len(calls) == 2:
+            file.write(b"half")
+            raise KeyboardInterrupt
+        savez(file, **arrays)
+
+    split, test = make_split(), make_split(seed=1)
+    monkeypatch.setattr(np, "savez", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_model(), split, test, recipe, log_dir=tmp_path)
+    monkeypatch.undo()
+    resumed, straight = make_model(), make_model()
+    result = train(resumed, split, test, recipe, log_dir=tmp_path)
+    train(straight, split, test, recipe)
+    assert [row["epoch"] for row in result.history] == [0, 1, 2]
+    for a, b in zip(values(straight), values(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
