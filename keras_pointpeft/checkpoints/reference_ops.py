@@ -106,7 +106,8 @@ def _three_nn(data, manifest):
 def _propagate(data, manifest):
     near, far = data["xyz1"], data["xyz2_far"]
     coarse, values = data["xyz2"], data["points2"]
-    tokens, subset = data["points1"], data["subset"]
+    tokens = ops.convert_to_tensor(data["points1"])
+    subset = data["subset"]
     squared = squared_distances(near, coarse)
     yield _close("square_distance", squared, data["square_distance64"])
     interpolated = interpolate(near, far, values, k=3)

@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_pointpeft.ops.distances import as_points
+from keras_pointpeft.ops.distances import check_points
 from keras_pointpeft.ops.distances import pairwise_squared
 from keras_pointpeft.ops.neighbors import gather
 
@@ -39,7 +40,9 @@ def chamfer_distance(a, b, norm="l2"):
     """
     if norm not in ("l1", "l2"):
         raise ValueError(f'`norm` must be "l1" or "l2". Received: {norm!r}')
-    a, b = as_points(a, "a"), as_points(b, "b")
+    check_points(a, "a")
+    check_points(b, "b")
+    a, b = as_points(a), as_points(b)
     # Only indices come from the matrix: no gradient keeps it in memory.
     pairs = pairwise_squared(ops.stop_gradient(a), ops.stop_gradient(b))
     to_b = _squared(a, gather(b, ops.argmin(pairs, axis=2)))

@@ -7,18 +7,18 @@ from keras import ops
 HUGE = 1e30
 
 
-def as_points(points, name):
-    """`points` as a float32 tensor `(batch, points, 3)`.
-
-    Raises:
-        ValueError: the shape is another one.
-    """
+def check_points(points, name):
+    """Raises `ValueError` unless the shape is `(batch, points, 3)`."""
     shape = tuple(points.shape)
     if len(shape) != 3 or shape[-1] != 3:
         raise ValueError(
             f"`{name}` must have the shape (batch, points, 3). "
             f"Received: {shape}"
         )
+
+
+def as_points(points):
+    """`points` as a float32 tensor, whatever the dtype policy."""
     return ops.cast(points, "float32")
 
 

@@ -4,13 +4,29 @@ from keras import ops
 
 from keras_pointpeft.ops import accelerators
 from keras_pointpeft.ops.distances import as_points
+from keras_pointpeft.ops.distances import check_points
 from keras_pointpeft.ops.distances import pairwise_squared
 from keras_pointpeft.ops.neighbors import gather
 from keras_pointpeft.ops.neighbors import knn
 from keras_pointpeft.ops.symbolic import symbolic
 
 
-def _output_spec(queries, points, values, **_):
+def _output_spec(queries, points, values, k=3, epsilon=1e-8, power=2):
+    check_points(queries, "queries")
+    check_points(points, "points")
+    if len(values.shape) != 3:
+        raise ValueError(
+            "`values` must have the shape (batch, points, channels). "
+            f"Received: {tuple(values.shape)}"
+        )
+    count = points.shape[1]
+    if k is not None and (k < 1 or (count is not None and k > count)):
+        raise ValueError(
+            f"`k` must lie between 1 and the number of points, {count}. "
+            f"Received: k={k}"
+        )
+    if power not in (1, 2):
+        raise ValueError(f"`power` must be 1 or 2. Received: {power}")
     shape = (queries.shape[0], queries.shape[1], values.shape[-1])
     return shape, values.dtype
 
@@ -52,10 +68,9 @@ def interpolate(queries, points, values, k=3, epsilon=1e-8, power=2):
     ops.interpolate(points, points[:, :64], tokens).shape  # (2, 1024, 384)
     ```
     """
-    if power not in (1, 2):
-        raise ValueError(f"`power` must be 1 or 2. Received: {power}")
-    queries = as_points(queries, "queries")
-    points = as_points(points, "points")
+    _output_spec(queries, points, values, k, epsilon, power)
+    queries = as_points(queries)
+    points = as_points(points)
     values = ops.convert_to_tensor(values)
     features = ops.cast(values, "float32")
     if k is None:
@@ -66,7 +81,7 @@ def interpolate(queries, points, values, k=3, epsilon=1e-8, power=2):
     difference = queries[:, :, None] - gather(points, index)
     squared = ops.sum(difference * difference, axis=-1)
     weights = _weights(squared, epsilon, power)
-    mix = accelerators.find("weighted_sum", points) or plain_weighted_sum
+    mix = accelerators.find("weighted_sum") or plain_weighted_sum
     return ops.cast(mix(features, index, weights), values.dtype)
 
 

@@ -5,11 +5,14 @@ from keras import ops
 
 from keras_pointpeft.ops import accelerators
 from keras_pointpeft.ops.distances import as_points
+from keras_pointpeft.ops.distances import check_points
 from keras_pointpeft.ops.distances import pairwise_squared
 from keras_pointpeft.ops.symbolic import symbolic
 
 
 def _distance_spec(a, b):
+    check_points(a, "a")
+    check_points(b, "b")
     return (a.shape[0], a.shape[1], b.shape[1]), "float32"
 
 
@@ -30,10 +33,19 @@ def squared_distances(a, b):
     Raises:
         ValueError: wrong shape.
     """
-    return pairwise_squared(as_points(a, "a"), as_points(b, "b"))
+    _distance_spec(a, b)
+    return pairwise_squared(as_points(a), as_points(b))
 
 
 def _knn_spec(queries, points, k):
+    check_points(queries, "queries")
+    check_points(points, "points")
+    count = points.shape[1]
+    if k < 1 or (count is not None and k > count):
+        raise ValueError(
+            f"`k` must lie between 1 and the number of points, {count}. "
+            f"Received: k={k}"
+        )
     return (queries.shape[0], queries.shape[1], k), "int32"
 
 
@@ -65,16 +77,11 @@ def knn(queries, points, k):
     neighbors = ops.knn(points[:, :64], points, k=32)  # (2, 64, 32)
     ```
     """
-    queries = ops.stop_gradient(as_points(queries, "queries"))
-    points = ops.stop_gradient(as_points(points, "points"))
-    count = points.shape[1]
-    if k < 1 or (count is not None and k > count):
-        raise ValueError(
-            f"`k` must lie between 1 and the number of points, {count}. "
-            f"Received: k={k}"
-        )
-    fast = accelerators.find("knn", points)
-    return (fast or plain_knn)(queries, points, k)
+    _knn_spec(queries, points, k)
+    queries = ops.stop_gradient(as_points(queries))
+    points = ops.stop_gradient(as_points(points))
+    nearest = accelerators.find("knn") or plain_knn
+    return nearest(queries, points, k)
 
 
 def plain_knn(queries, points, k):
@@ -84,6 +91,13 @@ def plain_knn(queries, points, k):
 
 
 def _ball_spec(queries, points, radius, k):
+    check_points(queries, "queries")
+    check_points(points, "points")
+    if k < 1 or not radius > 0:
+        raise ValueError(
+            "`k` must be at least 1 and `radius` positive. "
+            f"Received: k={k}, radius={radius}"
+        )
     return (queries.shape[0], queries.shape[1], k), "int32"
 
 
@@ -109,13 +123,9 @@ def ball_query(queries, points, radius, k):
         ValueError: wrong shape, `k` below 1, or a radius that is not
             positive.
     """
-    queries = ops.stop_gradient(as_points(queries, "queries"))
-    points = ops.stop_gradient(as_points(points, "points"))
-    if k < 1 or not radius > 0:
-        raise ValueError(
-            "`k` must be at least 1 and `radius` positive. "
-            f"Received: k={k}, radius={radius}"
-        )
+    _ball_spec(queries, points, radius, k)
+    queries = ops.stop_gradient(as_points(queries))
+    points = ops.stop_gradient(as_points(points))
     count = ops.shape(points)[1]
     limit = np.float32(radius) * np.float32(radius)
     index = ops.arange(count, dtype="int32")
@@ -137,6 +147,12 @@ def ball_query(queries, points, radius, k):
 
 
 def _gather_spec(values, indices):
+    if len(values.shape) != 3 or len(indices.shape) < 2:
+        raise ValueError(
+            "Expected `values` (batch, N, C) and `indices` (batch, ...). "
+            f"Received: values of shape {tuple(values.shape)}, indices of "
+            f"shape {tuple(indices.shape)}"
+        )
     return (*indices.shape, values.shape[-1]), values.dtype
 
 
@@ -164,14 +180,9 @@ def gather(values, indices):
     ops.gather(points, ops.knn(points, points, 16)).shape  # (2, 1024, 16, 3)
     ```
     """
+    _gather_spec(values, indices)
     values = ops.convert_to_tensor(values)
     indices = ops.cast(indices, "int32")
-    if len(values.shape) != 3 or len(indices.shape) < 2:
-        raise ValueError(
-            "Expected `values` (batch, N, C) and `indices` (batch, ...). "
-            f"Received: values of shape {tuple(values.shape)}, indices of "
-            f"shape {tuple(indices.shape)}"
-        )
     batch, count, channels = ops.shape(values)
     shape = tuple(ops.shape(indices))
     # One flat take: several times faster than take_along_axis.

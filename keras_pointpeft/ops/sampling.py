@@ -5,19 +5,31 @@ from keras import ops
 
 from keras_pointpeft.ops import accelerators
 from keras_pointpeft.ops.distances import as_points
-from keras_pointpeft.ops.distances import exact_square
+from keras_pointpeft.ops.distances import check_points
+from keras_pointpeft.ops.sampling_loop import plain_sample
 from keras_pointpeft.ops.symbolic import symbolic
 
-# Running squared distances start here, as in the published kernel.
-FAR = 1e10
-# The published kernel skips points whose squared norm, in float32, is at most
-# 0.001 in float64: those below the float32 nearest to it, which is larger.
-SKIPPED_SQUARED_NORM = float(np.float32(1e-3))
 # Threads of a block of the published kernel, at most.
 MAX_THREADS = 512
 
 
 def _output_spec(points, num_samples, skip_origin=False, ties="lowest"):
+    check_points(points, "points")
+    count = points.shape[1]
+    if num_samples < 1 or (count is not None and num_samples > count):
+        raise ValueError(
+            "`num_samples` must lie between 1 and the number of points, "
+            f"{count}. Received: num_samples={num_samples}"
+        )
+    if ties not in ("lowest", "published"):
+        raise ValueError(
+            f'`ties` must be "lowest" or "published". Received: {ties!r}'
+        )
+    if ties == "published" and count is None:
+        raise ValueError(
+            'ties="published" needs a known number of points. '
+            f"Received: points of shape {tuple(points.shape)}"
+        )
     return (points.shape[0], num_samples), "int32"
 
 
@@ -65,24 +77,11 @@ def farthest_point_sample(
     centers = ops.gather(points, ops.farthest_point_sample(points, 64))
     ```
     """
-    points = ops.stop_gradient(as_points(points, "points"))
-    count = points.shape[1]
-    if num_samples < 1 or (count is not None and num_samples > count):
-        raise ValueError(
-            "`num_samples` must lie between 1 and the number of points, "
-            f"{count}. Received: num_samples={num_samples}"
-        )
+    _output_spec(points, num_samples, skip_origin, ties)
+    points = ops.stop_gradient(as_points(points))
     if ties == "lowest":
         return _sample(points, num_samples, skip_origin)
-    if ties != "published":
-        raise ValueError(
-            f'`ties` must be "lowest" or "published". Received: {ties!r}'
-        )
-    if count is None:
-        raise ValueError(
-            'ties="published" needs a known number of points. '
-            f"Received: points of shape {tuple(points.shape)}"
-        )
+    count = points.shape[1]
     order = ops.convert_to_tensor(published_order(count))
     index = _sample(ops.take(points, order, axis=1), num_samples, skip_origin)
     return ops.take(order, index, axis=0)
@@ -106,46 +105,5 @@ def published_order(count) -> np.ndarray:
 
 
 def _sample(points, num_samples, skip_origin):
-    fast = accelerators.find("farthest_point_sample", points)
-    return (fast or plain_sample)(points, num_samples, skip_origin)
-
-
-def plain_sample(points, num_samples, skip_origin):
-    """The loop in `keras.ops`, with clouds along the last axis.
-
-    That way compilers vectorise over the batch.
-    """
-    batch, count = ops.shape(points)[:2]
-    rows = ops.arange(batch, dtype="int32")
-    points = ops.transpose(points, (1, 0, 2))
-    flat = ops.reshape(points, (-1, 3))
-    x, y, z = points[..., 0], points[..., 1], points[..., 2]
-    nearest = ops.full((count, batch), FAR, dtype="float32")
-    if skip_origin:
-        norm = exact_square(x) + exact_square(y) + exact_square(z)
-        # Below every distance: chosen only where nothing else is left.
-        nearest = ops.where(norm < SKIPPED_SQUARED_NORM, -1.0, nearest)
-
-    def step(i, state):
-        chosen, nearest, last = state
-        center = ops.take(flat, last * batch + rows, axis=0)
-        distance = (
-            exact_square(x - center[:, 0])
-            + exact_square(y - center[:, 1])
-            + exact_square(z - center[:, 2])
-        )
-        nearest = ops.minimum(nearest, distance)
-        last = _first_maximum(nearest, count)
-        return ops.slice_update(chosen, (i, 0), last[None]), nearest, last
-
-    chosen = ops.zeros((num_samples, batch), dtype="int32")
-    last = ops.zeros((batch,), dtype="int32")
-    state = ops.fori_loop(1, num_samples, step, (chosen, nearest, last))
-    return ops.transpose(state[0])
-
-
-def _first_maximum(values, count):
-    # Two reductions, because argmax is slow in XLA and not vectorised.
-    index = ops.arange(count, dtype="int32")[:, None]
-    top = ops.max(values, axis=0)
-    return ops.min(ops.where(values == top, index, count), axis=0)
+    sample = accelerators.find("farthest_point_sample") or plain_sample
+    return sample(points, num_samples, skip_origin)

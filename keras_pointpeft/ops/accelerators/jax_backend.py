@@ -7,7 +7,7 @@ import functools
 
 import jax
 
-from keras_pointpeft.ops.sampling import plain_sample
+from keras_pointpeft.ops.sampling_loop import plain_sample
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))

@@ -9,7 +9,7 @@ import sys
 
 import tensorflow as tf
 
-from keras_pointpeft.ops.sampling import plain_sample
+from keras_pointpeft.ops.sampling_loop import plain_sample
 
 
 def farthest_point_sample(points, num_samples, skip_origin):

@@ -8,7 +8,7 @@ import torch
 
 from keras_pointpeft.ops.accelerators import torch_cpu
 from keras_pointpeft.ops.distances import pairwise_squared
-from keras_pointpeft.ops.sampling import plain_sample
+from keras_pointpeft.ops.sampling_loop import plain_sample
 
 # Distances that are worked on at a time: what a CPU's caches hold, and what a
 # GPU's memory has room for beside a model.
@@ -94,6 +94,5 @@ for _schema, _function, _empty in (
     ("knn(Tensor queries, Tensor points, int k) -> Tensor", _knn, _empty_knn),
 ):
     _name = _LIBRARY.define(_schema)
-    _LIBRARY.impl(_name, _function, "CPU")
-    _LIBRARY.impl(_name, _function, "CUDA")
+    _LIBRARY.impl(_name, _function, "CompositeExplicitAutograd")
     _LIBRARY.impl(_name, _empty, "Meta")

@@ -8,7 +8,8 @@ import functools
 
 import numpy as np
 
-from keras_pointpeft.ops import sampling
+from keras_pointpeft.ops.sampling_loop import FAR
+from keras_pointpeft.ops.sampling_loop import SKIPPED_SQUARED_NORM
 
 
 def farthest_point_sample(points, num_samples, skip_origin):
@@ -24,11 +25,11 @@ def farthest_point_sample(points, num_samples, skip_origin):
     """
     # One contiguous plane per axis.
     planes = np.ascontiguousarray(points.transpose(2, 0, 1))
-    nearest = np.full(planes.shape[1:], sampling.FAR, "float32")
+    nearest = np.full(planes.shape[1:], FAR, "float32")
     if skip_origin:
         x, y, z = planes
         norm = x * x + y * y + z * z
-        nearest[norm < np.float32(sampling.SKIPPED_SQUARED_NORM)] = -1.0
+        nearest[norm < np.float32(SKIPPED_SQUARED_NORM)] = -1.0
     chosen = np.zeros((len(points), num_samples), "int32")
     (compiled() or batched)(planes, nearest, chosen)
     return chosen
