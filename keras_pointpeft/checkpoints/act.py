@@ -12,7 +12,9 @@ LINEAR_HEAD = NameMap({r"head/logits": "cls_head_finetune.0"}, {})
 SIDE_TUNING = NameMap(
     {
         **{
-            f"tuner_side/{ours}": theirs.replace("encoder.", "side.", 1)
+            ours.replace("patch_encoder", "tuner_side/encoder"): (
+                theirs.replace("encoder", "side", 1)
+            )
             for ours, theirs in point_mae.PATCH_ENCODER.items()
         },
         r"tuner_side/projection": "side_projection",

@@ -3,12 +3,17 @@
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.checkpoints import act
 from keras_pointpeft.checkpoints import point_bert
 from keras_pointpeft.checkpoints.reference import LOSS
 from keras_pointpeft.checkpoints.reference import case
 from keras_pointpeft.checkpoints.reference_family import check_classifier
+from keras_pointpeft.models import ACTBackbone
 from keras_pointpeft.models import PointBERTBackbone
 from keras_pointpeft.models import PointCloudClassifier
+from keras_pointpeft.peft import BitFit
+from keras_pointpeft.peft import LinearProbe
+from keras_pointpeft.peft import SideTuning
 
 
 def backbone_arguments(config):
@@ -45,3 +50,39 @@ def _smoothed_loss(logits, labels, smoothing):
     top = logits.max(axis=-1, keepdims=True)
     log_sum = top + np.log(np.exp(logits - top).sum(axis=-1, keepdims=True))
     return -(target * (logits - log_sum)).sum(axis=-1).mean()
+
+
+def _probe():
+    return LinearProbe("track", class_token=True)
+
+
+# Ways of transfer: how the backbone trains and, if published, the head.
+ACT_TRANSFERS = {
+    "full": (lambda: None, None),
+    "mlp-3": (_probe, None),
+    "linear": (_probe, ()),
+    "side": (lambda: SideTuning(frozen_bn="track"), None),
+    "bit-fit": (lambda: BitFit("track"), None),
+}
+
+
+@case("act_finetune_*")
+@case("act_linear_*")
+@case("act_mlp3_*")
+@case("act_side_*")
+@case("act_bitfit_*")
+def act_transfer(recorded):
+    config = recorded.config
+    peft, head_dims = ACT_TRANSFERS[config["transfer_type"]]
+    backbone = ACTBackbone(
+        token_dim=config["encoder_dims"],
+        peft=peft(),
+        **backbone_arguments(config),
+    )
+    model = PointCloudClassifier(
+        backbone, config["cls_dim"], head_dims=head_dims, dropout=0.0
+    )
+    names = act.ACT | act.SIDE_TUNING
+    if head_dims == ():
+        names = names | act.LINEAR_HEAD
+    check_classifier(recorded, model, names)

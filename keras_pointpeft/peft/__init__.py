@@ -1,5 +1,6 @@
 """Fine-tuning methods. A method knows no backbone."""
 
+from keras_pointpeft.peft.bitfit import BitFit
 from keras_pointpeft.peft.dapt import DAPT
 from keras_pointpeft.peft.dapt import DynamicAdapter
 from keras_pointpeft.peft.dapt import FeatureTransform
@@ -8,8 +9,10 @@ from keras_pointpeft.peft.full import Full
 from keras_pointpeft.peft.linear_probe import LinearProbe
 from keras_pointpeft.peft.method import BlockTuner
 from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.peft.side_tuning import SideTuning
 
 __all__ = [
+    "BitFit",
     "BlockTuner",
     "DAPT",
     "DynamicAdapter",
@@ -18,4 +21,5 @@ __all__ = [
     "InternalPrompt",
     "LinearProbe",
     "PeftMethod",
+    "SideTuning",
 ]

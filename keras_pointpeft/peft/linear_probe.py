@@ -11,10 +11,20 @@ class LinearProbe(PeftMethod):
         frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
             the patch encoder do in training: keep to their moving
             statistics, or use and follow those of the batch.
+        class_token: bool. Whether the class token and its position train
+            too, as in the published runs of
+            [ACT](https://arxiv.org/abs/2212.08320) and
+            [ReCon](https://arxiv.org/abs/2302.02318), where it comes with
+            their linear and their three-layer heads.
     """
 
-    config_names = ("frozen_bn",)
-    trained = ()
+    config_names = ("frozen_bn", "class_token")
+    components = {"class token": r"(^|/)class_tokens/"}
 
-    def __init__(self, frozen_bn="inference"):
+    def __init__(self, frozen_bn="inference", class_token=False):
         self.frozen_bn = check_frozen_bn(frozen_bn)
+        self.class_token = class_token
+
+    @property
+    def trained(self):
+        return (r"(^|/)class_tokens/",) if self.class_token else ()

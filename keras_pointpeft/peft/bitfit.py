@@ -1,0 +1,36 @@
+from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.peft.method import check_frozen_bn
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class BitFit(PeftMethod):
+    """Trains the biases, those of norms included, and the class token.
+
+    [BitFit](https://arxiv.org/abs/2106.10199), as
+    [ACT](https://arxiv.org/abs/2212.08320) applies it to point clouds. Adds
+    nothing to the backbone.
+
+    Args:
+        frozen_bn: `"inference"` or `"track"`. What the BatchNorms of the
+            patch encoder, whose biases train, do in training: keep to their
+            moving statistics, or use and follow those of the batch, as the
+            published code does.
+
+    Example:
+    ```python
+    backbone = keras_pointpeft.models.ACTBackbone(
+        peft=keras_pointpeft.peft.BitFit()
+    )
+    ```
+    """
+
+    config_names = ("frozen_bn",)
+    trained = (r"(^|/)(bias|beta)$", r"(^|/)class_tokens/")
+    components = {
+        "class token": r"(^|/)class_tokens/",
+        "biases": r"(^|/)(bias|beta)$",
+    }
+
+    def __init__(self, frozen_bn="inference"):
+        self.frozen_bn = check_frozen_bn(frozen_bn)
