@@ -5,7 +5,7 @@
 
 Writes into the output folder: `backbone/`, a preset directory that
 `keras_pointpeft.from_preset` and `scripts/train.py` take; `log.csv`, the loss
-of every epoch; `config.json`, the flags; `checkpoint/`, from which the same
+of every epoch; `config.json`, the flags; `state.npz`, from which the same
 command goes on, exactly, if it was interrupted.
 """
 
@@ -13,6 +13,7 @@ import json
 import math
 import pathlib
 import sys
+import zlib
 
 import numpy as np
 from absl import app
@@ -58,6 +59,9 @@ SEED = flags.DEFINE_integer("seed", 0, "Seed of everything.")
 JIT = flags.DEFINE_bool(
     "jit", None, "Whether to compile the step. The backend's default if unset."
 )
+RESUME = flags.DEFINE_bool(
+    "resume", True, "Go on where a run into the same folder was interrupted."
+)
 flags.mark_flags_as_required(["backbone", "output"])
 
 
@@ -66,14 +70,17 @@ def main(_):
 
     from keras_pointpeft.data import FollowEpoch
     from keras_pointpeft.data import PointCloudDataset
+    from keras_pointpeft.training.callbacks import EpochLog
+    from keras_pointpeft.training.callbacks import EpochSeed
+    from keras_pointpeft.training.callbacks import EpochTimer
+    from keras_pointpeft.training.callbacks import StopOnNaN
+    from keras_pointpeft.training.checkpoint import TrainingCheckpoint
     from keras_pointpeft.training.optimizer import make_optimizer
     from keras_pointpeft.training.schedule import CosineWithWarmup
 
     keras.utils.set_random_seed(SEED.value)
     output = pathlib.Path(OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
-    settings = json.dumps(own_flags(), indent=2, sort_keys=True)
-    (output / "config.json").write_text(settings + "\n")
 
     model = make_model()
     clouds = read_clouds()
@@ -87,38 +94,59 @@ def main(_):
         drop_last=True,
         seed=SEED.value,
     )
-    optimizer = make_optimizer(
-        model, LEARNING_RATE.value, WEIGHT_DECAY.value, clip_norm=None
-    )
     model.compile(
-        optimizer, jit_compile="auto" if JIT.value is None else JIT.value
+        make_optimizer(
+            model, LEARNING_RATE.value, WEIGHT_DECAY.value, clip_norm=None
+        ),
+        jit_compile="auto" if JIT.value is None else JIT.value,
     )
+    state = TrainingCheckpoint(
+        output / "state.npz", run_identity(model, clouds)
+    )
+    if not RESUME.value:
+        pathlib.Path(state.path).unlink(missing_ok=True)
+    start = state.restore(model)
     logging.info(
-        "%d parameters, %d clouds, %d steps per epoch",
+        "%d parameters, %d clouds, %d steps per epoch, from epoch %d",
         sum(math.prod(v.shape) for v in model.trainable_variables),
         len(clouds),
         len(dataset),
+        start + 1,
     )
     model.fit(
         dataset,
+        initial_epoch=start,
         epochs=EPOCHS.value,
         shuffle=False,
         verbose=2,
         callbacks=[
             FollowEpoch(dataset),
+            EpochSeed(SEED.value),
             CosineWithWarmup(LEARNING_RATE.value, EPOCHS.value, WARMUP.value),
-            keras.callbacks.CSVLogger(output / "log.csv"),
+            EpochTimer(),
+            StopOnNaN(state.path),
+            state,
+            EpochLog(output / "log.csv", state.history),
         ],
     )
     model.backbone.save_to_preset(output / "backbone")
+    settings = json.dumps(state.identity, indent=2, sort_keys=True)
+    (output / "config.json").write_text(settings + "\n")
     logging.info("Written: %s", output / "backbone")
 
 
-def own_flags():
-    """The flags of this script, by name."""
-    module = sys.argv[0]
-    own = flags.FLAGS.get_key_flags_for_module(module)
-    return {flag.name: flag.value for flag in own}
+def run_identity(model, clouds):
+    """What must be the same for an interrupted run to go on."""
+    variables = [f"{v.path}{tuple(v.shape)}" for v in model.variables]
+    digest = zlib.crc32(np.ascontiguousarray(clouds))
+    own = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
+    ignored = ("output", "resume")
+    return {
+        "model": f"{len(variables)} variables, "
+        f"{zlib.crc32(' '.join(variables).encode()):08x}",
+        "clouds": f"{len(clouds)} clouds, {digest:08x}",
+        **{f.name: f.value for f in own if f.name not in ignored},
+    }
 
 
 def make_model():
