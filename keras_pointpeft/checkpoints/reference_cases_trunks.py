@@ -5,12 +5,19 @@ from keras import ops
 
 from keras_pointpeft.checkpoints import act
 from keras_pointpeft.checkpoints import point_bert
+from keras_pointpeft.checkpoints import recon
 from keras_pointpeft.checkpoints.reference import LOSS
+from keras_pointpeft.checkpoints.reference import TOKENS
 from keras_pointpeft.checkpoints.reference import case
+from keras_pointpeft.checkpoints.reference_family import block_outputs
 from keras_pointpeft.checkpoints.reference_family import check_classifier
+from keras_pointpeft.checkpoints.reference_family import check_parts
+from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.layers import TokenPooling
 from keras_pointpeft.models import ACTBackbone
 from keras_pointpeft.models import PointBERTBackbone
 from keras_pointpeft.models import PointCloudClassifier
+from keras_pointpeft.models import ReConBackbone
 from keras_pointpeft.peft import BitFit
 from keras_pointpeft.peft import LinearProbe
 from keras_pointpeft.peft import SideTuning
@@ -86,3 +93,34 @@ def act_transfer(recorded):
     if head_dims == ():
         names = names | act.LINEAR_HEAD
     check_classifier(recorded, model, names)
+
+
+@case("recon_finetune_*")
+@case("recon_linear_*")
+def recon_transfer(recorded):
+    config = recorded.config
+    linear = config["type"] == "linear"
+    backbone = ReConBackbone(
+        peft=_probe() if linear else None, **backbone_arguments(config)
+    )
+    model = PointCloudClassifier(
+        backbone,
+        config["cls_dim"],
+        head_dims=() if linear else None,
+        dropout=0.0,
+    )
+    names = recon.RECON | act.LINEAR_HEAD if linear else recon.RECON
+    check_classifier(recorded, model, names)
+
+
+@case("recon_svm_feature_*")
+def recon_feature(recorded):
+    backbone = ReConBackbone(**backbone_arguments(recorded.config))
+    fill(backbone, recorded.weights(), recon.RECON)
+    parts = block_outputs(backbone)
+    parts["patch_tokens"] = backbone.get_layer("patch_encoder").output
+    check_parts(recorded, backbone, parts)
+    pool = TokenPooling("max", None, "mean+max")
+    feature = pool(backbone(recorded.data["points"]))
+    # Recorded under the name of what models usually end with.
+    recorded.close("logits", feature, TOKENS)

@@ -6,6 +6,7 @@ from keras_pointpeft.models.classifier import PointCloudClassifier
 from keras_pointpeft.models.masked_autoencoder import MaskedAutoencoder
 from keras_pointpeft.models.point_bert import PointBERTBackbone
 from keras_pointpeft.models.point_mae import PointMAEBackbone
+from keras_pointpeft.models.recon import ReConBackbone
 
 __all__ = [
     "ACTBackbone",
@@ -14,4 +15,5 @@ __all__ = [
     "PointBackbone",
     "PointCloudClassifier",
     "PointMAEBackbone",
+    "ReConBackbone",
 ]

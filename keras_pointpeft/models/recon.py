@@ -1,0 +1,140 @@
+import keras
+
+from keras_pointpeft.layers import ClassTokens
+from keras_pointpeft.layers import ContrastTokens
+from keras_pointpeft.layers import PointPatches
+from keras_pointpeft.layers import PositionMLP
+from keras_pointpeft.models.assembly import Assembly
+from keras_pointpeft.models.backbone import PointBackbone
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class ReConBackbone(PointBackbone):
+    """The transformer of ReCon.
+
+    [Contrast with Reconstruct: Contrastive 3D Representation Learning Guided
+    by Generative Pretraining](https://arxiv.org/abs/2302.02318). Three class
+    tokens, one each for class, image and text, have weights of their own in
+    every block and look at the patches, which see each other alone. The
+    residuals leave behind the norms, not before them, as in the published
+    code.
+
+    Fine-tuning methods act on both groups of tokens with the same added
+    weights, as they do on the class token of other backbones; their prompts
+    join the patches.
+
+    Args:
+        num_groups: int. Number of patches.
+        group_size: int. Points per patch.
+        dim: int. Width of the tokens.
+        depth: int. Number of transformer blocks.
+        num_heads: int. Attention heads per block.
+        encoder_dims: tuple of ints. Inner widths of the patch encoder.
+        drop_path_rate: float. Stochastic depth of the last block; earlier
+            blocks have proportionally less.
+        skip_origin: bool. Whether patch centres leave out points near the
+            origin, as the published sampling kernel does.
+        peft: optional `keras_pointpeft.peft.PeftMethod`. Without one, all
+            parameters train.
+        dtype: optional dtype or `keras.DTypePolicy`. Geometry stays float32.
+
+    Input shape:
+        `(batch, points, 3)`.
+
+    Output shape:
+        dict of `"class_tokens"` `(batch, 3, dim)`, in the order class, image,
+        text, `"patch_tokens"` `(batch, num_groups, dim)`, `"centers"`
+        `(batch, num_groups, 3)` and, if the method keeps prompts,
+        `"prompt_tokens"` `(batch, prompts, dim)`.
+
+    Example:
+    ```python
+    backbone = keras_pointpeft.models.ReConBackbone(
+        num_groups=32, group_size=16, dim=96, depth=3, num_heads=6
+    )
+    tokens = backbone(np.random.rand(2, 512, 3))["class_tokens"]
+    ```
+    """
+
+    config_names = (
+        "num_groups",
+        "group_size",
+        "dim",
+        "depth",
+        "num_heads",
+        "encoder_dims",
+        "drop_path_rate",
+        "skip_origin",
+    )
+    num_class_tokens = 3
+    pooling = {
+        "class_token": "all",
+        "prompt_token": None,
+        "patch_token": "max",
+    }
+
+    def __init__(
+        self,
+        num_groups=64,
+        group_size=32,
+        dim=384,
+        depth=12,
+        num_heads=6,
+        encoder_dims=(128, 256, 512),
+        drop_path_rate=0.0,
+        skip_origin=False,
+        peft=None,
+        dtype=None,
+        **kwargs,
+    ):
+        parts = Assembly(dim, depth, self.num_class_tokens, peft, dtype)
+        policy = parts.policy
+
+        def contrast():
+            layer = ContrastTokens(
+                dim,
+                num_heads,
+                self.num_class_tokens,
+                dtype=policy,
+                name="contrast",
+            )
+            return {"contrast": layer}
+
+        # === Functional Model ===
+        points = keras.Input((None, 3), name="points")
+        patches = PointPatches(
+            num_groups, group_size, skip_origin, name="patches"
+        )(points)
+        tokens = parts.encode(patches["neighborhoods"], encoder_dims)
+        positions = PositionMLP(dim, dtype=policy, name="position")(
+            patches["centers"]
+        )
+        # The last of them comes first in the sequence.
+        for name in ("text_token", "image_token", "class_tokens"):
+            tokens, positions = ClassTokens(dim, dtype=policy, name=name)(
+                tokens, positions
+            )
+        tokens = parts.transform(
+            tokens,
+            positions,
+            {"centers": patches["centers"]},
+            drop_path_rate,
+            contrast,
+            num_heads=num_heads,
+            normalized_skips=(True, True),
+        )
+        outputs = parts.outputs(parts.norm(tokens), patches)
+        super().__init__(
+            points, outputs, peft=parts.peft, dtype=dtype, **kwargs
+        )
+
+        # === Config ===
+        self.num_groups = num_groups
+        self.group_size = group_size
+        self.dim = dim
+        self.depth = depth
+        self.num_heads = num_heads
+        self.encoder_dims = tuple(encoder_dims)
+        self.drop_path_rate = drop_path_rate
+        self.skip_origin = skip_origin
