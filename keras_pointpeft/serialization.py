@@ -19,7 +19,3 @@ class Configurable:
         parent = getattr(super(), "get_config", dict)()
         own = {name: getattr(self, name) for name in self.config_names}
         return {**parent, **own}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)

@@ -7,8 +7,11 @@ configuration and compares.
 from keras_pointpeft.checkpoints import point_mae
 from keras_pointpeft.checkpoints.reference import LOGITS
 from keras_pointpeft.checkpoints.reference import TOKENS
+from keras_pointpeft.checkpoints.reference import Check
 from keras_pointpeft.checkpoints.reference import case
 from keras_pointpeft.checkpoints.reference import check_classifier
+from keras_pointpeft.checkpoints.reference_ops import verify_ops_case
+from keras_pointpeft.checkpoints.reference_schedule import verify_lr_schedule
 from keras_pointpeft.checkpoints.transfer import fill
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointMAEBackbone
@@ -94,3 +97,15 @@ def dapt_pointmae(recorded):
         centers=backbone.output["centers"],
         norm_out=backbone.get_layer("norm").output,
     )
+
+
+@case("ops_lr_schedule")
+def learning_rates(recorded):
+    for row in verify_lr_schedule(recorded.directory):
+        recorded.checks.append(Check(*row))
+
+
+@case("ops_*")
+def point_set_functions(recorded):
+    for row in verify_ops_case(recorded.directory):
+        recorded.checks.append(Check(*row))

@@ -33,8 +33,8 @@ class TransformerBlock(Configurable, keras.layers.Layer):
 
     Input shape:
         tokens `(batch, tokens, dim)`; geometry, a dict of tensors that the
-        tuner may read; mask, boolean `(batch or 1, tokens, tokens)`, true
-        where attention is allowed.
+        tuner may read; attention_mask, boolean
+        `(batch or 1, tokens, tokens)`, true where attention is allowed.
 
     Output shape:
         `(batch, tokens + tuner.tokens_added, dim)`.
@@ -107,7 +107,9 @@ class TransformerBlock(Configurable, keras.layers.Layer):
             drop_path_rate, dtype=policy, name="drop_path2"
         )
 
-    def build(self, tokens_shape, geometry_shape=None, mask_shape=None):
+    def build(
+        self, tokens_shape, geometry_shape=None, attention_mask_shape=None
+    ):
         shape = (None, None, self.dim)
         for layer in (self.norm1, self.qkv, self.proj, self.norm2, self.fc1):
             layer.build(shape)
@@ -117,7 +119,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         if self.tuner is not None:
             self.tuner.build(shape)
 
-    def call(self, tokens, geometry=None, mask=None, training=False):
+    def call(self, tokens, geometry=None, attention_mask=None, training=False):
         tuner = NO_TUNER if self.tuner is None else self.tuner
         x = tuner.enter(tokens, geometry, training)
 
@@ -125,7 +127,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         if self.normalized_skips[0]:
             x = y
         y = tuner.modulate(
-            "proj", self._apply("proj", self._mix(y, mask, tuner))
+            "proj", self._apply("proj", self._mix(y, attention_mask, tuner))
         )
         x = x + self.drop_path1(y, training=training)
 
@@ -181,7 +183,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         return ops.reshape(x, (-1, tokens, self.dim))
 
     def compute_output_shape(
-        self, tokens_shape, geometry_shape=None, mask_shape=None
+        self, tokens_shape, geometry_shape=None, attention_mask_shape=None
     ):
         batch, tokens, dim = tokens_shape
         added = 0 if self.tuner is None else self.tuner.tokens_added

@@ -46,6 +46,9 @@ class PointTask(Configurable, keras_hub.models.Task):
     def fit(self, x=None, y=None, **kwargs):
         if not self.compiled:
             self.compile()
+        if isinstance(x, keras.utils.PyDataset):
+            # Keras would shuffle its batches by global random state.
+            kwargs.setdefault("shuffle", False)
         return keras.Model.fit(self, _checked(x), y, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):

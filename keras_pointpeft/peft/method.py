@@ -105,6 +105,10 @@ class PeftMethod(Configurable):
         """
         return None
 
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
     def trains(self, path):
         """Whether the backbone's variable at `path` trains."""
         return any(re.search(pattern, path) for pattern in self.trained)

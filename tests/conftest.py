@@ -1,0 +1,49 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_pointpeft.models import PointCloudClassifier
+from keras_pointpeft.models import PointMAEBackbone
+from keras_pointpeft.peft import DAPT
+from keras_pointpeft.peft import Full
+from keras_pointpeft.peft import LinearProbe
+
+METHODS = {
+    "dapt": lambda: DAPT(rank=4, dropout=0.1),
+    "dapt_track": lambda: DAPT(rank=4, frozen_bn="track"),
+    "full": Full,
+    "linear": LinearProbe,
+}
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def clouds():
+    """A few random clouds `(6, 64, 3)` and labels."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(6, 64, 3)).astype("float32")
+    return points, np.arange(6, dtype="int32") % 3
+
+
+def small_backbone(peft=None, **kwargs):
+    """A backbone that builds and runs in no time."""
+    config = {
+        "num_groups": 8,
+        "group_size": 8,
+        "dim": 24,
+        "depth": 2,
+        "num_heads": 3,
+        "encoder_dims": (8, 12, 16),
+        **kwargs,
+    }
+    return PointMAEBackbone(peft=peft, **config)
+
+
+def small_classifier(peft=None, num_classes=3, **kwargs):
+    return PointCloudClassifier(
+        small_backbone(peft, **kwargs), num_classes, head_dims=(16,)
+    )
