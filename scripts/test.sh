@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Lint, then the tests on every backend, or on those named:
+#     bash scripts/test.sh torch jax
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export TF_CPP_MIN_LOG_LEVEL=3
+[ $# -gt 0 ] || set -- torch tensorflow jax
+ruff check .
+for backend in "$@"; do
+    echo "== $backend"
+    KERAS_BACKEND=$backend python -m pytest -q -W ignore
+done
