@@ -198,6 +198,7 @@ CASES = {}
 # The modules that register cases, with `case`.
 CASE_MODULES = (
     "reference_cases",
+    "reference_cases_point_m2ae",
     "reference_cases_pretraining",
     "reference_cases_trunks",
 )

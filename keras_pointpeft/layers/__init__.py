@@ -6,6 +6,7 @@ from keras_pointpeft.layers.drop_path import DropPath
 from keras_pointpeft.layers.heads import ClassificationHead
 from keras_pointpeft.layers.heads import TokenPooling
 from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.layers.near_mask import NearMask
 from keras_pointpeft.layers.patch_encoder import PatchEncoder
 from keras_pointpeft.layers.point_patches import PointPatches
 from keras_pointpeft.layers.position import PositionMLP
@@ -20,6 +21,7 @@ __all__ = [
     "ContrastTokens",
     "DropPath",
     "Linear",
+    "NearMask",
     "PatchEncoder",
     "PointPatches",
     "PositionMLP",

@@ -12,6 +12,7 @@ POOLINGS = {
     "mean": lambda x: ops.mean(x, axis=1),
     "max": lambda x: ops.max(x, axis=1),
     "mean+max": lambda x: ops.mean(x, axis=1) + ops.max(x, axis=1),
+    "max_but_first": lambda x: ops.max(x[:, 1:], axis=1),
 }
 
 
@@ -24,7 +25,9 @@ class TokenPooling(Configurable, keras.layers.Layer):
 
     Args:
         class_token: `None` (leave out), `"first"`, `"all"` (side by side),
-            `"mean"`, `"max"` or `"mean+max"` (their sum).
+            `"mean"`, `"max"`, `"mean+max"` (their sum) or `"max_but_first"`,
+            which leaves the first token out. Several of them, as
+            `"mean,max"`, stand side by side.
         prompt_token: likewise, for the prompt tokens; `"with_patches"` pools
             them together with the patch tokens.
         patch_token: likewise, for the patch tokens.
@@ -63,10 +66,11 @@ class TokenPooling(Configurable, keras.layers.Layer):
                 "`patch_token` must be used. Received: None for all three"
             )
         for name, mode in modes.items():
-            if mode not in POOLINGS:
+            if not set(str(mode).split(",")) <= set(POOLINGS):
                 raise ValueError(
                     f"`{name[:-1]}` must be None or one of "
-                    f"{sorted(POOLINGS)}. Received: {mode!r}"
+                    f"{sorted(POOLINGS)}, or several with commas between "
+                    f"them. Received: {mode!r}"
                 )
         if prompt_token == "with_patches" and patch_token is None:
             raise ValueError(
@@ -100,15 +104,17 @@ class TokenPooling(Configurable, keras.layers.Layer):
             features = {**features, "patch_tokens": together}
         pooled = [
             POOLINGS[mode](features[name])
-            for name, mode in self._modes().items()
+            for name, modes in self._modes().items()
+            for mode in modes.split(",")
         ]
         return ops.concatenate(pooled, axis=-1)
 
     def compute_output_shape(self, features_shape):
         width = 0
-        for name, mode in self._modes().items():
+        for name, modes in self._modes().items():
             batch, tokens, dim = features_shape[name]
-            width += tokens * dim if mode == "all" else dim
+            for mode in modes.split(","):
+                width += tokens * dim if mode == "all" else dim
         return (batch, width)
 
 

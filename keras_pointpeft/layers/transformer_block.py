@@ -34,7 +34,9 @@ class TransformerBlock(Configurable, keras.layers.Layer):
     Input shape:
         tokens `(batch, tokens, dim)`; geometry, a dict of tensors that the
         tuner may read; attention_mask, boolean
-        `(batch or 1, tokens, tokens)`, true where attention is allowed.
+        `(batch or 1, tokens, tokens)`, true where attention is allowed. If it
+        is of fewer tokens, those in front are prompts; see
+        `keras_pointpeft.peft.BlockTuner.allow`.
 
     Output shape:
         `(batch, tokens + tuner.tokens_added, dim)`.
@@ -122,6 +124,8 @@ class TransformerBlock(Configurable, keras.layers.Layer):
     def call(self, tokens, geometry=None, attention_mask=None, training=False):
         tuner = NO_TUNER if self.tuner is None else self.tuner
         x = tuner.enter(tokens, geometry, training)
+        if attention_mask is not None:
+            attention_mask = tuner.allow(attention_mask, x.shape[1])
 
         y = tuner.modulate("norm1", self._apply("norm1", x))
         if self.normalized_skips[0]:

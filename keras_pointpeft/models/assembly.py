@@ -24,9 +24,19 @@ class Assembly:
         num_class_tokens: int. Tokens in front of the patches.
         peft: optional `keras_pointpeft.peft.PeftMethod`, or its config.
         dtype: optional dtype or `keras.DTypePolicy`.
+        suffix: string. Put behind the names of the patch encoder and its
+            tuner, for a backbone of several stages.
     """
 
-    def __init__(self, dim, depth, num_class_tokens=1, peft=None, dtype=None):
+    def __init__(
+        self,
+        dim,
+        depth,
+        num_class_tokens=1,
+        peft=None,
+        dtype=None,
+        suffix="",
+    ):
         self.peft = as_method(peft)
         # The base class adds nothing to a backbone; it says so once here.
         self.method = PeftMethod() if self.peft is None else self.peft
@@ -34,35 +44,37 @@ class Assembly:
         self.dim = dim
         self.depth = depth
         self.num_class_tokens = num_class_tokens
+        self.suffix = suffix
 
     def encode(self, neighborhoods, encoder_dims, token_dim=None):
         """Patch tokens `(batch, groups, dim)` of patches of points.
 
         Args:
-            neighborhoods: `(batch, groups, points, 3)`.
+            neighborhoods: `(batch, groups, points, channels)`.
             encoder_dims: tuple of ints, see
                 `keras_pointpeft.layers.PatchEncoder`.
             token_dim: optional int. Width of the patch encoder's output;
                 another one than `dim` adds a linear layer `projection`.
         """
         token_dim = self.dim if token_dim is None else token_dim
+        name = f"patch_encoder{self.suffix}"
         # Without a method everything trains.
         frozen = self.peft is not None and not self.method.trains(
-            "patch_encoder/norm1/gamma"
+            f"{name}/norm1/gamma"
         )
         tokens = PatchEncoder(
             token_dim,
             encoder_dims,
             frozen_statistics=frozen and self.method.frozen_bn == "inference",
             dtype=self.policy,
-            name="patch_encoder",
+            name=name,
         )(neighborhoods)
         if token_dim != self.dim:
             tokens = Linear(self.dim, dtype=self.policy, name="projection")(
                 tokens
             )
         tuner = self.method.patch_tuner(
-            self.dim, dtype=self.policy, name="tuner_patches"
+            self.dim, dtype=self.policy, name=f"tuner_patches{self.suffix}"
         )
         return tokens if tuner is None else tuner(tokens)
 
@@ -73,6 +85,8 @@ class Assembly:
         geometry,
         drop_path_rate=0.0,
         make=None,
+        attention_mask=None,
+        blocks=None,
         **block,
     ):
         """The tokens after all blocks.
@@ -84,12 +98,18 @@ class Assembly:
             drop_path_rate: float. Stochastic depth of the last block.
             make: optional function that returns a dict of further arguments,
                 called for each block; for arguments that are layers.
+            attention_mask: optional boolean `(batch, tokens, tokens)`, true
+                where attention is allowed.
+            blocks: optional range, which of the `depth` blocks. All of them
+                by default.
             **block: further arguments of
                 `keras_pointpeft.layers.TransformerBlock`.
         """
         rates = drop_path_rates(drop_path_rate, self.depth)
-        for i in range(self.depth):
-            tokens = self._positioned(i, tokens, positions)
+        blocks = range(self.depth) if blocks is None else blocks
+        for i in blocks:
+            first = i == blocks.start
+            tokens = self._positioned(first, tokens, positions)
             tuner = self.method.block_tuner(
                 i,
                 self.depth,
@@ -106,13 +126,13 @@ class Assembly:
                 dtype=self.policy,
                 name=f"block_{i}",
                 **(block if make is None else {**block, **make()}),
-            )(tokens, geometry)
+            )(tokens, geometry, attention_mask)
         return tokens
 
-    def _positioned(self, i, tokens, positions):
-        """Tokens with the position embeddings that block `i` gets."""
+    def _positioned(self, first_block, tokens, positions):
+        """Tokens with the position embeddings that a block gets."""
         mode = self.method.position
-        if i > 0 and mode == "once":
+        if not first_block and mode == "once":
             return tokens
         total, known = tokens.shape[1], positions.shape[1]
         if total == known:
@@ -124,14 +144,13 @@ class Assembly:
             return ops.concatenate((tokens[:, :start], last), axis=1)
         # Prompts, which have no position, stand behind the class tokens.
         start = start + first
-        return ops.concatenate(
-            (
-                tokens[:, :first] + positions[:, :first],
-                tokens[:, first:start],
-                tokens[:, start:] + positions[:, first:],
-            ),
-            axis=1,
-        )
+        parts = [
+            tokens[:, first:start],
+            tokens[:, start:] + positions[:, first:],
+        ]
+        if first:
+            parts.insert(0, tokens[:, :first] + positions[:, :first])
+        return ops.concatenate(parts, axis=1)
 
     def norm(self, tokens):
         """The final norm, and what the method does after it."""

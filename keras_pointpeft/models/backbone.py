@@ -31,6 +31,9 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         "patch_token": "max",
     }
     num_class_tokens = 1
+    # Regular expressions of the paths of variables that weight decay leaves
+    # alone, beside those that the general rule exempts.
+    undecayed = ()
     # The published classification head, where a task does not say.
     head_dims = (256, 256)
     head_norm = True
@@ -43,9 +46,12 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     @property
     def head_inputs(self):
         """Arguments of the `TokenPooling` that suits backbone and method."""
-        if self.peft is not None and self.peft.pooling is not None:
-            return dict(self.peft.pooling)
-        return dict(self.pooling)
+        if self.peft is None or self.peft.pooling is None:
+            return dict(self.pooling)
+        pooling = dict(self.peft.pooling)
+        if self.num_class_tokens == 0:
+            pooling["class_token"] = None
+        return pooling
 
     def features(self, blocks):
         """A model of the tokens after chosen blocks.

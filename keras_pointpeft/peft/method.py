@@ -3,6 +3,7 @@
 import re
 
 import keras
+from keras import ops
 
 from keras_pointpeft.serialization import Configurable
 
@@ -21,6 +22,15 @@ class BlockTuner(keras.layers.Layer):
     def enter(self, tokens, geometry, training):
         """Before the first norm: prompts in."""
         return tokens
+
+    def allow(self, mask, num_tokens):
+        """Widens the attention mask of a block to prompts.
+
+        `mask`, `(batch, tokens, tokens)` and true where attention is
+        allowed, knows nothing of the `num_tokens - tokens` prompts. By
+        default they stand in front, attend to everything and are seen by all.
+        """
+        return allow_in_front(mask, num_tokens)
 
     def modulate(self, site, x):
         """After `site`: norm1, qkv, proj, norm2, fc1 (before GELU) or fc2."""
@@ -44,6 +54,23 @@ class BlockTuner(keras.layers.Layer):
     def leave(self, tokens, side, geometry, training):
         """After the last residual. `side` is what `beside_mlp` returned."""
         return tokens
+
+
+def allow_in_front(mask, num_tokens):
+    """A mask of `num_tokens` tokens, the first of which are unmasked.
+
+    Args:
+        mask: boolean `(batch, tokens, tokens)`.
+        num_tokens: int. At least `tokens`.
+
+    Returns:
+        boolean `(batch, num_tokens, num_tokens)`.
+    """
+    added = num_tokens - mask.shape[-1]
+    if added == 0:
+        return mask
+    blocked = ops.cast(ops.logical_not(mask), "int32")
+    return ops.pad(blocked, ((0, 0), (added, 0), (added, 0))) == 0
 
 
 class _NoTuner:

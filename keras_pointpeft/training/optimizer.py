@@ -1,5 +1,7 @@
 """AdamW as the published recipes use it."""
 
+import re
+
 import keras
 
 
@@ -18,15 +20,23 @@ def decays(variable) -> bool:
 def decay_groups(model) -> tuple[list, list]:
     """Splits the trainable variables of a model for weight decay.
 
+    A model, or its backbone, may name further exceptions as regular
+    expressions of variable paths, in an attribute `undecayed`.
+
     Args:
         model: a built Keras model.
 
     Returns:
         Two lists of variables, `(decayed, not_decayed)`.
     """
-    variables = model.trainable_variables
-    decayed = [v for v in variables if decays(v)]
-    not_decayed = [v for v in variables if not decays(v)]
+    exempt = list(getattr(model, "undecayed", ()))
+    exempt += getattr(getattr(model, "backbone", None), "undecayed", ())
+    decayed, not_decayed = [], []
+    for variable in model.trainable_variables:
+        path = variable.path
+        spared = any(re.search(pattern, path) for pattern in exempt)
+        group = decayed if decays(variable) and not spared else not_decayed
+        group.append(variable)
     return decayed, not_decayed
 
 
