@@ -7,6 +7,7 @@ from keras import ops
 def value_and_gradients(model, loss_fn, training=False):
     """Evaluates a loss and its gradients.
 
+    What the model's layers add to the loss is added here too.
     Batch statistics that move in training are left moved, as in `fit`.
 
     Args:
@@ -25,6 +26,7 @@ def value_and_gradients(model, loss_fn, training=False):
         for variable in variables:
             variable.value.grad = None
         loss = loss_fn(lambda *x: model(*x, training=training))
+        loss = loss + sum(model.losses)
         loss.backward()
         gradients = [variable.value.grad for variable in variables]
     elif backend == "tensorflow":
@@ -32,6 +34,7 @@ def value_and_gradients(model, loss_fn, training=False):
 
         with tf.GradientTape() as tape:
             loss = loss_fn(lambda *x: model(*x, training=training))
+            loss = loss + sum(model.losses)
         gradients = tape.gradient(loss, [v.value for v in variables])
     elif backend == "jax":
         loss, gradients = _jax_gradients(model, loss_fn, training)
@@ -51,16 +54,21 @@ def _jax_gradients(model, loss_fn, training):
     import jax
 
     def run(trainable, state):
-        moved = []
+        moved, added = [], []
 
         def call(*inputs):
-            outputs, after = model.stateless_call(
-                trainable, state, *inputs, training=training
+            outputs, after, losses = model.stateless_call(
+                trainable,
+                state,
+                *inputs,
+                training=training,
+                return_losses=True,
             )
             moved.append(after)
+            added.extend(losses)
             return outputs
 
-        loss = loss_fn(call)
+        loss = loss_fn(call) + sum(added)
         return loss, (moved[-1] if moved else state)
 
     trainable = [v.value for v in model.trainable_variables]

@@ -109,6 +109,12 @@ class Case:
         """Compares two values that must be the same."""
         self._add(what, 0.0 if ours == theirs else np.inf, 0.0)
 
+    def equal_arrays(self, what, ours):
+        """Compares index arrays, element by element."""
+        ours = ops.convert_to_numpy(ours)
+        same = np.array_equal(ours, self.data[what])
+        self._add(what, 0.0 if same else np.inf, 0.0)
+
     def same_sets(self, what, ours, theirs=None):
         """Compares index sets along the last axis."""
         theirs = self.data[what] if theirs is None else theirs

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_pointpeft.checkpoints import act
 from keras_pointpeft.checkpoints import point_bert
+from keras_pointpeft.checkpoints import point_gpt
 from keras_pointpeft.checkpoints import recon
 from keras_pointpeft.checkpoints.reference import LOSS
 from keras_pointpeft.checkpoints.reference import TOKENS
@@ -14,10 +15,13 @@ from keras_pointpeft.checkpoints.reference_family import check_classifier
 from keras_pointpeft.checkpoints.reference_family import check_parts
 from keras_pointpeft.checkpoints.transfer import fill
 from keras_pointpeft.layers import TokenPooling
+from keras_pointpeft.layers.point_generator import generation_loss
 from keras_pointpeft.models import ACTBackbone
 from keras_pointpeft.models import PointBERTBackbone
 from keras_pointpeft.models import PointCloudClassifier
+from keras_pointpeft.models import PointGPTBackbone
 from keras_pointpeft.models import ReConBackbone
+from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import BitFit
 from keras_pointpeft.peft import LinearProbe
 from keras_pointpeft.peft import SideTuning
@@ -124,3 +128,60 @@ def recon_feature(recorded):
     feature = pool(backbone(recorded.data["points"]))
     # Recorded under the name of what models usually end with.
     recorded.close("logits", feature, TOKENS)
+
+
+# How DAPT was published for PointGPT.
+DAPT_ON_POINT_GPT = {
+    "prompt_token": "with_patches",
+    "position": "last",
+    "sites": ("norm1", "norm2", "fc1", "fc2"),
+    "mlp_reads": "tokens",
+}
+
+
+def _point_gpt(recorded, peft=None, generator_depth=0):
+    config = recorded.config
+    deep = any(
+        name == "encoder.first_conv.6.weight"
+        for name, _, _ in recorded.manifest["state_dict"]
+    )
+    backbone = PointGPTBackbone(
+        encoder_dims=(256, 512, 1024, 2048) if deep else (128, 256, 512),
+        generator_depth=generator_depth,
+        peft=peft,
+        **backbone_arguments(config),
+    )
+    return PointCloudClassifier(backbone, config["cls_dim"], dropout=0.0)
+
+
+@case("pointgpt_finetune_*")
+@case("pointgpt_?_finetune_*")
+def pointgpt_finetune(recorded):
+    depth = recorded.config["decoder_depth"]
+    model = _point_gpt(recorded, generator_depth=depth)
+    backbone, data = model.backbone, recorded.data
+    names = point_gpt.names_for(backbone)
+    generated = backbone.output["generated_points"]
+    size = recorded.config["group_size"]
+    check_classifier(
+        recorded,
+        model,
+        names,
+        point_gpt.UNREAD,
+        cls_norm_out=backbone.get_layer("class_norm").output,
+        generated_points=ops.reshape(generated, (-1, size, 3)),
+    )
+    points = data["points"]
+    patches = backbone.get_layer("order")(backbone.get_layer("patches")(points))
+    recorded.equal_arrays("order0", patches["order"])
+    target = patches["neighborhoods"] + patches["centers"][:, :, None]
+    loss = generation_loss(backbone(points)["generated_points"], target)
+    recorded.close("chamfer", loss, TOKENS)
+
+
+@case("dapt_pointgpt_*")
+def dapt_pointgpt(recorded):
+    peft = DAPT(frozen_bn="track", **DAPT_ON_POINT_GPT)
+    model = _point_gpt(recorded, peft)
+    names = point_gpt.names_for(model.backbone) | point_gpt.DAPT
+    check_classifier(recorded, model, names, point_gpt.UNREAD)

@@ -1,6 +1,7 @@
 """Keras layers that several models share."""
 
 from keras_pointpeft.layers.batch_norm import BatchNorm
+from keras_pointpeft.layers.chain_order import ChainOrder
 from keras_pointpeft.layers.contrast_tokens import ContrastTokens
 from keras_pointpeft.layers.drop_path import DropPath
 from keras_pointpeft.layers.heads import ClassificationHead
@@ -8,14 +9,17 @@ from keras_pointpeft.layers.heads import TokenPooling
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.near_mask import NearMask
 from keras_pointpeft.layers.patch_encoder import PatchEncoder
+from keras_pointpeft.layers.point_generator import PointGenerator
 from keras_pointpeft.layers.point_patches import PointPatches
 from keras_pointpeft.layers.position import PositionMLP
+from keras_pointpeft.layers.position import SinePosition
 from keras_pointpeft.layers.tokens import ClassTokens
 from keras_pointpeft.layers.tokens import SplitTokens
 from keras_pointpeft.layers.transformer_block import TransformerBlock
 
 __all__ = [
     "BatchNorm",
+    "ChainOrder",
     "ClassTokens",
     "ClassificationHead",
     "ContrastTokens",
@@ -23,8 +27,10 @@ __all__ = [
     "Linear",
     "NearMask",
     "PatchEncoder",
+    "PointGenerator",
     "PointPatches",
     "PositionMLP",
+    "SinePosition",
     "SplitTokens",
     "TokenPooling",
     "TransformerBlock",

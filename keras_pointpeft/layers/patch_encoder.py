@@ -20,7 +20,8 @@ class PatchEncoder(Configurable, keras.layers.Layer):
 
     Args:
         dim: int. Width of the tokens.
-        hidden_dims: tuple of three ints. Widths of the inner layers.
+        hidden_dims: tuple of three or four ints. Widths of the inner layers.
+            Four make it one layer deeper, before the first maximum.
         frozen_statistics: bool. Whether batch normalization keeps to its
             moving statistics in training.
 
@@ -55,7 +56,10 @@ class PatchEncoder(Configurable, keras.layers.Layer):
                 name=name,
             )
 
-        first, second, third = self.hidden_dims
+        *deeper, first, second, third = self.hidden_dims
+        if deeper:
+            self.conv0 = linear(deeper[0], "conv0")
+            self.norm0 = norm("norm0")
         self.conv1 = linear(first, "conv1")
         self.norm1 = norm("norm1")
         self.conv2 = linear(second, "conv2")
@@ -64,8 +68,13 @@ class PatchEncoder(Configurable, keras.layers.Layer):
         self.conv4 = linear(dim, "conv4")
 
     def build(self, input_shape):
-        first, second, third = self.hidden_dims
-        self.conv1.build((None, None, None, input_shape[-1]))
+        *deeper, first, second, third = self.hidden_dims
+        channels = input_shape[-1]
+        if deeper:
+            self.conv0.build((None, None, None, channels))
+            self.norm0.build((None, None, None, deeper[0]))
+            channels = deeper[0]
+        self.conv1.build((None, None, None, channels))
         self.norm1.build((None, None, None, first))
         self.conv2.build((None, None, None, first))
         self.conv3.build((None, None, None, 2 * second))
@@ -73,12 +82,15 @@ class PatchEncoder(Configurable, keras.layers.Layer):
         self.conv4.build((None, None, None, third))
 
     def call(self, neighborhoods, training=False):
-        x = self.conv1(neighborhoods)
+        x = neighborhoods
+        if len(self.hidden_dims) == 4:
+            x = ops.relu(self.norm0(self.conv0(x), training=training))
+        x = self.conv1(x)
         x = ops.relu(self.norm1(x, training=training))
         x = self.conv2(x)
         whole = ops.max(x, axis=2, keepdims=True)
         # [whole | x] @ kernel, in two halves.
-        width = self.hidden_dims[1]
+        width = self.hidden_dims[-2]
         kernel = ops.convert_to_tensor(self.conv3.kernel)
         x = ops.matmul(x, kernel[width:]) + (
             ops.matmul(whole, kernel[:width]) + self.conv3.bias

@@ -1,3 +1,5 @@
+import math
+
 import keras
 from keras import ops
 
@@ -38,6 +40,48 @@ class PositionMLP(Configurable, keras.layers.Layer):
     def call(self, centers):
         hidden = ops.gelu(self.fc1(centers), approximate=False)
         return self.fc2(hidden)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.dim)
+
+
+@serializable
+class SinePosition(Configurable, keras.layers.Layer):
+    """Embeds patch centres with sine and cosine, without parameters.
+
+    Every axis has an even share of the channels, which alternate between
+    `sin(2 pi x)` and `cos(2 pi x)`; zeros fill the rest. This is the
+    published code of [PointGPT](https://arxiv.org/abs/2305.11487), whose
+    temperature of 1 gives all channels the same frequency.
+
+    Args:
+        dim: int. Width of the embedding.
+
+    Input shape:
+        `(batch, groups, 3)`.
+
+    Output shape:
+        `(batch, groups, dim)`.
+    """
+
+    config_names = ("dim",)
+
+    def __init__(self, dim, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.dim = dim
+
+    def build(self, input_shape):
+        self.built = True
+
+    def call(self, centers):
+        angle = ops.cast(centers, "float32") * (2.0 * math.pi)
+        pair = ops.stack((ops.sin(angle), ops.cos(angle)), axis=-1)
+        pairs = self.dim // 3 // 2
+        waves = ops.tile(pair, (1, 1, 1, pairs))
+        waves = ops.reshape(waves, (-1, centers.shape[1], 6 * pairs))
+        rest = self.dim - 6 * pairs
+        waves = ops.pad(waves, ((0, 0), (0, 0), (0, rest)))
+        return ops.cast(waves, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.dim)

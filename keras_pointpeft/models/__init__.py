@@ -5,6 +5,7 @@ from keras_pointpeft.models.backbone import PointBackbone
 from keras_pointpeft.models.classifier import PointCloudClassifier
 from keras_pointpeft.models.masked_autoencoder import MaskedAutoencoder
 from keras_pointpeft.models.point_bert import PointBERTBackbone
+from keras_pointpeft.models.point_gpt import PointGPTBackbone
 from keras_pointpeft.models.point_m2ae import PointM2AEBackbone
 from keras_pointpeft.models.point_mae import PointMAEBackbone
 from keras_pointpeft.models.recon import ReConBackbone
@@ -15,6 +16,7 @@ __all__ = [
     "PointBERTBackbone",
     "PointBackbone",
     "PointCloudClassifier",
+    "PointGPTBackbone",
     "PointM2AEBackbone",
     "PointMAEBackbone",
     "ReConBackbone",

@@ -9,6 +9,7 @@ from keras_pointpeft.ops.neighbors import ball_query
 from keras_pointpeft.ops.neighbors import gather
 from keras_pointpeft.ops.neighbors import knn
 from keras_pointpeft.ops.neighbors import squared_distances
+from keras_pointpeft.ops.ordering import nearest_neighbor_chain
 from keras_pointpeft.ops.sampling import farthest_point_sample
 from keras_pointpeft.ops.validation import validate_points
 
@@ -18,6 +19,7 @@ __all__ = [
     "gather",
     "interpolate",
     "knn",
+    "nearest_neighbor_chain",
     "squared_distances",
     "validate_points",
 ]

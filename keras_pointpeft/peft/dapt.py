@@ -12,6 +12,9 @@ from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
+BLOCK_SITES = ("norm1", "qkv", "proj", "norm2", "fc1", "fc2")
+SITES = ("patches", *BLOCK_SITES, "final")
+
 
 def _kaiming_uniform():
     """PyTorch's `kaiming_uniform_(a=sqrt(5))`: U(+-1/sqrt(fan_in))."""
@@ -171,41 +174,64 @@ class InternalPrompt(Configurable, keras.layers.Layer):
 
 @serializable
 class DAPTTuner(Configurable, BlockTuner):
-    """DAPT inside one block: six transforms, the adapter and the prompt."""
+    """DAPT inside one block: the transforms, the adapter and the prompt."""
 
-    config_names = ("mlp_ratio", "rank", "dropout", "num_class_tokens")
+    config_names = (
+        "mlp_ratio",
+        "rank",
+        "dropout",
+        "num_class_tokens",
+        "sites",
+        "mlp_reads",
+    )
     tokens_added = 1
 
-    def __init__(self, mlp_ratio, rank, dropout, num_class_tokens, **kwargs):
+    def __init__(
+        self,
+        mlp_ratio,
+        rank,
+        dropout,
+        num_class_tokens,
+        sites=BLOCK_SITES,
+        mlp_reads="normalized",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         policy = self.dtype_policy
         self.mlp_ratio = mlp_ratio
         self.rank = rank
         self.dropout = dropout
         self.num_class_tokens = num_class_tokens
+        self.sites = tuple(sites)
+        self.mlp_reads = mlp_reads
         self.adapter = DynamicAdapter(
             rank, dropout, dtype=policy, name="adapter"
         )
         self.prompt = InternalPrompt(
             num_class_tokens, dtype=policy, name="prompt"
         )
-        for site in ("norm1", "qkv", "proj", "norm2", "fc1", "fc2"):
+        for site in self.sites:
             transform = FeatureTransform(dtype=policy, name=site)
             setattr(self, f"{site}_transform", transform)
 
     def build(self, tokens_shape):
         dim = tokens_shape[-1]
         widths = {"qkv": 3 * dim, "fc1": int(dim * self.mlp_ratio)}
-        for site in ("norm1", "qkv", "proj", "norm2", "fc1", "fc2"):
+        for site in self.sites:
             transform = getattr(self, f"{site}_transform")
             transform.build((None, None, widths.get(site, dim)))
         self.adapter.build((None, None, dim))
         self.prompt.build((None, None, dim))
 
     def modulate(self, site, x):
+        if site not in self.sites:
+            return x
         # `call` and not the layer itself: six times the bookkeeping of a
         # layer call costs more than the arithmetic.
         return getattr(self, f"{site}_transform").call(x)
+
+    def mlp_input(self, tokens, normalized):
+        return tokens if self.mlp_reads == "tokens" else normalized
 
     def beside_mlp(self, x, training):
         return self.adapter(x, training=training)
@@ -229,11 +255,21 @@ class DAPT(PeftMethod):
         dropout: float. Dropout rate inside the adapters.
         class_token: how the head reads the class token: None or `"first"`.
         prompt_token: how the head reads the prompts: None, `"mean"` or
-            `"max"`.
+            `"max"`, or `"with_patches"` to pool them with the patch tokens.
         patch_token: how the head reads the patch tokens: None, `"mean"` or
             `"max"`. (The published code offers None and `"max"`.)
-        position: `"once"`, or None to add the position before every block as
-            the backbone itself may do.
+        position: `"once"`, None to add the position before every block as
+            the backbone itself may do, or `"last"` to add it before every
+            block to as many tokens at the end of the sequence, as the
+            published code for PointGPT does; the positions of the class
+            tokens then move on to the prompts.
+        sites: tuple of strings. Where feature transforms stand: after
+            `"patches"` (the patch encoder), in every block after `"norm1"`,
+            `"qkv"`, `"proj"`, `"norm2"`, `"fc1"` and `"fc2"`, and after the
+            `"final"` norm.
+        mlp_reads: `"normalized"`, or `"tokens"` to have the MLP read the
+            tokens as they are before its norm, as the published code for
+            PointGPT does; the norm then serves the adapter alone.
         frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
             the patch encoder do in training: keep to their moving statistics,
             or use and follow those of the batch, as the published code does.
@@ -253,14 +289,16 @@ class DAPT(PeftMethod):
         "prompt_token",
         "patch_token",
         "position",
+        "sites",
+        "mlp_reads",
         "frozen_bn",
     )
-    trained = (r"(^|/)tuner[^/]*/", r"(^|/)class_tokens/")
+    trained = (r"(^|/)tuner[^/]*/", r"(^|/)class_(tokens|norm)/")
     components = {
         "dynamic adapter": r"(^|/)tuner[^/]*/adapter/",
         "internal prompt": r"(^|/)tuner[^/]*/prompt/",
         "feature transforms": r"(^|/)tuner[^/]*/",
-        "class token": r"(^|/)class_tokens/",
+        "class token": r"(^|/)class_(tokens|norm)/",
     }
 
     def __init__(
@@ -271,16 +309,27 @@ class DAPT(PeftMethod):
         prompt_token="mean",
         patch_token="max",
         position="once",
+        sites=SITES,
+        mlp_reads="normalized",
         frozen_bn="inference",
     ):
         if not (isinstance(rank, int) and rank > 0):
             raise ValueError(
                 f"`rank` must be a positive integer. Received: rank={rank!r}"
             )
-        if position not in ("once", None):
+        if position not in ("once", "last", None):
             raise ValueError(
-                "`position` must be 'once' or None. "
+                "`position` must be 'once', 'last' or None. "
                 f"Received: position={position!r}"
+            )
+        if unknown := sorted(set(sites) - set(SITES)):
+            raise ValueError(
+                f"`sites` must be some of {SITES}. Received: {unknown}"
+            )
+        if mlp_reads not in ("normalized", "tokens"):
+            raise ValueError(
+                "`mlp_reads` must be 'normalized' or 'tokens'. "
+                f"Received: mlp_reads={mlp_reads!r}"
             )
         self.rank = rank
         self.dropout = dropout
@@ -288,6 +337,8 @@ class DAPT(PeftMethod):
         self.prompt_token = prompt_token
         self.patch_token = patch_token
         self.position = position
+        self.sites = tuple(sites)
+        self.mlp_reads = mlp_reads
         self.frozen_bn = check_frozen_bn(frozen_bn)
 
     @property
@@ -299,14 +350,20 @@ class DAPT(PeftMethod):
         }
 
     def patch_tuner(self, dim, **kwargs):
-        return FeatureTransform(**kwargs)
+        return FeatureTransform(**kwargs) if "patches" in self.sites else None
 
     def block_tuner(
         self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
     ):
         return DAPTTuner(
-            mlp_ratio, self.rank, self.dropout, num_class_tokens, **kwargs
+            mlp_ratio,
+            self.rank,
+            self.dropout,
+            num_class_tokens,
+            tuple(site for site in self.sites if site in BLOCK_SITES),
+            self.mlp_reads,
+            **kwargs,
         )
 
     def norm_tuner(self, dim, **kwargs):
-        return FeatureTransform(**kwargs)
+        return FeatureTransform(**kwargs) if "final" in self.sites else None
