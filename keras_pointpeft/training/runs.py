@@ -1,0 +1,170 @@
+"""Runs of presets: their splits, their model, their row in a result file."""
+
+import datetime
+
+import keras
+import numpy as np
+
+import keras_pointpeft
+from keras_pointpeft import data
+from keras_pointpeft import preset_models
+from keras_pointpeft import presets
+from keras_pointpeft.data import procedural
+from keras_pointpeft.training.recipe import Recipe
+
+WEIGHTS = ("backbone", "random")
+
+
+def load_split(preset, split, data_dir=None, dataset=None, limit=None):
+    """Loads a split of a preset's data set.
+
+    Args:
+        preset: `keras_pointpeft.presets.PresetDescription`, or None with
+            `dataset`.
+        split: string, such as `"train"` or `"test"`.
+        data_dir: string or None, where the files are. The procedural shapes
+            have none.
+        dataset: string or None, one of `keras_pointpeft.data.list_datasets()`
+            in place of the preset's: own clouds are `"h5"` or `"folder"`.
+        limit: int or None. At most so many clouds, spread over the split.
+
+    Returns:
+        `keras_pointpeft.data.Split`.
+
+    Raises:
+        ValueError: if `data_dir` is missing, or not wanted.
+        FileNotFoundError: names the files that were expected.
+    """
+    dataset = dataset or preset.loader
+    if dataset == "shapes" and limit is not None:
+        # Made one by one: those that are not wanted need not be made.
+        count = min(limit, procedural.SPLITS[split][0])
+        return data.load(dataset, data_dir, split, num_clouds=count)
+    loaded = data.load(dataset, data_dir, split)
+    if limit is not None and limit < len(loaded):
+        chosen = np.linspace(0, len(loaded) - 1, limit).round().astype(int)
+        loaded = loaded.take(chosen)
+    return loaded
+
+
+def recipe_for(preset, **changes) -> Recipe:
+    """The recipe of a preset.
+
+    Args:
+        preset: `keras_pointpeft.presets.PresetDescription`.
+        **changes: arguments of `Recipe` that replace the preset's; None
+            leaves them. Another number of `epochs` takes the warm-up along.
+    """
+    changes = {k: v for k, v in changes.items() if v is not None}
+    epochs = changes.pop("epochs", None)
+    changes.setdefault("num_points", preset.num_points)
+    recipe = Recipe.from_dict(preset.recipe, **changes)
+    if epochs is not None and epochs != recipe.epochs:
+        recipe = recipe.with_epochs(epochs)
+    return recipe
+
+
+def build_model(
+    preset, recipe, num_classes, weights="backbone", backbone_dir=None
+):
+    """Builds a preset's model as training starts from it.
+
+    Args:
+        preset: `keras_pointpeft.presets.PresetDescription`.
+        recipe: `Recipe`; its seed decides what is drawn at random.
+        num_classes: int.
+        weights: `"backbone"` for the pre-trained backbone, `"random"` for
+            none.
+        backbone_dir: string or None, a preset directory of the same backbone
+            whose weights are taken instead, as `scripts/pretrain.py` writes.
+
+    Returns:
+        A task such as `keras_pointpeft.models.PointCloudClassifier`.
+    """
+    if weights not in WEIGHTS:
+        raise ValueError(
+            f"`weights` must be one of {WEIGHTS}. Received: weights={weights!r}"
+        )
+    keras.utils.set_random_seed(recipe.seed)
+    pretrained = weights == "backbone" and backbone_dir is None
+    model = presets.from_preset(
+        preset.name,
+        load_weights="backbone" if pretrained else False,
+        num_classes=num_classes,
+        dtype=recipe.dtype,
+    )
+    if backbone_dir is not None:
+        source = presets.from_preset(backbone_dir)
+        source = getattr(source, "backbone", source)
+        _check_same_backbone(source, model.backbone, backbone_dir)
+        preset_models.copy_weights(source, model.backbone)
+    return model
+
+
+def result_row(
+    preset, recipe, result, dataset, adapter_bytes, seconds, weights
+) -> dict:
+    """A run as a row for `keras_pointpeft.training.results.append_row`."""
+    protocol = str(recipe.augmentation)
+    if recipe.votes > 1:
+        protocol += f", {recipe.votes} votes"
+    return {
+        "preset": preset.name,
+        "dataset": dataset,
+        "seed": recipe.seed,
+        "epochs": recipe.epochs,
+        "last_accuracy": round(100 * result.last_accuracy, 2),
+        "best_accuracy": round(100 * result.best_accuracy, 2),
+        "selection": recipe.selection,
+        "protocol": protocol,
+        "trained_parameters": result.trained_parameters,
+        "adapter_bytes": adapter_bytes,
+        "backend": keras.backend.backend(),
+        "device": device_name(),
+        "seconds": round(seconds, 1),
+        "train_clouds": result.train_clouds,
+        "test_clouds": result.test_clouds,
+        "weights": weights,
+        "version": keras_pointpeft.__version__,
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def device_name() -> str:
+    """The kind of device that the backend computes on."""
+    backend = keras.backend.backend()
+    if backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name()
+    elif backend == "tensorflow":
+        import tensorflow as tf
+
+        devices = tf.config.list_physical_devices("GPU")
+        if devices:
+            details = tf.config.experimental.get_device_details(devices[0])
+            return details.get("device_name", "gpu")
+    elif backend == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu":
+            return jax.devices()[0].device_kind
+    return "cpu"
+
+
+def _check_same_backbone(source, target, where):
+    theirs, ours = source.get_config(), target.get_config()
+    ignored = ("peft", "name", "trainable", "dtype", "drop_path_rate")
+    different = [
+        f"{name}: {theirs.get(name)!r} there, {value!r} here"
+        for name, value in ours.items()
+        if name not in ignored and theirs.get(name) != value
+    ]
+    if type(source) is not type(target):
+        different = [f"{type(source).__name__}, not {type(target).__name__}"]
+    if different:
+        raise ValueError(
+            "The backbone in the directory is not the preset's. "
+            f"Received: {where} with {'; '.join(different)}"
+        )
