@@ -46,3 +46,9 @@ class Linear(keras.layers.Dense):
                 -limit, limit
             )
         super().build(input_shape)
+
+    def get_config(self):
+        config = super().get_config()
+        if self._uniform_bias:
+            config["bias_initializer"] = None
+        return config
