@@ -123,6 +123,13 @@ class TransformerBlock(Configurable, keras.layers.Layer):
 
     def call(self, tokens, geometry=None, attention_mask=None, training=False):
         tuner = NO_TUNER if self.tuner is None else self.tuner
+        return self._run(tokens, geometry, attention_mask, training, tuner)
+
+    def untuned(self, tokens, attention_mask=None):
+        """The block without its tuner, as in inference."""
+        return self._run(tokens, None, attention_mask, False, NO_TUNER)
+
+    def _run(self, tokens, geometry, attention_mask, training, tuner):
         x = tuner.enter(tokens, geometry, training)
         if attention_mask is not None:
             attention_mask = tuner.allow(attention_mask, x.shape[1])
@@ -133,7 +140,9 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         y = tuner.modulate(
             "proj", self._apply("proj", self._mix(y, attention_mask, tuner))
         )
-        x = x + self.drop_path1(y, training=training)
+        if tuner.drops_attention:
+            y = self.drop_path1(y, training=training)
+        x = x + y
 
         y = tuner.modulate("norm2", self._apply("norm2", x))
         if self.normalized_skips[1]:

@@ -5,10 +5,13 @@ from keras import ops
 
 from keras_pointpeft.layers import Linear
 from keras_pointpeft.layers import PatchEncoder
+from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import SplitTokens
 from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.models.backbone import as_method
 from keras_pointpeft.models.backbone import drop_path_rates
+from keras_pointpeft.models.frozen_pass import FrozenPass
+from keras_pointpeft.models.frozen_pass import FrozenTrunk
 from keras_pointpeft.peft.method import PeftMethod
 
 
@@ -45,6 +48,8 @@ class Assembly:
         self.depth = depth
         self.num_class_tokens = num_class_tokens
         self.suffix = suffix
+        self.trunk = FrozenTrunk()
+        self.shared = None
 
     def encode(self, neighborhoods, encoder_dims, token_dim=None):
         """Patch tokens `(batch, groups, dim)` of patches of points.
@@ -62,21 +67,69 @@ class Assembly:
         frozen = self.peft is not None and not self.method.trains(
             f"{name}/norm1/gamma"
         )
-        tokens = PatchEncoder(
+        encoder = PatchEncoder(
             token_dim,
             encoder_dims,
             frozen_statistics=frozen and self.method.frozen_bn == "inference",
             dtype=self.policy,
             name=name,
-        )(neighborhoods)
+        )
+        self.trunk.encoder.append(encoder)
+        tokens = encoder(neighborhoods)
         if token_dim != self.dim:
-            tokens = Linear(self.dim, dtype=self.policy, name="projection")(
-                tokens
-            )
+            projection = Linear(self.dim, dtype=self.policy, name="projection")
+            self.trunk.encoder.append(projection)
+            tokens = projection(tokens)
         tuner = self.method.patch_tuner(
             self.dim, dtype=self.policy, name=f"tuner_patches{self.suffix}"
         )
         return tokens if tuner is None else tuner(tokens)
+
+    def geometry(self, points, tokens, positions, patches, cut):
+        """What a method's tuners know of a cloud: a dict of tensors.
+
+        Args:
+            points: `(batch, points, 3)`.
+            tokens: `(batch, groups, dim)`, of the patches.
+            positions: `(batch, groups, dim)`, their position embeddings.
+            patches: dict of `"centers"` `(batch, groups, 3)`.
+            cut: the `keras_pointpeft.layers.PointPatches` that made them.
+        """
+        geometry = {"centers": patches["centers"]}
+        self.shared = self.method.geometry_tuner(
+            self.dim,
+            cut.num_groups,
+            cut.group_size,
+            cut.skip_origin,
+            dtype=self.policy,
+            name="tuner_geometry",
+        )
+        if self.shared is not None:
+            geometry |= self.shared(points, patches["centers"])
+        prior = self.method.prior_tuner(
+            self.dim, dtype=self.policy, name="tuner_prior"
+        )
+        if prior is None:
+            return geometry
+        groups = prior.num_groups or cut.num_groups
+        size = prior.group_size or cut.group_size
+        # Centres are chosen one after the other: fewer patches are the first
+        # of more, and have the same tokens unless batch statistics act.
+        if (
+            groups <= cut.num_groups
+            and size == cut.group_size
+            and self.trunk.encoder[0].frozen_statistics
+        ):
+            frozen = FrozenPass(
+                self.trunk, self.dim, groups, name="frozen_pass"
+            )
+            return geometry | prior(frozen(tokens, positions))
+        frozen = FrozenPass(self.trunk, self.dim, name="frozen_pass")
+        patches = PointPatches(
+            groups, size, cut.skip_origin, name="frozen_patches"
+        )(points)
+        feature = frozen(patches["neighborhoods"], patches["centers"])
+        return geometry | prior(feature)
 
     def transform(
         self,
@@ -107,7 +160,10 @@ class Assembly:
         """
         rates = drop_path_rates(drop_path_rate, self.depth)
         blocks = range(self.depth) if blocks is None else blocks
+        shared = {}
         for i in blocks:
+            if self.shared is not None:
+                shared = {"shared": self.shared, "drop_path_rate": rates[i]}
             first = i == blocks.start
             tokens = self._positioned(first, tokens, positions)
             tuner = self.method.block_tuner(
@@ -118,15 +174,18 @@ class Assembly:
                 mlp_ratio=4.0,
                 dtype=self.policy,
                 name="tuner",
+                **shared,
             )
-            tokens = TransformerBlock(
+            layer = TransformerBlock(
                 self.dim,
                 drop_path_rate=rates[i],
                 tuner=tuner,
                 dtype=self.policy,
                 name=f"block_{i}",
                 **(block if make is None else {**block, **make()}),
-            )(tokens, geometry, attention_mask)
+            )
+            self.trunk.blocks.append(layer)
+            tokens = layer(tokens, geometry, attention_mask)
         return tokens
 
     def _positioned(self, first_block, tokens, positions):
@@ -154,13 +213,12 @@ class Assembly:
 
     def norm(self, tokens):
         """The final norm, and what the method does after it."""
-        tokens = keras.layers.LayerNormalization(
+        self.trunk.norm = keras.layers.LayerNormalization(
             epsilon=1e-5, dtype=self.policy, name="norm"
-        )(tokens)
-        tuner = self.method.norm_tuner(
-            self.dim, dtype=self.policy, name="tuner_norm"
         )
-        return tokens if tuner is None else tuner(tokens)
+        return self.method.final_norm(
+            self.trunk.norm, tokens, dtype=self.policy, name="tuner_norm"
+        )
 
     def outputs(self, tokens, patches, num_left_out=0):
         """The dict of outputs that every backbone has.

@@ -1,6 +1,8 @@
 import keras
 import keras_hub
 
+from keras_pointpeft.layers import PointPatches
+from keras_pointpeft.models.frozen_pass import FrozenPass
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.serialization import Configurable
 
@@ -70,6 +72,31 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         """
         outputs = [self.get_layer(f"block_{i}").output for i in blocks]
         return keras.Model(self.input, outputs)
+
+    def frozen_pass(self, num_groups=None, group_size=None):
+        """A model of the feature that the backbone has without its method.
+
+        Args:
+            num_groups: optional int. Number of patches, by default the
+                backbone's.
+            group_size: optional int. Points per patch, likewise.
+
+        Returns:
+            A `keras.Model` from points to the maximum over the final patch
+            tokens, `(batch, dim)`, without class token, prompts or tuners.
+            It carries no gradient.
+        """
+        points = keras.Input((None, 3), name="points")
+        patches = PointPatches(
+            num_groups or self.num_groups,
+            group_size or self.group_size,
+            self.skip_origin,
+            name="frozen_patches",
+        )(points)
+        feature = FrozenPass(self.trunk, self.dim, name="frozen_pass")(
+            patches["neighborhoods"], patches["centers"]
+        )
+        return keras.Model(points, feature)
 
     def get_config(self):
         config = super().get_config()

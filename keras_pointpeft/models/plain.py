@@ -67,20 +67,20 @@ class PlainBackbone(PointBackbone):
 
         # === Functional Model ===
         points = keras.Input((None, 3), name="points")
-        patches = PointPatches(
-            num_groups, group_size, skip_origin, name="patches"
-        )(points)
+        cut = PointPatches(num_groups, group_size, skip_origin, name="patches")
+        patches = cut(points)
         tokens = parts.encode(patches["neighborhoods"], encoder_dims, token_dim)
-        positions = PositionMLP(dim, dtype=policy, name="position")(
-            patches["centers"]
-        )
+        position = PositionMLP(dim, dtype=policy, name="position")
+        parts.trunk.position = position
+        positions = position(patches["centers"])
+        geometry = parts.geometry(points, tokens, positions, patches, cut)
         tokens, positions = ClassTokens(dim, dtype=policy, name="class_tokens")(
             tokens, positions
         )
         tokens = parts.transform(
             tokens,
             positions,
-            {"centers": patches["centers"]},
+            geometry,
             drop_path_rate,
             num_heads=num_heads,
         )
@@ -88,6 +88,7 @@ class PlainBackbone(PointBackbone):
         super().__init__(
             points, outputs, peft=parts.peft, dtype=dtype, **kwargs
         )
+        self.trunk = parts.trunk
 
         # === Config ===
         self.num_groups = num_groups

@@ -43,7 +43,13 @@ class PointTask(Configurable, keras_hub.models.Task):
             self, optimizer=optimizer, loss=loss, metrics=metrics, **kwargs
         )
 
+    def _check_method(self):
+        backbone = self.backbone
+        if backbone.peft is not None:
+            backbone.peft.check(backbone)
+
     def fit(self, x=None, y=None, **kwargs):
+        self._check_method()
         if not self.compiled:
             self.compile()
         if isinstance(x, keras.utils.PyDataset):
@@ -52,18 +58,23 @@ class PointTask(Configurable, keras_hub.models.Task):
         return keras.Model.fit(self, _checked(x), y, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
+        self._check_method()
         return keras.Model.evaluate(self, _checked(x), y, **kwargs)
 
     def predict(self, x=None, **kwargs):
+        self._check_method()
         return keras.Model.predict(self, _checked(x), **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
+        self._check_method()
         return keras.Model.train_on_batch(self, x, y, **kwargs)
 
     def test_on_batch(self, x, y=None, **kwargs):
+        self._check_method()
         return keras.Model.test_on_batch(self, x, y, **kwargs)
 
     def predict_on_batch(self, x):
+        self._check_method()
         return keras.Model.predict_on_batch(self, x)
 
     def save_task_weights(self, filepath):

@@ -18,6 +18,8 @@ class BlockTuner(keras.layers.Layer):
 
     # How many tokens longer the sequence is after the block than before it.
     tokens_added = 0
+    # Whether stochastic depth acts on the attention branch too.
+    drops_attention = True
 
     def enter(self, tokens, geometry, training):
         """Before the first norm: prompts in."""
@@ -77,7 +79,8 @@ class _NoTuner:
     """A `BlockTuner` without the cost of a layer."""
 
     def __getattr__(self, name):
-        return getattr(BlockTuner, name).__get__(self)
+        value = getattr(BlockTuner, name)
+        return value.__get__(self) if callable(value) else value
 
 
 NO_TUNER = _NoTuner()
@@ -93,10 +96,12 @@ class PeftMethod(Configurable):
 
     Subclasses override what they need:
 
-    * `block_tuner`, `patch_tuner`, `norm_tuner`, `side_tuner`: the layers it
-      adds;
+    * `block_tuner`, `patch_tuner`, `norm_tuner`, `side_tuner`,
+      `geometry_tuner`, `prior_tuner`: the layers it adds;
     * `trained`: which variables train, as regular expressions searched in
       the variable's path, such as `block_3/fc1/bias`;
+    * `state`: which variables belong to the method though they do not train,
+      likewise;
     * `components`: names for the parts in `peft_summary()`;
     * `position`: `None` leaves the backbone's way of adding position
       embeddings, `"once"` adds them before the first block only, `"last"`
@@ -107,6 +112,7 @@ class PeftMethod(Configurable):
     """
 
     trained = (r"(^|/)tuner[^/]*/",)
+    state = ()
     components = {}
     position = None
     pooling = None
@@ -117,7 +123,11 @@ class PeftMethod(Configurable):
         return None
 
     def block_tuner(self, index, depth, dim, num_class_tokens, **kwargs):
-        """The `BlockTuner` of block `index` of `depth`, or None."""
+        """The `BlockTuner` of block `index` of `depth`, or None.
+
+        If there is a `geometry_tuner`, it is passed as `shared`, and with it
+        the block's `drop_path_rate`.
+        """
         return None
 
     def norm_tuner(self, dim, **kwargs):
@@ -136,9 +146,44 @@ class PeftMethod(Configurable):
     def from_config(cls, config):
         return cls(**config)
 
+    def geometry_tuner(
+        self, dim, num_groups, group_size, skip_origin, **kwargs
+    ):
+        """A layer that adds to what tuners know of a cloud, or None.
+
+        It is called with the points `(batch, points, 3)` and the patches'
+        centres `(batch, num_groups, 3)` and returns a dict of tensors, which
+        joins the `geometry` that tuners get. It may also hold what all block
+        tuners share: they get it as `shared`.
+        """
+        return None
+
+    def prior_tuner(self, dim, **kwargs):
+        """A layer on what the frozen backbone makes of a cloud, or None.
+
+        It is called with the maximum over the final tokens of the backbone
+        without the method, `(batch, dim)`, and returns a dict of tensors,
+        which joins `geometry`. Its attributes `num_groups` and `group_size`
+        say which patches are used; None stands for the backbone's own.
+        """
+        return None
+
+    def final_norm(self, norm, tokens, **kwargs):
+        """Applies the final norm, and what the method does about it."""
+        normed = norm(tokens)
+        tuner = self.norm_tuner(tokens.shape[-1], **kwargs)
+        return normed if tuner is None else tuner(normed)
+
+    def check(self, backbone):
+        """Raises ValueError if the method cannot work yet as it stands."""
+
     def trains(self, path):
         """Whether the backbone's variable at `path` trains."""
         return any(re.search(pattern, path) for pattern in self.trained)
+
+    def keeps(self, path):
+        """Whether the backbone's variable at `path` is the method's state."""
+        return any(re.search(pattern, path) for pattern in self.state)
 
     def component(self, path):
         """The name of the part that the variable at `path` belongs to."""
