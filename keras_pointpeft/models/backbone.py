@@ -98,6 +98,26 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         )
         return keras.Model(points, feature)
 
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **kwargs):
+        """Builds a backbone from a built-in name, a directory or a handle.
+
+        A task's preset gives the task's backbone; see
+        `keras_pointpeft.from_preset` for names and arguments.
+        """
+        from keras_pointpeft import presets
+
+        if str(preset) not in presets.list_presets():
+            return super().from_preset(preset, load_weights, **kwargs)
+        model = presets.from_preset(preset, load_weights, **kwargs)
+        model = getattr(model, "backbone", model)
+        if not isinstance(model, cls):
+            raise ValueError(
+                f"{preset!r} has a {type(model).__name__}, not a "
+                f"{cls.__name__}. Received: preset={preset!r}"
+            )
+        return model
+
     def get_config(self):
         config = super().get_config()
         config["peft"] = keras.saving.serialize_keras_object(self.peft)
