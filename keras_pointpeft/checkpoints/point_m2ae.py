@@ -42,3 +42,30 @@ def classifier_names(backbone):
     """The `NameMap` of a classifier with this backbone."""
     rest = NameMap({r"norm": "norm", **point_mae.HEAD}, {})
     return encoder_names(backbone) | rest
+
+
+def pretraining_names(backbone):
+    """The `NameMap` of a `HierarchicalMaskedAutoencoder`."""
+    last = len(backbone.depths) - 1
+    blocks = r"\w+/decoder_block_(\d+)_(\d+)"
+    prop = "token_prop.0"
+    residual = f"{prop}.extraction.operation"
+    modules = {
+        r"norm": f"h_encoder.encoder_norms.{last}",
+        r"\w+/norm_(\d+)": r"h_encoder.encoder_norms.\1",
+        r"\w+/decoder_position_(\d+)/fc1": r"decoder_pos_embeds.\1.0",
+        r"\w+/decoder_position_(\d+)/fc2": r"decoder_pos_embeds.\1.2",
+        rf"{blocks}/(norm1|norm2)": r"h_decoder.\1.blocks.\2.\3",
+        rf"{blocks}/(qkv|proj)": r"h_decoder.\1.blocks.\2.attn.\3",
+        rf"{blocks}/(fc1|fc2)": r"h_decoder.\1.blocks.\2.mlp.\3",
+        r"\w+/propagation/fuse": f"{prop}.fuse.net.0",
+        r"\w+/propagation/fuse_norm": f"{prop}.fuse.net.1",
+        r"\w+/propagation/conv0": f"{residual}.0.net1.0",
+        r"\w+/propagation/norm0": f"{residual}.0.net1.1",
+        r"\w+/propagation/conv1": f"{residual}.0.net2.0",
+        r"\w+/propagation/norm1": f"{residual}.0.net2.1",
+        r"\w+/decoder_norm": "decoder_norm",
+        r"\w+/rebuild": "rec_head",
+    }
+    rest = NameMap(modules, {r"\w+/mask_token": "mask_token"})
+    return encoder_names(backbone) | rest

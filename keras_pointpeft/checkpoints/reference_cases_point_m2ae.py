@@ -1,12 +1,15 @@
 """Recorded cases of Point-M2AE."""
 
 import numpy as np
+from keras import ops
 
 from keras_pointpeft.checkpoints import point_m2ae
 from keras_pointpeft.checkpoints.reference import LOGITS
+from keras_pointpeft.checkpoints.reference import LOSS
 from keras_pointpeft.checkpoints.reference import TOKENS
 from keras_pointpeft.checkpoints.reference import case
 from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.models import HierarchicalMaskedAutoencoder
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointM2AEBackbone
 from keras_pointpeft.training.losses import SmoothedCrossentropy
@@ -82,8 +85,82 @@ def pointm2ae_finetune(recorded):
     logits = model(points)
     recorded.close("logits", logits, LOGITS)
     loss = SmoothedCrossentropy(config.get("smooth", 0.0))
-    recorded.close("loss", loss(data["labels"], logits), LOGITS / 2)
+    recorded.close("loss", loss(data["labels"], logits), LOSS)
     if "grad_norms" in data:
         recorded.check_gradients(
             model, names, lambda call: loss(data["labels"], call(points))
         )
+
+
+def _autoencoder(recorded):
+    """Our model of a published pre-training configuration, filled."""
+    config = recorded.config
+    model = HierarchicalMaskedAutoencoder(
+        point_m2ae_backbone(config),
+        decoder_depth=config["decoder_depths"][0],
+        decoder_num_heads=config["num_heads"],
+        propagation_depth=config["decoder_up_blocks"][0],
+        mask_ratio=config["mask_ratio"],
+        decoder_drop_path_rate=config["drop_path_rate"],
+        reference=True,
+    )
+    names = point_m2ae.pretraining_names(model.backbone)
+    fill(model, recorded.weights(), names)
+    return model, names
+
+
+@case("pointm2ae_pretrain_*")
+def pointm2ae_pretraining(recorded):
+    model, names = _autoencoder(recorded)
+    recorded.check_counts(model, names)
+    data = recorded.data
+    points, mask = data["points"], data["mask"]
+    recorded.equal("masked patches", model.num_masked, int(mask[0].sum()))
+    stages = model._cut(points)
+    check_patches(recorded, stages)
+    encoded = model._encode(stages, np.logical_not(mask), model.num_visible)
+    for i, stage in enumerate(encoded):
+        hidden = np.logical_not(ops.convert_to_numpy(stage["visible"]))
+        recorded.equal(
+            f"masked_{i}", hidden.tolist(), data[f"masked_{i}"].tolist()
+        )
+        # What the code records are the rows up to the longest sample's.
+        expected = data[f"x_vis_{i}"]
+        tokens = stage["tokens"][:, : expected.shape[1]]
+        recorded.close(f"x_vis_{i}", tokens, TOKENS)
+
+    parts = model(points, mask)
+    hidden = ops.convert_to_numpy(parts["hidden"])
+    for name, ours in (("rec", "reconstruction"), ("gt", "target")):
+        patches = ops.convert_to_numpy(parts[ours])[hidden]
+        expected = data[f"{name}_points"]
+        patches = patches[: len(expected)]
+        if name == "gt":
+            # The order of the points within a patch is free.
+            patches, expected = _sorted(patches), _sorted(expected)
+        recorded.close(f"{name}_points", patches, TOKENS, expected)
+    loss = model.compute_loss(y_pred=parts)
+    recorded.close("loss", loss, LOSS)
+    feature = model.stage_features(points)[-1]
+    recorded.close("eval_feature", feature, TOKENS)
+    if "grad_norms" in data:
+        recorded.check_gradients(
+            model,
+            names,
+            lambda call: model.compute_loss(y_pred=call(points, mask)),
+        )
+
+
+@case("pointpeft_m2ae_cpfeature_*")
+def stage_features(recorded):
+    model, _ = _autoencoder(recorded)
+    points = recorded.data["points"]
+    check_patches(recorded, model._cut(points))
+    for i, feature in enumerate(model.stage_features(points)):
+        recorded.close(f"feature_{i}", feature, TOKENS)
+
+
+def _sorted(patches):
+    """Patches `(patches, points, 3)`, points in the order of coordinates."""
+    order = np.argsort(patches[..., 0], axis=1, kind="stable")
+    return np.take_along_axis(patches, order[..., None], axis=1)

@@ -13,6 +13,7 @@ from keras_pointpeft.layers.point_generator import PointGenerator
 from keras_pointpeft.layers.point_patches import PointPatches
 from keras_pointpeft.layers.position import PositionMLP
 from keras_pointpeft.layers.position import SinePosition
+from keras_pointpeft.layers.token_propagation import TokenPropagation
 from keras_pointpeft.layers.tokens import ClassTokens
 from keras_pointpeft.layers.tokens import SplitTokens
 from keras_pointpeft.layers.transformer_block import TransformerBlock
@@ -33,5 +34,6 @@ __all__ = [
     "SinePosition",
     "SplitTokens",
     "TokenPooling",
+    "TokenPropagation",
     "TransformerBlock",
 ]

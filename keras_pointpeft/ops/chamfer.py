@@ -8,7 +8,7 @@ from keras_pointpeft.ops.distances import pairwise_squared
 from keras_pointpeft.ops.neighbors import gather
 
 
-def chamfer_distance(a, b, norm="l2"):
+def chamfer_distance(a, b, norm="l2", weights=None):
     """Mean distance of each point to its nearest in the other set.
 
     `"l2"`: the mean squared distance from `a` to `b` plus that from `b` to
@@ -20,6 +20,8 @@ def chamfer_distance(a, b, norm="l2"):
         a: tensor or array `(batch, M, 3)`.
         b: tensor or array `(batch, N, 3)`.
         norm: `"l2"` or `"l1"`. Defaults to `"l2"`.
+        weights: optional tensor or array `(batch,)`. How much each sample
+            counts in the mean, such as 0 for those to leave out.
 
     Returns:
         float32 scalar. The gradient goes through the nearest pairs only, and
@@ -47,9 +49,14 @@ def chamfer_distance(a, b, norm="l2"):
     pairs = pairwise_squared(ops.stop_gradient(a), ops.stop_gradient(b))
     to_b = _squared(a, gather(b, ops.argmin(pairs, axis=2)))
     to_a = _squared(b, gather(a, ops.argmin(pairs, axis=1)))
-    if norm == "l2":
+    if norm == "l1":
+        to_b, to_a = _root(to_b) / 2.0, _root(to_a) / 2.0
+    if weights is None:
         return ops.mean(to_b) + ops.mean(to_a)
-    return (ops.mean(_root(to_b)) + ops.mean(_root(to_a))) / 2.0
+    weights = ops.cast(weights, "float32")
+    each = ops.mean(to_b, axis=1) + ops.mean(to_a, axis=1)
+    total = ops.maximum(ops.sum(weights), 1e-12)
+    return ops.sum(each * weights) / total
 
 
 def _squared(x, nearest):
