@@ -1,7 +1,11 @@
 """Pre-trains a backbone without labels: Point-MAE on clouds of any kind.
 
     python scripts/pretrain.py --backbone=pointmaetiny --data=shapes \
-        --epochs=40 --output=runs/pointmaetiny_shapes
+        --epochs=40 --warmup=2 --decoder_depth=2 \
+        --output=runs/pointmaetiny_shapes
+
+    python scripts/pretrain.py --backbone=pointmae --data=DIR \
+        --dataset=shapenet55 --output=runs/pointmae_shapenet
 
 Writes into the output folder: `backbone/`, a preset directory that
 `keras_pointpeft.from_preset` and `scripts/train.py` take; `log.csv`, the loss
@@ -24,10 +28,13 @@ BACKBONE = flags.DEFINE_string(
     "backbone", None, "Name of a backbone's card, such as pointmaetiny."
 )
 DATA = flags.DEFINE_string(
-    "data",
-    "shapes",
-    "'shapes', the procedural clouds, or a folder with .npy files, one per "
-    "cloud, of shape (points, 3 or more).",
+    "data", "shapes", "'shapes', the procedural clouds, or a folder of files."
+)
+DATASET = flags.DEFINE_string(
+    "dataset",
+    "folder",
+    "How a folder is laid out: 'folder' (a folder of clouds or meshes for "
+    "each class), 'shapenet55', 'modelnet40' ...",
 )
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
 NUM_CLOUDS = flags.DEFINE_integer("num_clouds", None, "At most so many clouds.")
@@ -51,6 +58,25 @@ MASK_TYPE = flags.DEFINE_enum(
 LOSS = flags.DEFINE_enum(
     "loss", "chamfer_l2", ["chamfer_l2", "chamfer_l1"], "Loss."
 )
+AUGMENTATION = flags.DEFINE_list(
+    "augmentation", ["scale_translate"], "Of keras_pointpeft.data.augmentation."
+)
+CLIP_NORM = flags.DEFINE_float(
+    "clip_norm", None, "Bound for the norm of all gradients. None as published."
+)
+INITIALIZER = flags.DEFINE_enum(
+    "initializer",
+    "published",
+    ["published", "torch"],
+    "How the backbone starts: as the published pre-training (normal, 0.02) or "
+    "as PyTorch's layers do, which suits narrow backbones.",
+)
+LABELLED_EPOCHS = flags.DEFINE_integer(
+    "labelled_epochs",
+    0,
+    "Epochs of supervised post-pre-training on the same clouds and their "
+    "labels, with a head that is then thrown away (PointGPT, section 3.3).",
+)
 DECODER_DEPTH = flags.DEFINE_integer("decoder_depth", 4, "Decoder blocks.")
 DROP_PATH = flags.DEFINE_float(
     "drop_path_rate", None, "Of encoder and decoder. The card's by default."
@@ -68,8 +94,35 @@ flags.mark_flags_as_required(["backbone", "output"])
 def main(_):
     import keras
 
+    keras.utils.set_random_seed(SEED.value)
+    output = pathlib.Path(OUTPUT.value)
+    output.mkdir(parents=True, exist_ok=True)
+
+    model = make_model()
+    split = read_clouds()
+    state = fit(model, split, EPOCHS.value, output / "masked")
+    backbone = model.backbone
+    if LABELLED_EPOCHS.value:
+        from keras_pointpeft.models import PointCloudClassifier
+
+        if split.labels is None:
+            raise app.UsageError(
+                "--labelled_epochs needs labels. "
+                f"Received: --data={DATA.value}, which has none"
+            )
+        model = PointCloudClassifier(backbone, len(split.class_names))
+        state = fit(model, split, LABELLED_EPOCHS.value, output / "labelled")
+    backbone.save_to_preset(output / "backbone")
+    settings = json.dumps(state.identity, indent=2, sort_keys=True)
+    (output / "config.json").write_text(settings + "\n")
+    logging.info("Written: %s", output / "backbone")
+
+
+def fit(model, split, epochs, folder):
+    """Trains one stage, from where it was interrupted; returns its state."""
     from keras_pointpeft.data import FollowEpoch
     from keras_pointpeft.data import PointCloudDataset
+    from keras_pointpeft.models import MaskedAutoencoder
     from keras_pointpeft.training.callbacks import EpochLog
     from keras_pointpeft.training.callbacks import EpochSeed
     from keras_pointpeft.training.callbacks import EpochTimer
@@ -78,61 +131,58 @@ def main(_):
     from keras_pointpeft.training.optimizer import make_optimizer
     from keras_pointpeft.training.schedule import CosineWithWarmup
 
-    keras.utils.set_random_seed(SEED.value)
-    output = pathlib.Path(OUTPUT.value)
-    output.mkdir(parents=True, exist_ok=True)
-
-    model = make_model()
-    clouds = read_clouds()
+    folder.mkdir(parents=True, exist_ok=True)
+    masked = isinstance(model, MaskedAutoencoder)
     dataset = PointCloudDataset(
-        clouds,
+        split.points,
+        None if masked else split.labels,
         batch_size=BATCH_SIZE.value,
         num_points=NUM_POINTS.value or 16 * model.backbone.num_groups,
         sampling="random",
-        augmentation="scale_translate",
+        augmentation=AUGMENTATION.value,
         shuffle=True,
         drop_last=True,
         seed=SEED.value,
     )
-    model.compile(
-        make_optimizer(
-            model, LEARNING_RATE.value, WEIGHT_DECAY.value, clip_norm=None
-        ),
-        jit_compile="auto" if JIT.value is None else JIT.value,
+    optimizer = make_optimizer(
+        model,
+        LEARNING_RATE.value,
+        WEIGHT_DECAY.value,
+        clip_norm=CLIP_NORM.value,
     )
+    jit = "auto" if JIT.value is None else JIT.value
+    model.compile(optimizer, jit_compile=jit)
     state = TrainingCheckpoint(
-        output / "state.npz", run_identity(model, clouds)
+        folder / "state.npz", run_identity(model, split.points)
     )
     if not RESUME.value:
         pathlib.Path(state.path).unlink(missing_ok=True)
     start = state.restore(model)
     logging.info(
-        "%d parameters, %d clouds, %d steps per epoch, from epoch %d",
+        "%s: %d parameters, %d clouds, %d steps per epoch, from epoch %d",
+        folder.name,
         sum(math.prod(v.shape) for v in model.trainable_variables),
-        len(clouds),
+        len(split.points),
         len(dataset),
         start + 1,
     )
     model.fit(
         dataset,
         initial_epoch=start,
-        epochs=EPOCHS.value,
+        epochs=epochs,
         shuffle=False,
         verbose=2,
         callbacks=[
             FollowEpoch(dataset),
             EpochSeed(SEED.value),
-            CosineWithWarmup(LEARNING_RATE.value, EPOCHS.value, WARMUP.value),
+            CosineWithWarmup(LEARNING_RATE.value, epochs, WARMUP.value),
             EpochTimer(),
             StopOnNaN(state.path),
             state,
-            EpochLog(output / "log.csv", state.history),
+            EpochLog(folder / "log.csv", state.history),
         ],
     )
-    model.backbone.save_to_preset(output / "backbone")
-    settings = json.dumps(state.identity, indent=2, sort_keys=True)
-    (output / "config.json").write_text(settings + "\n")
-    logging.info("Written: %s", output / "backbone")
+    return state
 
 
 def run_identity(model, clouds):
@@ -176,35 +226,35 @@ def make_model():
         loss=LOSS.value,
         seed=SEED.value,
     )
-    model.initialize_backbone(SEED.value)
+    if INITIALIZER.value == "published":
+        model.initialize_backbone(SEED.value)
     return model
 
 
 def read_clouds():
-    """Clouds `(clouds, points, 3)` in the unit sphere."""
+    """A split with clouds `(clouds, points, 3)` in the unit sphere."""
+    import dataclasses
+
     from keras_pointpeft import data
 
+    options = {}
+    if STORED_POINTS.value is not None:
+        options["num_points"] = STORED_POINTS.value
     if DATA.value == "shapes":
-        clouds = data.load(
+        split = data.load(
             "shapes",
             split="pretrain",
             num_clouds=NUM_CLOUDS.value,
-            num_points=STORED_POINTS.value,
+            cache=True,
+            **options,
         )
-        return data.unit_sphere(clouds.points)
-    paths = sorted(pathlib.Path(DATA.value).rglob("*.npy"))
-    if not paths:
-        raise app.UsageError(
-            "--data must be 'shapes' or a folder with .npy files. "
-            f"Received: {DATA.value}"
-        )
-    rng = np.random.default_rng(SEED.value)
-    clouds = []
-    for path in paths[: NUM_CLOUDS.value]:
-        cloud = np.load(path, allow_pickle=False)[:, :3]
-        count = STORED_POINTS.value or len(cloud)
-        clouds.append(cloud[rng.permutation(len(cloud))[:count]])
-    return data.unit_sphere(np.stack(clouds))
+    else:
+        part = None if DATASET.value == "folder" else "train"
+        split = data.load(DATASET.value, DATA.value, split=part, **options)
+    count = NUM_CLOUDS.value
+    labels = None if split.labels is None else split.labels[:count]
+    points = data.unit_sphere(split.points[:count])
+    return dataclasses.replace(split, points=points, labels=labels, ids=None)
 
 
 if __name__ == "__main__":
