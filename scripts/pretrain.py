@@ -8,9 +8,10 @@
         --dataset=shapenet55 --output=runs/pointmae_shapenet
 
 Writes into the output folder: `backbone/`, a preset directory that
-`keras_pointpeft.from_preset` and `scripts/train.py` take; `log.csv`, the loss
-of every epoch; `config.json`, the flags; `state.npz`, from which the same
-command goes on, exactly, if it was interrupted.
+`keras_pointpeft.from_preset` and `scripts/train.py` take; `config.json`, the
+flags; and in `masked/` (and `labelled/`, with --labelled_epochs) `log.csv`, the
+loss of every epoch, and `state.npz`, from which the same command goes on,
+exactly, if it was interrupted.
 """
 
 import json
@@ -254,7 +255,14 @@ def read_clouds():
     count = NUM_CLOUDS.value
     labels = None if split.labels is None else split.labels[:count]
     points = data.unit_sphere(split.points[:count])
-    return dataclasses.replace(split, points=points, labels=labels, ids=None)
+    return dataclasses.replace(
+        split,
+        points=points,
+        labels=labels,
+        ids=None,
+        part_labels=None,
+        part_names=None,
+    )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def environment():
 
 
 def losses(output):
-    with open(output / "log.csv", newline="") as file:
+    with open(output / "masked" / "log.csv", newline="") as file:
         return [row["loss"] for row in csv.DictReader(file)]
 
 
@@ -57,7 +57,10 @@ def test_a_killed_run_goes_on_exactly(tmp_path):
     process = subprocess.Popen(run, env=environment())
     try:
         deadline = time.time() + 600
-        while not (broken / "log.csv").exists() and time.time() < deadline:
+        while (
+            not (broken / "masked" / "log.csv").exists()
+            and time.time() < deadline
+        ):
             time.sleep(0.05)
     finally:
         process.send_signal(signal.SIGKILL)
