@@ -80,9 +80,7 @@ class SplitTokens(Configurable, keras.layers.Layer):
 
     config_names = ("num_class_tokens", "num_patches", "num_left_out")
 
-    def __init__(
-        self, num_class_tokens, num_patches, num_left_out=0, **kwargs
-    ):
+    def __init__(self, num_class_tokens, num_patches, num_left_out=0, **kwargs):
         super().__init__(**kwargs)
         self.num_left_out = num_left_out
         self.num_class_tokens = num_class_tokens
