@@ -129,6 +129,7 @@ def main(_):
         WEIGHTS.value,
         BACKBONE.value,
     )
+    runs.prepare(model, train_split, recipe)
     model.peft_summary()
     output = pathlib.Path(
         OUTPUT.value or f"runs/{preset.name}_seed{recipe.seed}"

@@ -7,12 +7,16 @@ from keras_pointpeft.models import PointMAEBackbone
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import Full
 from keras_pointpeft.peft import LinearProbe
+from keras_pointpeft.peft import PointPEFT
 
 METHODS = {
     "dapt": lambda: DAPT(rank=4, dropout=0.1),
     "dapt_track": lambda: DAPT(rank=4, frozen_bn="track"),
     "full": Full,
     "linear": LinearProbe,
+    "pointpeft": lambda: PointPEFT(
+        prior=False, prompt_blocks=1, num_prompts=4, adapter_rank=4
+    ),
 }
 
 

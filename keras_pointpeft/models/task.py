@@ -95,14 +95,14 @@ class PointTask(Configurable, keras_hub.models.Task):
             skipped.append(self.optimizer)
         return skipped
 
-    def save_adapter(self, path):
+    def save_adapter(self, path, state=True):
         """Saves what this task has trained, not the frozen backbone.
 
         See `keras_pointpeft.peft.adapters.save_adapter`.
         """
         from keras_pointpeft.peft import adapters
 
-        return adapters.save_adapter(self, path)
+        return adapters.save_adapter(self, path, state)
 
     def load_adapter(self, path):
         """Loads an adapter that was trained on the same frozen backbone.

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import tempfile
 
 import h5py
@@ -31,8 +32,9 @@ def split_variables(task):
 
     Returns:
         Two dicts from path to variable: what an adapter holds (trained
-        variables, all of the head, and the statistics of every BatchNorm
-        that follows its batches), and the frozen rest.
+        variables, all of the head, the statistics of every BatchNorm that
+        follows its batches, and the method's own state), and the frozen
+        rest.
     """
     peft = task.backbone.peft
     follows = peft is None or peft.frozen_bn == "track"
@@ -41,10 +43,14 @@ def split_variables(task):
     for variable in task.weights:
         if "seed_generator" in variable.path:
             continue
+        # What a method adds moves along with it.
+        added = re.search(r"(^|/)tuner[^/]*/", variable.path)
         mine = (
             variable.trainable
             or id(variable) not in of_backbone
             or (follows and "/moving_" in variable.path)
+            or (added and "/moving_" in variable.path)
+            or (peft is not None and peft.keeps(variable.path))
         )
         part = adapter if mine else base
         if variable.path in part:
@@ -67,7 +73,7 @@ def fingerprint(task):
     return digest.hexdigest()
 
 
-def save_adapter(task, path):
+def save_adapter(task, path, state=True):
     """Saves what fine-tuning changed.
 
     Files are written under temporary names and then renamed: an interrupted
@@ -76,6 +82,9 @@ def save_adapter(task, path):
     Args:
         task: a task with a `backbone`, such as a `PointCloudClassifier`.
         path: directory to write to; made if it does not exist.
+        state: bool. Whether to write what the method keeps without training
+            it, such as Point-PEFT's bank. Without it the adapter has only
+            the bank's recipe, and a model that loads it keeps its own bank.
 
     Returns:
         The size of the adapter in bytes.
@@ -89,6 +98,9 @@ def save_adapter(task, path):
     directory.mkdir(parents=True, exist_ok=True)
     adapter, _ = split_variables(task)
     backbone = task.backbone
+    kept = _state(task)
+    if not state:
+        adapter = {k: v for k, v in adapter.items() if k not in kept}
     config = {
         "format": FORMAT,
         "base_preset": getattr(task, "preset", None),
@@ -99,14 +111,21 @@ def save_adapter(task, path):
         "task_config": {
             name: getattr(task, name) for name in task.config_names
         },
-        "parameters": int(sum(np.prod(v.shape) for v in adapter.values())),
+        "parameters": int(
+            sum(np.prod(v.shape) for k, v in adapter.items() if k not in kept)
+        ),
+        "state": state,
         "keras_version": keras.__version__,
     }
 
     def write_weights(file):
         with h5py.File(file, "w") as h5:
             for name, variable in adapter.items():
-                h5[name] = keras.ops.convert_to_numpy(variable)
+                value = keras.ops.convert_to_numpy(variable)
+                if name in kept and value.ndim:
+                    _write_compact(h5, name, value)
+                else:
+                    h5[name] = value
 
     def write_config(file):
         with open(file, "w", encoding="utf-8") as stream:
@@ -116,6 +135,22 @@ def save_adapter(task, path):
     _replace(directory / CONFIG_FILE, write_config)
     files = (directory / WEIGHTS_FILE, directory / CONFIG_FILE)
     return sum(file.stat().st_size for file in files)
+
+
+def _state(task):
+    """Paths of what the method keeps without training it."""
+    peft = task.backbone.peft
+    if peft is None:
+        return set()
+    return {v.path for v in task.backbone.weights if peft.keeps(v.path)}
+
+
+def _write_compact(h5, name, value):
+    """Writes an array compressed, as float16 where that loses nothing."""
+    if value.dtype == np.float32:
+        half = value.astype("float16")
+        value = half if np.array_equal(half.astype("float32"), value) else value
+    h5.create_dataset(name, data=value, compression="gzip", compression_opts=1)
 
 
 def _replace(path, write):
@@ -170,6 +205,9 @@ def load_adapter(task, path):
     """
     config = read_config(path)
     target, _ = split_variables(task)
+    if not config.get("state", True):
+        kept = _state(task)
+        target = {k: v for k, v in target.items() if k not in kept}
     with h5py.File(pathlib.Path(path) / WEIGHTS_FILE, "r") as h5:
         shapes = {}
 
@@ -219,9 +257,12 @@ def summary(task, print_fn=print):
     """
     peft = task.backbone.peft
     of_backbone = {id(v) for v in task.backbone.weights}
+    kept = _state(task)
     components, head, total = {}, 0, 0
     for variable in task.weights:
         if "seed_generator" in variable.path or "/moving_" in variable.path:
+            continue
+        if variable.path in kept:
             continue
         size = int(np.prod(variable.shape))
         total += size

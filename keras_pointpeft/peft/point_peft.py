@@ -3,6 +3,8 @@
 [Tang et al., AAAI 2024](https://arxiv.org/abs/2310.03059).
 """
 
+import copy
+
 import keras
 from keras import ops
 
@@ -12,6 +14,7 @@ from keras_pointpeft.peft.geometry_aware_adapter import GeometryAwareAdapter
 from keras_pointpeft.peft.geometry_aware_adapter import TokenNeighborhoods
 from keras_pointpeft.peft.method import BlockTuner
 from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.peft.method import allow_others
 from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.point_prior_prompt import PointPriorPrompt
 from keras_pointpeft.peft.point_prior_prompt import PriorQuery
@@ -73,6 +76,8 @@ class PointPEFTTuner(Configurable, BlockTuner):
         "propagation_scale",
         "reference",
         "drop_path_rate",
+        "gated",
+        "pooling",
     )
     drops_attention = False
     SITES = ("norm1", "proj", "norm2", "fc1", "fc2")
@@ -93,6 +98,8 @@ class PointPEFTTuner(Configurable, BlockTuner):
         propagation_scale,
         reference,
         drop_path_rate=0.0,
+        gated=False,
+        pooling="max",
         shared=None,
         **kwargs,
     ):
@@ -112,7 +119,9 @@ class PointPEFTTuner(Configurable, BlockTuner):
         self.propagation_scale = propagation_scale
         self.reference = reference
         self.drop_path_rate = drop_path_rate
-        # A tuple in a function: what is shared belongs to the model, once.
+        self.gated = gated
+        self.pooling = pooling
+        # In a function, so that Keras does not save it with every block.
         self._shared = lambda: shared
         self.prompt = None
         if prompted or reference:
@@ -131,7 +140,8 @@ class PointPEFTTuner(Configurable, BlockTuner):
             self.geometry = GeometryAwareAdapter(
                 center_scale,
                 propagation_scale,
-                drop_path_rate=drop_path_rate,
+                pooling,
+                drop_path_rate,
                 dtype=policy,
                 name="geometry",
             )
@@ -152,8 +162,8 @@ class PointPEFTTuner(Configurable, BlockTuner):
                 shape=(width,), initializer="zeros", name=f"{site}_bias"
             )
             setattr(self, f"{site}_bias", bias)
-        if self.reference:
-            # The published model trains it without ever using it.
+        if self.reference or self.gated:
+            # The published model for Point-MAE trains it without using it.
             self.gate = self.add_weight(
                 shape=(1,), initializer="zeros", name="gate"
             )
@@ -167,12 +177,16 @@ class PointPEFTTuner(Configurable, BlockTuner):
     def enter(self, tokens, geometry, training):
         if not self.prompted:
             return tokens
-        prior = geometry.get("prior") if self.reads_prior else None
+        prior = geometry["prior"] if self.reads_prior else None
         prompts = self.prompt(tokens, prior, training=training)
         first = self.num_class_tokens
         return ops.concatenate(
             (tokens[:, :first], prompts, tokens[:, first:]), axis=1
         )
+
+    def allow(self, mask, num_tokens):
+        # The published code puts the patches' mask in front, on the prompts.
+        return allow_others(mask, num_tokens, behind=self.reference)
 
     def modulate(self, site, x):
         if site not in self.SITES:
@@ -180,7 +194,10 @@ class PointPEFTTuner(Configurable, BlockTuner):
         return x + ops.cast(getattr(self, f"{site}_bias"), x.dtype)
 
     def after_mlp(self, x, training):
-        return x + self.adapter_scale * self.mlp_adapter(x, training=training)
+        adapted = self.mlp_adapter(x, training=training)
+        if self.gated:
+            return ops.cast(self.gate, x.dtype) * (x + adapted)
+        return x + self.adapter_scale * adapted
 
     def leave(self, tokens, side, geometry, training):
         first = self.num_class_tokens
@@ -256,6 +273,11 @@ class PointPEFT(PeftMethod):
         attention_heads: int. Its heads.
         center_scale: float. See `GeometryAwareAdapter`.
         propagation_scale: float. See `GeometryAwareAdapter`.
+        neighborhood_pooling: `"max"` or `"max+mean"`, likewise.
+        gated: bool. Whether a learned scale that starts at 0 stands before
+            the sum of MLP and adapter in each block, in place of
+            `adapter_scale`, as in the published code for Point-M2AE: training
+            then starts as if the backbone had no MLPs.
         reference: bool. Whether to compute what the published code computes.
         frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
             the patch encoder do in training: keep to their moving statistics,
@@ -290,16 +312,18 @@ class PointPEFT(PeftMethod):
         "reference",
         "frozen_bn",
         "bank_recipe",
+        "neighborhood_pooling",
+        "gated",
     )
     trained = (r"(^|/)tuner[^/]*/", r"(^|/)class_tokens/")
     state = (r"(^|/)tuner_prior/",)
     components = {
         "prompts": r"/tuner/prompt/|/prompt_coordinates$",
-        "geometry-aware adapter": r"(^|/)tuner_geometry/|/tuner/geometry/",
+        "geometry-aware adapter": r"(^|/)tuner_geometry|/tuner/geometry/",
         "adapters": r"/tuner/(mlp|block)_adapter/",
         "biases and norm": r"/tuner/\w+_bias$|(^|/)tuner_norm/",
         "class token": r"(^|/)class_tokens/",
-        "unused": r"/tuner/gate$",
+        "gates": r"/tuner/gate$",
     }
 
     def __init__(
@@ -324,6 +348,8 @@ class PointPEFT(PeftMethod):
         reference=False,
         frozen_bn="inference",
         bank_recipe=None,
+        neighborhood_pooling="max",
+        gated=False,
     ):
         if prior and num_prompts < 3:
             raise ValueError(
@@ -357,20 +383,40 @@ class PointPEFT(PeftMethod):
         self.frozen_bn = check_frozen_bn(frozen_bn)
         # How the bank that was attached had been made; see `PriorBank`.
         self.bank_recipe = bank_recipe
+        self.neighborhood_pooling = neighborhood_pooling
+        self.gated = gated
+        self._stage = 0
+
+    def for_stage(self, stage, num_stages):
+        # The last stage alone draws on the bank: its tokens are the bank's.
+        method = copy.copy(self)
+        method._stage = stage
+        if stage < num_stages - 1:
+            method.prior, method.prior_rank = False, None
+        return method
 
     def geometry_tuner(
-        self, dim, num_groups, group_size, skip_origin, **kwargs
+        self,
+        dim,
+        num_groups,
+        group_size,
+        skip_origin,
+        neighborhoods=(None, None),
+        **kwargs,
     ):
         if not self.geometry_adapter:
             return None
+        count, size = neighborhoods
+        first = self._stage == 0
         return TokenNeighborhoods(
-            num_groups // self.neighborhood_ratio,
-            group_size // self.neighborhood_ratio,
+            count or num_groups // self.neighborhood_ratio,
+            size or group_size // self.neighborhood_ratio,
             num_groups,
             dim,
             self.attention_dim,
             self.attention_heads,
-            num_prompts=self.num_prompts if self.reference else 0,
+            num_prompts=self.num_prompts if self.reference and first else 0,
+            prompted=self.reference and not first,
             skip_origin=skip_origin,
             **kwargs,
         )
@@ -389,6 +435,12 @@ class PointPEFT(PeftMethod):
     def block_tuner(
         self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
     ):
+        if self.geometry_adapter and "shared" not in kwargs:
+            raise ValueError(
+                "This backbone does not tell a method the geometry of its "
+                "patches, as `PointPEFT` needs. Received: a block without "
+                "`shared`"
+            )
         return PointPEFTTuner(
             mlp_ratio,
             num_class_tokens,
@@ -403,6 +455,8 @@ class PointPEFT(PeftMethod):
             center_scale=self.center_scale,
             propagation_scale=self.propagation_scale,
             reference=self.reference,
+            gated=self.gated,
+            pooling=self.neighborhood_pooling,
             **kwargs,
         )
 

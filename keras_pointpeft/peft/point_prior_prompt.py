@@ -61,10 +61,17 @@ class PriorQuery(Configurable, keras.layers.Layer):
                 name=name,
             )
 
-        self.bank = state((self.bank_size, feature_shape[-1]), "bank", "float32")
+        self.bank = state(
+            (self.bank_size, feature_shape[-1]), "bank", "float32"
+        )
         self.count = state((), "count", "int32")
         # Of the frozen weights that the bank was made with.
         self.fingerprint = state((FINGERPRINT_BYTES,), "fingerprint", "int32")
+
+    @property
+    def filled(self):
+        """Whether there is anything in the bank."""
+        return int(ops.convert_to_numpy(self.count)) > 0
 
     def fill(self, features, fingerprint):
         """Takes over a bank's entries.

@@ -360,7 +360,7 @@ def prior_layer(backbone):
 def require_bank(backbone):
     """Raises ValueError if a backbone's bank is still empty."""
     layer = prior_layer(backbone)
-    if layer is None or int(ops.convert_to_numpy(layer.count)) > 0:
+    if layer is None or layer.filled:
         return
     raise ValueError(
         "This model makes its prompts from a bank of features, which is "

@@ -10,6 +10,8 @@ from keras_pointpeft import data
 from keras_pointpeft import preset_models
 from keras_pointpeft import presets
 from keras_pointpeft.data import procedural
+from keras_pointpeft.peft import PriorBank
+from keras_pointpeft.peft import prior_bank
 from keras_pointpeft.training.recipe import Recipe
 
 WEIGHTS = ("backbone", "random")
@@ -99,6 +101,49 @@ def build_model(
         _check_same_backbone(source, model.backbone, backbone_dir)
         preset_models.copy_weights(source, model.backbone)
     return model
+
+
+def build_bank(model, split, recipe, source=None, **options):
+    """Makes Point-PEFT's bank from a split, sampled as in evaluation.
+
+    Args:
+        model: a task.
+        split: `keras_pointpeft.data.Split`.
+        recipe: `Recipe`.
+        source: string or None, the split's name for the bank's recipe.
+        **options: arguments of `keras_pointpeft.peft.PriorBank.build`.
+
+    Returns:
+        `keras_pointpeft.peft.PriorBank`.
+    """
+    clouds = data.PointCloudDataset(
+        split.points,
+        split.labels,
+        batch_size=options.pop("batch_size", recipe.batch_size),
+        num_points=recipe.num_points,
+        sampling=recipe.evaluation_sampling,
+    )
+    return PriorBank.build(model, clouds, source=source, **options)
+
+
+def prepare(model, split, recipe):
+    """Gives a model's method what it needs of the training set.
+
+    That is Point-PEFT's bank, if the model reads one and has none yet. If it
+    has not room for all clouds, as many of each class are taken.
+
+    Args:
+        model: a task.
+        split: `keras_pointpeft.data.Split`, the training split.
+        recipe: `Recipe`.
+    """
+    layer = prior_bank.prior_layer(model.backbone)
+    if layer is None or layer.filled:
+        return
+    bank = build_bank(model, split, recipe, source="training split")
+    if len(bank) > layer.bank_size:
+        bank = bank.sample(layer.bank_size, "class_balanced", recipe.seed)
+    bank.attach(model)
 
 
 def result_row(
