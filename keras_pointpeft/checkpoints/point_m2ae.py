@@ -1,6 +1,7 @@
 """Names of Point-M2AE, and of its pre-training."""
 
 from keras_pointpeft.checkpoints import point_mae
+from keras_pointpeft.checkpoints import point_peft
 from keras_pointpeft.checkpoints.names import NameMap
 
 # Their modules of stage `i`, as pre-training and classifiers name them.
@@ -8,6 +9,12 @@ ENCODER = {
     "patch_encoder": "h_encoder.token_embed.{i}",
     "position": "h_encoder.encoder_pos_embeds.{i}",
     "block": "h_encoder.encoder_blocks.{i}.blocks.{j}",
+}
+# The same in the published version of Point-PEFT.
+POINT_PEFT_ENCODER = {
+    "patch_encoder": "encoders.{i}",
+    "position": "pos_embeds.{i}",
+    "block": "blocks.{i}.blocks.{j}",
 }
 
 
@@ -42,6 +49,46 @@ def classifier_names(backbone):
     """The `NameMap` of a classifier with this backbone."""
     rest = NameMap({r"norm": "norm", **point_mae.HEAD}, {})
     return encoder_names(backbone) | rest
+
+
+def point_peft_names(backbone):
+    """The `NameMap` of a classifier tuned with Point-PEFT.
+
+    Returns:
+        A `NameMap` by which a checkpoint is read, and one by which parameters
+        are compared; see `keras_pointpeft.checkpoints.point_peft`.
+    """
+    modules, parameters, differences = {}, {}, {}
+    for i in range(len(backbone.depths)):
+        for j, number in enumerate(backbone.blocks_of(i)):
+
+            def here(names):
+                block = POINT_PEFT_ENCODER["block"].format(i=i, j=j)
+                return {
+                    ours.replace(r"(\d+)", str(number), 1): (
+                        theirs.replace(r"blocks.blocks.\1", block).replace(
+                            r"\2", r"\1"
+                        )
+                    )
+                    for ours, theirs in names.items()
+                    if ours.startswith("block_")
+                }
+
+            modules |= here(point_peft.MODULES)
+            parameters |= here(point_peft.PARAMETERS)
+            differences |= here(point_peft.DIFFERENCES)
+        shared = f"tuner_geometry_{i}/attention"
+        modules[f"{shared}/norm"] = f"blocks.{i}.norm3"
+        modules[f"{shared}/(qkv|proj)"] = rf"blocks.{i}.attn1.\1"
+    parameters["tuner_geometry_0/prompt_coordinates"] = "prompt_cor"
+    differences |= {
+        ours: theirs
+        for ours, theirs in point_peft.DIFFERENCES.items()
+        if ours.startswith("tuner_norm")
+    }
+    base = encoder_names(backbone, POINT_PEFT_ENCODER)
+    base = base | NameMap({r"norm": "norm", **point_mae.HEAD}, {})
+    return point_peft.both_names(base, modules, parameters, differences)
 
 
 def pretraining_names(backbone):

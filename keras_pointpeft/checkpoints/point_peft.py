@@ -12,7 +12,7 @@ _BLOCK = r"blocks.blocks.\1"
 _TUNER = r"block_(\d+)/tuner"
 
 # What the method adds.
-_MODULES = {
+MODULES = {
     rf"{_TUNER}/prompt/adapter/down": f"{_BLOCK}.cp_adapter.ln1",
     rf"{_TUNER}/prompt/adapter/up": f"{_BLOCK}.cp_adapter.ln2",
     rf"{_TUNER}/mlp_adapter/down": f"{_BLOCK}.adapter.ln1",
@@ -23,13 +23,13 @@ _MODULES = {
     r"tuner_geometry/attention/norm": "blocks.norm3",
     r"tuner_geometry/attention/(qkv|proj)": r"blocks.attn1.\1",
 }
-_PARAMETERS = {
+PARAMETERS = {
     rf"{_TUNER}/prompt/embeddings": f"{_BLOCK}.prompt_embeddings",
     rf"{_TUNER}/gate": f"{_BLOCK}.ad_gate",
     r"tuner_geometry/prompt_coordinates": "prompt_cor",
 }
 # Our differences, and the published parameters that they change.
-_DIFFERENCES = {
+DIFFERENCES = {
     rf"{_TUNER}/(norm1|norm2)_bias": _BLOCK + r".\2.bias",
     rf"{_TUNER}/proj_bias": f"{_BLOCK}.attn.proj.bias",
     rf"{_TUNER}/(fc1|fc2)_bias": _BLOCK + r".mlp.\2.bias",
@@ -38,18 +38,26 @@ _DIFFERENCES = {
 }
 DIFFERENCE = "difference to "
 
-# By these names a checkpoint is read ...
-POINT_PEFT = point_mae.POINT_MAE | NameMap(
-    _MODULES,
-    _PARAMETERS | {k: DIFFERENCE + v for k, v in _DIFFERENCES.items()},
+
+def both_names(base, modules, parameters, differences):
+    """Names to read a checkpoint by, and names to compare parameters by."""
+    read = base | NameMap(
+        modules,
+        parameters | {k: DIFFERENCE + v for k, v in differences.items()},
+    )
+    return read, read | NameMap({}, differences)
+
+
+POINT_PEFT, TRAINED = both_names(
+    point_mae.POINT_MAE, MODULES, PARAMETERS, DIFFERENCES
 )
-# ... and by these their parameters and ours are compared.
-TRAINED = POINT_PEFT | NameMap({}, _DIFFERENCES)
 BANK = {r"tuner_prior/": "state, not a parameter: attach a bank"}
 
 
-def fill_point_peft(model, state, pretrained=None, bank=None):
-    """Fills a tuned Point-MAE from Point-PEFT's published checkpoints.
+def fill_point_peft(
+    model, state, pretrained=None, bank=None, names=POINT_PEFT
+):
+    """Fills a tuned backbone from Point-PEFT's published checkpoints.
 
     Ours keeps the pre-trained biases and trains differences to them, the
     published code overwrites them. With the pre-trained checkpoint at hand
@@ -63,14 +71,15 @@ def fill_point_peft(model, state, pretrained=None, bank=None):
         pretrained: optional dict, the pre-trained checkpoint, by the same
             names.
         bank: optional array `(dim, entries)`, the published bank.
+        names: the `NameMap` to read by; that of Point-MAE by default.
 
     Returns:
         A `keras_pointpeft.checkpoints.transfer.TransferReport`.
     """
     targets = {
-        names[len(DIFFERENCE) :]
-        for names in map(POINT_PEFT, (v.path for v in model.weights))
-        if names is not None and names.startswith(DIFFERENCE)
+        name[len(DIFFERENCE) :]
+        for name in map(names, (v.path for v in model.weights))
+        if name is not None and name.startswith(DIFFERENCE)
     }
     state = dict(state)
     for name in targets:
@@ -78,7 +87,7 @@ def fill_point_peft(model, state, pretrained=None, bank=None):
         after = np.asarray(state[name])
         state[DIFFERENCE + name] = after - np.asarray(before)
         state[name] = before
-    report = fill(model, state, POINT_PEFT, initial=BANK)
+    report = fill(model, state, names, initial=BANK)
     if bank is not None:
         features = np.ascontiguousarray(np.asarray(bank, "float32").T)
         recipe = {"source": "published", "entries": len(features)}

@@ -1,17 +1,26 @@
 """Recorded cases of Point-M2AE."""
 
+import keras
 import numpy as np
 from keras import ops
 
 from keras_pointpeft.checkpoints import point_m2ae
+from keras_pointpeft.checkpoints.point_peft import fill_point_peft
 from keras_pointpeft.checkpoints.reference import LOGITS
 from keras_pointpeft.checkpoints.reference import LOSS
 from keras_pointpeft.checkpoints.reference import TOKENS
 from keras_pointpeft.checkpoints.reference import case
+from keras_pointpeft.checkpoints.reference import mean_cross_entropy
+from keras_pointpeft.checkpoints.reference_cases_point_peft import logits_of
+from keras_pointpeft.checkpoints.reference_cases_point_peft import outputs_of
+from keras_pointpeft.checkpoints.reference_cases_point_peft import (
+    with_given_feature,
+)
 from keras_pointpeft.checkpoints.transfer import fill
 from keras_pointpeft.models import HierarchicalMaskedAutoencoder
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointM2AEBackbone
+from keras_pointpeft.peft import PointPEFT
 from keras_pointpeft.training.losses import SmoothedCrossentropy
 
 # What the published classifiers read, and their numbers of classes.
@@ -46,8 +55,14 @@ def check_patches(recorded, stages):
         points = centers
 
 
-def check_tokens(recorded, backbone):
-    """Tokens before and after the blocks, whole or the recorded part."""
+def check_tokens(recorded, backbone, feature=None):
+    """Tokens before and after the blocks, whole or the recorded part.
+
+    Args:
+        recorded: the `Case`.
+        backbone: our backbone.
+        feature: optional array, put in for what the frozen pass makes.
+    """
     parts = {}
     for i in range(len(backbone.depths)):
         name = f"stage{i}_tokens_in"
@@ -57,7 +72,13 @@ def check_tokens(recorded, backbone):
             tokens = backbone.get_layer(f"block_{number}").output
             parts[f"stage{i}_block{j}"] = tokens
             parts[f"stage{i}_block{j}_first2"] = tokens[:, :2]
-    recorded.check_parts(backbone, parts)
+    parts = {k: v for k, v in parts.items() if k in recorded.data}
+    inputs, arrays = [backbone.input], [recorded.data["points"]]
+    if feature is not None:
+        inputs.append(backbone.get_layer("frozen_pass").output)
+        arrays.append(feature)
+    for name, value in keras.Model(inputs, parts)(arrays).items():
+        recorded.close(name, value, TOKENS)
 
 
 @case("pointm2ae_finetune_*")
@@ -164,3 +185,89 @@ def _sorted(patches):
     """Patches `(patches, points, 3)`, points in the order of coordinates."""
     order = np.argsort(patches[..., 0], axis=1, kind="stable")
     return np.take_along_axis(patches, order[..., None], axis=1)
+
+
+@case("pointpeft_pointm2ae_*")
+def pointpeft_pointm2ae(recorded):
+    data, bank = recorded.data, recorded.data["bank"]
+    model = _point_peft(recorded)
+    read, trained = point_m2ae.point_peft_names(model.backbone)
+    weights = recorded.weights()
+    fill_point_peft(model, weights, bank=bank, names=read)
+    recorded.check_counts(model, trained)
+    _check_second_choice(recorded, model.backbone)
+    check_tokens(recorded, model.backbone, data["cp_feat"])
+    inputs = (data["points"], data["cp_feat"])
+    values = with_given_feature(model)(inputs, training=False)
+    for name in ("cache_prompt", "pooled"):
+        recorded.close(name, values[name], TOKENS)
+    recorded.close("logits", values["logits"], LOGITS)
+    run = logits_of(model)
+    alone = [
+        ops.convert_to_numpy(run([part[i : i + 1] for part in inputs]))
+        for i in range(len(data["points"]))
+    ]
+    name = "logits_each_sample_alone"
+    recorded.close(name, np.concatenate(alone), LOGITS)
+    if "grad_norms" in data:
+        entropy = mean_cross_entropy(data["labels"])
+        recorded.check_gradients(
+            run, trained, lambda call: entropy(call(list(inputs)))
+        )
+    for name, changed in (
+        ("logits_maxmean", {"neighborhood_pooling": "max+mean"}),
+        ("logits_propagate_0_1", {"propagation_scale": 0.1}),
+    ):
+        other = _point_peft(recorded, **changed)
+        fill_point_peft(other, weights, bank=bank, names=read)
+        recorded.close(name, logits_of(other)(list(inputs)), LOGITS)
+
+
+def _point_peft(recorded, **changed):
+    """Our classifier of a published configuration of Point-PEFT."""
+    config = recorded.config
+    transformer = config["transformer_config"]
+    adapter = config["adapter_config"]
+    arguments = recorded.manifest["forward"]["args"]
+    method = {
+        "num_prompts": recorded.manifest["forward"]["K"] + 2,
+        "prompt_blocks": sum(transformer["depths"]),
+        "bank_size": recorded.data["bank"].shape[1],
+        "prior_groups": None,
+        "prior_group_size": None,
+        "adapter_rank": adapter["adapter_dim"][0],
+        "adapter_dropout": adapter["adapter_drop_path_rate"],
+        "center_scale": arguments["center_cof"],
+        "propagation_scale": arguments["propagate_cof"],
+        "gated": True,
+        "reference": True,
+        "frozen_bn": "track",
+    }
+    sizes = {
+        "num_groups": config["num_groups"],
+        "group_sizes": config["group_sizes"],
+        "encoder_depths": transformer["depths"],
+        "local_radius": transformer["masking_radius"],
+    }
+    backbone = point_m2ae_backbone(
+        transformer | sizes, PointPEFT(**(method | changed))
+    )
+    pooling = {"class_token": None, "patch_token": "mean,max"}
+    return PointCloudClassifier(backbone, config["cls_dim"], pooling=pooling)
+
+
+def _check_second_choice(recorded, backbone):
+    """The patches, and those that the prompts' coordinates have moved."""
+    data, points = recorded.data, recorded.data["points"]
+    layers = [backbone.get_layer(f"patches_{i}") for i in range(3)]
+    layers += [backbone.get_layer(f"tuner_geometry_{i}") for i in range(3)]
+    outputs = [outputs_of(layer) for layer in layers]
+    values = keras.Model(backbone.input, outputs)(points)
+    check_patches(recorded, values[:3])
+    # The last choice of a stage is the centres of the next.
+    for i, value in enumerate(values[3:]):
+        number = i + 4
+        recorded.same_sets(f"knn_idx_{number}", value["prompted_neighbors"])
+        name = f"fps_idx_{number}"
+        chosen = ops.convert_to_numpy(value["prompted_chosen"])
+        recorded.equal(name, chosen.tolist(), data[name].tolist())

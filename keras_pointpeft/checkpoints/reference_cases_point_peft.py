@@ -64,7 +64,8 @@ def with_given_feature(model):
         f"block_{i}": backbone.get_layer(f"block_{i}").output
         for i in range(backbone.depth)
     }
-    parts["patch_tokens"] = backbone.get_layer("patch_encoder").output
+    if "patch_encoder" in [layer.name for layer in backbone.layers]:
+        parts["patch_tokens"] = backbone.get_layer("patch_encoder").output
     parts["norm_out"] = backbone.get_layer("tuner_norm").output
     parts["cache_prompt"] = backbone.get_layer("tuner_prior").output
     parts["pooled"] = model.token_pooling(outputs)
@@ -134,8 +135,8 @@ def _check_geometry(recorded, model):
         prior_layer(backbone).top_k,
     )
     recorded.same_sets("bank_topk_idx", index)
-    shared = _outputs(backbone.get_layer("tuner_geometry"))
-    patches = _outputs(backbone.get_layer("patches"))
+    shared = outputs_of(backbone.get_layer("tuner_geometry"))
+    patches = outputs_of(backbone.get_layer("patches"))
     parts = {
         "knn_idx_0": patches["neighbors"],
         "fps_idx_2": shared["chosen"],
@@ -152,7 +153,7 @@ def _check_geometry(recorded, model):
             recorded.same_sets(name, value)
 
 
-def _outputs(layer):
+def outputs_of(layer):
     """A layer's symbolic outputs by name; Keras keeps them in a list."""
     inputs = layer.input
     inputs = inputs if isinstance(inputs, list) else [inputs]

@@ -27,8 +27,9 @@ class Assembly:
         num_class_tokens: int. Tokens in front of the patches.
         peft: optional `keras_pointpeft.peft.PeftMethod`, or its config.
         dtype: optional dtype or `keras.DTypePolicy`.
-        suffix: string. Put behind the names of the patch encoder and its
-            tuner, for a backbone of several stages.
+        stage: optional tuple of two ints: which stage of how many the parts
+            belong to, for a hierarchical backbone. The stage's number is then
+            put behind the names of what every stage has.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Assembly:
         num_class_tokens=1,
         peft=None,
         dtype=None,
-        suffix="",
+        stage=None,
     ):
         self.peft = as_method(peft)
         # The base class adds nothing to a backbone; it says so once here.
@@ -47,7 +48,10 @@ class Assembly:
         self.dim = dim
         self.depth = depth
         self.num_class_tokens = num_class_tokens
-        self.suffix = suffix
+        self.suffix = ""
+        if stage is not None:
+            self.method = self.method.for_stage(*stage)
+            self.suffix = f"_{stage[0]}"
         self.trunk = FrozenTrunk()
         self.shared = None
 
@@ -95,20 +99,8 @@ class Assembly:
             patches: dict of `"centers"` `(batch, groups, 3)`.
             cut: the `keras_pointpeft.layers.PointPatches` that made them.
         """
-        geometry = {"centers": patches["centers"]}
-        self.shared = self.method.geometry_tuner(
-            self.dim,
-            cut.num_groups,
-            cut.group_size,
-            cut.skip_origin,
-            dtype=self.policy,
-            name="tuner_geometry",
-        )
-        if self.shared is not None:
-            geometry |= self.shared(points, patches["centers"])
-        prior = self.method.prior_tuner(
-            self.dim, dtype=self.policy, name="tuner_prior"
-        )
+        geometry = self.surroundings(points, patches["centers"], cut)
+        prior = self.prior()
         if prior is None:
             return geometry
         groups = prior.num_groups or cut.num_groups
@@ -130,6 +122,33 @@ class Assembly:
         )(points)
         feature = frozen(patches["neighborhoods"], patches["centers"])
         return geometry | prior(feature)
+
+    def surroundings(self, points, centers, cut, neighborhoods=(None, None)):
+        """The part of `geometry` that is about places alone.
+
+        Args:
+            points: `(batch, points, 3)`.
+            centers: `(batch, groups, 3)`, of the patches.
+            cut: the `keras_pointpeft.layers.PointPatches` that made them.
+            neighborhoods: see `keras_pointpeft.peft.PeftMethod`.
+        """
+        self.shared = self.method.geometry_tuner(
+            self.dim,
+            cut.num_groups,
+            cut.group_size,
+            cut.skip_origin,
+            neighborhoods,
+            dtype=self.policy,
+            name=f"tuner_geometry{self.suffix}",
+        )
+        found = {} if self.shared is None else self.shared(points, centers)
+        return {"centers": centers, **found}
+
+    def prior(self):
+        """The method's layer on the feature of the frozen pass, or None."""
+        return self.method.prior_tuner(
+            self.dim, dtype=self.policy, name="tuner_prior"
+        )
 
     def transform(
         self,

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.ops import gather
+
 
 class FrozenTrunk:
     """The layers of a backbone that a method leaves alone, and their use.
@@ -30,6 +32,74 @@ class FrozenTrunk:
         for block in self.blocks:
             tokens = block.untuned(tokens + positions)
         return ops.max(self.norm(tokens), axis=1)
+
+
+class HierarchicalTrunk:
+    """The same for a backbone of several stages.
+
+    Attributes:
+        stages: list of dicts of a stage's `"encoder"`, `"position"`,
+            `"near"` and `"blocks"`.
+        norm: the final norm.
+    """
+
+    def __init__(self):
+        self.stages = []
+        self.norm = None
+
+    def feature(self, first, centers, neighbors, encoded=False):
+        """The mean plus the maximum over the final tokens, `(batch, dim)`.
+
+        Args:
+            first: the first stage's neighbourhoods or, if `encoded`, its
+                tokens.
+            centers: list of `(batch, groups, 3)`, stage by stage.
+            neighbors: list of `(batch, groups, size)`, of all stages but the
+                first.
+            encoded: bool.
+        """
+        tokens = first
+        for i, stage in enumerate(self.stages):
+            if i > 0:
+                tokens = gather(tokens, neighbors[i - 1])
+            if i > 0 or not encoded:
+                tokens = stage["encoder"](tokens, training=False)
+            positions = stage["position"](centers[i])
+            mask = stage["near"](centers[i])
+            for block in stage["blocks"]:
+                tokens = block.untuned(tokens + positions, mask)
+        tokens = self.norm(tokens)
+        return ops.mean(tokens, axis=1) + ops.max(tokens, axis=1)
+
+
+class HierarchicalPass(keras.layers.Layer):
+    """A `HierarchicalTrunk` as a node of a graph, without gradient.
+
+    Args:
+        trunk: a `HierarchicalTrunk`. It may be completed later.
+        dim: int. Width of its final tokens.
+        encoded: bool. Whether the first input is the first stage's tokens,
+            and not its neighbourhoods.
+
+    Output shape:
+        `(batch, dim)`.
+    """
+
+    def __init__(self, trunk, dim, encoded=False, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.trunk = trunk
+        self.dim = dim
+        self.encoded = encoded
+
+    def build(self, *shapes):
+        self.built = True
+
+    def call(self, first, centers, neighbors):
+        feature = self.trunk.feature(first, centers, neighbors, self.encoded)
+        return ops.stop_gradient(ops.cast(feature, "float32"))
+
+    def compute_output_spec(self, first, centers, neighbors):
+        return keras.KerasTensor((first.shape[0], self.dim), "float32")
 
 
 class FrozenPass(keras.layers.Layer):

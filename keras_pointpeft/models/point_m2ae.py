@@ -1,10 +1,13 @@
 import keras
+import numpy as np
 
 from keras_pointpeft.layers import NearMask
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.models.assembly import Assembly
 from keras_pointpeft.models.backbone import PointBackbone
+from keras_pointpeft.models.frozen_pass import HierarchicalPass
+from keras_pointpeft.models.frozen_pass import HierarchicalTrunk
 from keras_pointpeft.ops import gather
 from keras_pointpeft.serialization import serializable
 
@@ -113,14 +116,19 @@ class PointM2AEBackbone(PointBackbone):
 
         # === Functional Model ===
         points = keras.Input((None, 3), name="points")
-        centers, tokens, start = points, None, 0
+        trunk, layout = HierarchicalTrunk(), []
+        # What a method makes of the points, if anything, is `seen`.
+        centers = seen = points
+        tokens, start = None, 0
         for i, (groups, size, dim, depth, radius) in enumerate(
             zip(*stages.values())
         ):
-            parts = Assembly(dim, sum(depths), 0, peft, dtype, f"_{i}")
-            patches = PointPatches(
-                groups, size, skip_origin, name=f"patches_{i}"
-            )(centers)
+            last = i == len(stages["dims"]) - 1
+            parts = Assembly(
+                dim, sum(depths), 0, peft, dtype, (i, len(stages["dims"]))
+            )
+            cut = PointPatches(groups, size, skip_origin, name=f"patches_{i}")
+            patches = cut(centers)
             if i == 0:
                 inner_dims = encoder_dims
                 neighborhoods = patches["neighborhoods"]
@@ -131,20 +139,51 @@ class PointM2AEBackbone(PointBackbone):
                 neighborhoods = gather(
                     tokens[:, -num_groups[i - 1] :], patches["neighbors"]
                 )
+            # Neighbourhoods of patches are the patches of the next stage.
+            following = (None, size)
+            if not last:
+                following = (num_groups[i + 1], group_sizes[i + 1])
+            geometry = parts.surroundings(
+                seen, patches["centers"], cut, following
+            )
             centers = patches["centers"]
+            seen = geometry.get("prompted_centers", centers)
+            layout.append(patches)
+            position = PositionMLP(
+                dim, dim, dtype=parts.policy, name=f"position_{i}"
+            )
+            near = NearMask(radius, name=f"near_{i}")
+            tokens = parts.encode(neighborhoods, inner_dims)
+            trunk.stages.append(
+                {
+                    "encoder": parts.trunk.encoder[0],
+                    "position": position,
+                    "near": near,
+                    "blocks": parts.trunk.blocks,
+                }
+            )
+            if last and (prior := parts.prior()) is not None:
+                sizes = (prior.num_groups, prior.group_size)
+                if sizes == (None, None):
+                    first = trunk.stages[0]["encoder"]
+                    feature = _feature(trunk, dim, layout, first)
+                else:
+                    sizes = _per_stage(sizes, (num_groups, group_sizes))
+                    cuts = _cut(points, *sizes, skip_origin)
+                    feature = _feature(trunk, dim, cuts)
+                geometry |= prior(feature)
             tokens = parts.transform(
-                parts.encode(neighborhoods, inner_dims),
-                PositionMLP(
-                    dim, dim, dtype=parts.policy, name=f"position_{i}"
-                )(centers),
-                {"centers": centers},
+                tokens,
+                position(centers),
+                geometry,
                 drop_path_rate,
-                attention_mask=NearMask(radius, name=f"near_{i}")(centers),
+                attention_mask=near(centers),
                 blocks=range(start, start + depth),
                 num_heads=num_heads,
             )
             start += depth
         outputs = parts.outputs(parts.norm(tokens), patches)
+        trunk.norm = parts.trunk.norm
         super().__init__(
             points, outputs, peft=parts.peft, dtype=dtype, **kwargs
         )
@@ -156,6 +195,7 @@ class PointM2AEBackbone(PointBackbone):
         self.encoder_dims = tuple(encoder_dims)
         self.drop_path_rate = drop_path_rate
         self.skip_origin = skip_origin
+        self.trunk = trunk
 
     @property
     def dim(self):
@@ -167,7 +207,74 @@ class PointM2AEBackbone(PointBackbone):
         """Number of transformer blocks, of all stages."""
         return sum(self.depths)
 
+    @property
+    def group_size(self):
+        """Points per patch, stage by stage."""
+        return self.group_sizes
+
+    def frozen_pass(self, num_groups=None, group_size=None):
+        """A model of the feature that the backbone has without its method.
+
+        Args:
+            num_groups: optional tuple of ints. Numbers of patches, by default
+                the backbone's.
+            group_size: optional tuple of ints. Points per patch, likewise.
+
+        Returns:
+            A `keras.Model` from points to the mean plus the maximum over the
+            final patch tokens, `(batch, dims[-1])`, without prompts or
+            tuners. It carries no gradient.
+        """
+        points = keras.Input((None, 3), name="points")
+        sizes = _per_stage(
+            (num_groups, group_size), (self.num_groups, self.group_sizes)
+        )
+        layout = _cut(points, *sizes, self.skip_origin)
+        return keras.Model(points, _feature(self.trunk, self.dim, layout))
+
     def blocks_of(self, stage):
         """The numbers of a stage's blocks, as a range."""
         start = sum(self.depths[:stage])
         return range(start, start + self.depths[stage])
+
+
+def _per_stage(sizes, own):
+    """Sizes of the patches of all stages; None stands for the own ones."""
+    for size, ours in zip(sizes, own):
+        if size is not None and len(tuple(np.atleast_1d(size))) != len(ours):
+            raise ValueError(
+                f"A backbone of {len(ours)} stages has as many numbers and "
+                "sizes of patches; None stands for its own. "
+                f"Received: {size!r}"
+            )
+    return [ours if size is None else size for size, ours in zip(sizes, own)]
+
+
+def _cut(points, num_groups, group_sizes, skip_origin):
+    """Patches of all stages, for a frozen pass with patches of its own."""
+    centers, layout = points, []
+    for i, sizes in enumerate(zip(num_groups, group_sizes)):
+        patches = PointPatches(
+            *sizes, skip_origin, name=f"frozen_patches_{i}"
+        )(centers)
+        centers = patches["centers"]
+        layout.append(patches)
+    return layout
+
+
+def _feature(trunk, dim, layout, encoder=None):
+    """The trunk's feature of a cloud whose patches are known.
+
+    Args:
+        trunk: a `HierarchicalTrunk`.
+        dim: int. Width of the feature.
+        layout: list of dicts, the patches of all stages.
+        encoder: optional, the first stage's encoder, applied to them. Its
+            tokens serve here too unless batch statistics act.
+    """
+    encoded = encoder is not None and encoder.frozen_statistics
+    return HierarchicalPass(trunk, dim, encoded, name="frozen_pass")(
+        encoder.output if encoded else layout[0]["neighborhoods"],
+        [patches["centers"] for patches in layout],
+        [patches["neighbors"] for patches in layout[1:]],
+    )

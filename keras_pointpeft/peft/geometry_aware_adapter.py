@@ -98,6 +98,8 @@ class TokenNeighborhoods(Configurable, keras.layers.Layer):
         num_prompts: int. Number of learned coordinates, which join the points
             when patch centres are chosen anew, as in the published code. 0,
             the default, leaves them out.
+        prompted: bool. Whether the points are a second choice of centres
+            already, such as the stage before has made with its prompts.
         skip_origin: bool. See `keras_pointpeft.ops.farthest_point_sample`.
 
     Input shape:
@@ -107,8 +109,9 @@ class TokenNeighborhoods(Configurable, keras.layers.Layer):
         dict of `"neighbors"` `(batch, num_groups, group_size)` and
         `"chosen"` `(batch, num_groups)`, indices of patches, and
         `"propagation"` `(batch, num_patches, num_groups)`, weights whose rows
-        add up to 1. With `num_prompts`, the same again with the prefix
-        `"prompted_"`.
+        add up to 1. With `num_prompts` or `prompted`, the same again with
+        the prefix `"prompted_"`, and `"prompted_centers"`
+        `(batch, num_patches, 3)`.
     """
 
     config_names = (
@@ -121,6 +124,7 @@ class TokenNeighborhoods(Configurable, keras.layers.Layer):
         "epsilon",
         "num_prompts",
         "skip_origin",
+        "prompted",
     )
 
     def __init__(
@@ -134,6 +138,7 @@ class TokenNeighborhoods(Configurable, keras.layers.Layer):
         epsilon=1e-8,
         num_prompts=0,
         skip_origin=False,
+        prompted=False,
         **kwargs,
     ):
         # Coordinates stay float32 under every dtype policy.
@@ -154,6 +159,7 @@ class TokenNeighborhoods(Configurable, keras.layers.Layer):
         self.width = width
         self.num_prompts = num_prompts
         self.skip_origin = skip_origin
+        self.prompted = prompted
         self.attention = LocalAttention(
             attention_dim,
             num_heads,
@@ -174,16 +180,18 @@ class TokenNeighborhoods(Configurable, keras.layers.Layer):
 
     def call(self, points, centers):
         parts = self._around(centers)
-        if not self.num_prompts:
+        if not (self.num_prompts or self.prompted):
             return parts
         points = ops.cast(points, "float32")
-        shape = (ops.shape(points)[0], self.num_prompts, 3)
-        prompts = ops.broadcast_to(self.prompt_coordinates, shape)
-        points = ops.concatenate((prompts, points), axis=1)
+        if self.num_prompts:
+            shape = (ops.shape(points)[0], self.num_prompts, 3)
+            prompts = ops.broadcast_to(self.prompt_coordinates, shape)
+            points = ops.concatenate((prompts, points), axis=1)
         index = farthest_point_sample(
             points, self.num_patches, skip_origin=self.skip_origin
         )
-        prompted = self._around(gather(points, index))
+        moved = gather(points, index)
+        prompted = {"centers": moved, **self._around(moved)}
         return parts | {f"prompted_{k}": v for k, v in prompted.items()}
 
     def _around(self, centers):
@@ -208,12 +216,11 @@ class TokenNeighborhoods(Configurable, keras.layers.Layer):
             "chosen": ((batch, groups), "int32"),
             "propagation": ((batch, patches, groups), "float32"),
         }
-        prefixes = ("", "prompted_") if self.num_prompts else ("",)
-        return {
-            prefix + name: keras.KerasTensor(*part)
-            for prefix in prefixes
-            for name, part in parts.items()
-        }
+        if self.num_prompts or self.prompted:
+            again = {f"prompted_{name}": part for name, part in parts.items()}
+            centers = ((batch, patches, 3), "float32")
+            parts = parts | again | {"prompted_centers": centers}
+        return {name: keras.KerasTensor(*part) for name, part in parts.items()}
 
 
 @serializable

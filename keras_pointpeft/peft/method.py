@@ -32,7 +32,7 @@ class BlockTuner(keras.layers.Layer):
         allowed, knows nothing of the `num_tokens - tokens` prompts. By
         default they stand in front, attend to everything and are seen by all.
         """
-        return allow_in_front(mask, num_tokens)
+        return allow_others(mask, num_tokens)
 
     def modulate(self, site, x):
         """After `site`: norm1, qkv, proj, norm2, fc1 (before GELU) or fc2."""
@@ -58,12 +58,14 @@ class BlockTuner(keras.layers.Layer):
         return tokens
 
 
-def allow_in_front(mask, num_tokens):
-    """A mask of `num_tokens` tokens, the first of which are unmasked.
+def allow_others(mask, num_tokens, behind=False):
+    """A mask of `num_tokens` tokens, of which the additional are unmasked.
 
     Args:
         mask: boolean `(batch, tokens, tokens)`.
         num_tokens: int. At least `tokens`.
+        behind: bool. Whether the others stand behind those that the mask
+            knows, and not in front.
 
     Returns:
         boolean `(batch, num_tokens, num_tokens)`.
@@ -72,7 +74,8 @@ def allow_in_front(mask, num_tokens):
     if added == 0:
         return mask
     blocked = ops.cast(ops.logical_not(mask), "int32")
-    return ops.pad(blocked, ((0, 0), (added, 0), (added, 0))) == 0
+    added = (0, added) if behind else (added, 0)
+    return ops.pad(blocked, ((0, 0), added, added)) == 0
 
 
 class _NoTuner:
@@ -147,16 +150,31 @@ class PeftMethod(Configurable):
         return cls(**config)
 
     def geometry_tuner(
-        self, dim, num_groups, group_size, skip_origin, **kwargs
+        self,
+        dim,
+        num_groups,
+        group_size,
+        skip_origin,
+        neighborhoods=(None, None),
+        **kwargs,
     ):
         """A layer that adds to what tuners know of a cloud, or None.
 
         It is called with the points `(batch, points, 3)` and the patches'
         centres `(batch, num_groups, 3)` and returns a dict of tensors, which
         joins the `geometry` that tuners get. It may also hold what all block
-        tuners share: they get it as `shared`.
+        tuners share: they get it as `shared`. `neighborhoods` says, where the
+        backbone itself has an answer, how many neighbourhoods of patches
+        there are and how many patches are in each.
         """
         return None
+
+    def for_stage(self, stage, num_stages):
+        """The method as it works in one stage of a hierarchical backbone.
+
+        Such a backbone asks the returned method for the tuners of this stage.
+        """
+        return self
 
     def prior_tuner(self, dim, **kwargs):
         """A layer on what the frozen backbone makes of a cloud, or None.
