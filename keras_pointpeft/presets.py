@@ -186,7 +186,8 @@ def _products(folder):
                 data["tier"] == trunk["tier"] and data["task"] in trunk["tasks"]
             )
             for method, how in methods.items():
-                if suits and data["task"] in how["tasks"]:
+                known = backbone in how.get("backbones", backbones)
+                if suits and known and data["task"] in how["tasks"]:
                     name = f"{method}_{backbone}_{dataset}"
                     products[name] = (method, backbone, dataset)
     return products

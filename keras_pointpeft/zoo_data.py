@@ -13,7 +13,7 @@ FIELDS = {
     ),
     "methods": (
         ("title", "class", "tasks", "config"),
-        ("paper", "overrides", "trained_parameters"),
+        ("paper", "backbones", "overrides", "trained_parameters"),
     ),
     "datasets": (
         ("title", "task", "tier", "num_points", "num_classes", "recipe"),
