@@ -79,7 +79,7 @@ def test_preset_is_complete(name):
     assert hasattr(keras_pointpeft.models, preset.task_class)
     assert preset.loader in keras_pointpeft.data.list_datasets()
     assert len(preset.class_names) == preset.task_config["num_classes"]
-    assert preset.num_points >= preset.backbone_config["num_groups"]
+    assert preset.num_points >= np.max(preset.backbone_config["num_groups"])
     recipe = Recipe.from_dict(preset.recipe, num_points=preset.num_points)
     assert recipe.epochs > 0
     assert preset.trained_parameters > 0
