@@ -26,9 +26,7 @@ SEEDS = flags.DEFINE_list("seeds", ["0"], "One run of each method per seed.")
 MODEL = flags.DEFINE_string(
     "model", "pointmaetiny_shapes", "Backbone and data set of the presets."
 )
-EPOCHS = flags.DEFINE_integer(
-    "epochs", None, "Epochs. The recipe's by default.", lower_bound=1
-)
+EPOCHS = flags.DEFINE_integer("epochs", 10, "Epochs.", lower_bound=1)
 LIMIT = flags.DEFINE_integer(
     "limit", None, "At most so many clouds of each split.", lower_bound=1
 )
@@ -105,6 +103,7 @@ def fine_tune(preset, seed, train_split, test_split, output):
         WEIGHTS.value,
         BACKBONE.value,
     )
+    runs.prepare(model, train_split, recipe)
     folder = output / f"{preset.name}_seed{seed}"
     print(f"\n{preset.name}, seed {seed}", flush=True)
     begin = time.perf_counter()

@@ -15,7 +15,7 @@ _NAMES = {
     "StopOnNaN": "callbacks",
     "TensorBoardLog": "callbacks",
     "TrainingCheckpoint": "checkpoint",
-    "TrainingResult": "trainer",
+    "TrainingResult": "outcome",
     "confusion_matrix": "metrics",
     "cosine_with_warmup": "schedule",
     "decay_groups": "optimizer",

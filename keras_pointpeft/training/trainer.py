@@ -1,11 +1,7 @@
 """`train`: a classifier, two splits and a recipe in, figures out."""
 
-import math
 import os
-import statistics
 import sys
-from dataclasses import dataclass
-from dataclasses import field
 
 import keras
 from absl import logging
@@ -20,49 +16,16 @@ from keras_pointpeft.training.callbacks import EpochSeed
 from keras_pointpeft.training.callbacks import EpochTimer
 from keras_pointpeft.training.callbacks import StopOnNaN
 from keras_pointpeft.training.callbacks import TensorBoardLog
-from keras_pointpeft.training.callbacks import assign
 from keras_pointpeft.training.checkpoint import TrainingCheckpoint
 from keras_pointpeft.training.checkpoint import identity
 from keras_pointpeft.training.losses import SmoothedCrossentropy
 from keras_pointpeft.training.optimizer import make_optimizer
+from keras_pointpeft.training.outcome import TrainingResult
+from keras_pointpeft.training.outcome import measured
 from keras_pointpeft.training.recipe import Recipe
 from keras_pointpeft.training.schedule import CosineWithWarmup
 
 STATE_FILE, LOG_FILE = "state.npz", "log.csv"
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a training run gave. Accuracies are parts of 1, on the test split.
-
-    Attributes:
-        last_accuracy: float, of the last epoch's weights.
-        best_accuracy: float, of the selected epoch's weights.
-        best_epoch: int, the selected epoch, counted from 0.
-        selection: string, how it was selected, see `Recipe`.
-        mean_class_accuracy: float, of the selected weights.
-        votes: int, passes averaged for these figures, see `Recipe`.
-        held_out_accuracy: float or None, of the selected epoch on the
-            held-out part.
-        trained_parameters: int, with the head.
-        seconds_per_epoch: float, median over the epochs, validation left out.
-        train_clouds: int, clouds that were trained on.
-        test_clouds: int.
-        history: list of dicts, one per epoch.
-    """
-
-    last_accuracy: float
-    best_accuracy: float
-    best_epoch: int
-    selection: str
-    mean_class_accuracy: float
-    votes: int
-    held_out_accuracy: float | None
-    trained_parameters: int
-    seconds_per_epoch: float
-    train_clouds: int
-    test_clouds: int
-    history: list = field(repr=False)
 
 
 def train(
@@ -141,7 +104,7 @@ def train(
                 recipe, batches, best, state, log_dir, callbacks, tensorboard
             ),
         )
-    return _measure(model, learned, test_split, recipe, best, state.history)
+    return measured(model, learned, test_split, recipe, best, state.history)
 
 
 def compile_for(model, recipe: Recipe):
@@ -237,47 +200,6 @@ class _History(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         values = {name: float(value) for name, value in logs.items()}
         self.rows.append({"epoch": epoch, **values})
-
-
-def _measure(model, learned, test_split, recipe, best, history):
-    def evaluation():
-        return voting.evaluate(
-            model,
-            test_split,
-            recipe.votes,
-            recipe.augmentation,
-            recipe.batch_size,
-            recipe.num_points,
-            recipe.evaluation_sampling,
-            recipe.sampling,
-            recipe.seed,
-        )
-
-    last = chosen = evaluation()
-    epoch, held_out = len(history) - 1, None
-    if best is not None:
-        epoch = best.epoch
-        if recipe.selection == "held_out":
-            held_out = best.score[0]
-        if epoch != len(history) - 1:
-            assign(model.variables, best.values)
-            chosen = evaluation()
-    return TrainingResult(
-        last_accuracy=last.accuracy,
-        best_accuracy=chosen.accuracy,
-        best_epoch=epoch,
-        selection=recipe.selection,
-        mean_class_accuracy=chosen.mean_class_accuracy,
-        votes=recipe.votes,
-        held_out_accuracy=held_out,
-        trained_parameters=sum(
-            math.prod(v.shape) for v in model.trainable_variables
-        ),
-        seconds_per_epoch=statistics.median(r["seconds"] for r in history),
-        train_clouds=len(learned),
-        test_clouds=len(test_split),
-        history=list(history),
-    )
 
 
 def _check(model, train_split, test_split, recipe, log_dir, tensorboard):

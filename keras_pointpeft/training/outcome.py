@@ -1,0 +1,97 @@
+"""What a training run gave."""
+
+import math
+import statistics
+from dataclasses import dataclass
+from dataclasses import field
+
+from keras_pointpeft.training import voting
+from keras_pointpeft.training.callbacks import assign
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training run gave. Accuracies are parts of 1, on the test split.
+
+    Attributes:
+        last_accuracy: float, of the last epoch's weights.
+        best_accuracy: float, of the selected epoch's weights.
+        best_epoch: int, the selected epoch, counted from 0.
+        selection: string, how it was selected, see `Recipe`.
+        mean_class_accuracy: float, of the selected weights.
+        votes: int, passes averaged for these figures, see `Recipe`.
+        held_out_accuracy: float or None, of the selected epoch on the
+            held-out part.
+        trained_parameters: int, with the head.
+        seconds_per_epoch: float, median over the epochs, validation left out.
+        train_clouds: int, clouds that were trained on.
+        test_clouds: int.
+        history: list of dicts, one per epoch.
+    """
+
+    last_accuracy: float
+    best_accuracy: float
+    best_epoch: int
+    selection: str
+    mean_class_accuracy: float
+    votes: int
+    held_out_accuracy: float | None
+    trained_parameters: int
+    seconds_per_epoch: float
+    train_clouds: int
+    test_clouds: int
+    history: list = field(repr=False)
+
+
+def measured(
+    model, learned, test_split, recipe, best, history
+) -> TrainingResult:
+    """Measures a trained model and leaves the selected weights in it.
+
+    Args:
+        model: the model, with the last epoch's weights.
+        learned: `keras_pointpeft.data.Split` that it was trained on.
+        test_split: `keras_pointpeft.data.Split`.
+        recipe: `Recipe`.
+        best: `BestEpoch`, or None if the last epoch is selected.
+        history: list of dicts, one per epoch.
+    """
+
+    def evaluation():
+        return voting.evaluate(
+            model,
+            test_split,
+            recipe.votes,
+            recipe.augmentation,
+            recipe.batch_size,
+            recipe.num_points,
+            recipe.evaluation_sampling,
+            recipe.sampling,
+            recipe.seed,
+        )
+
+    last = chosen = evaluation()
+    epoch, held_out = len(history) - 1, None
+    if best is not None:
+        epoch = best.epoch
+        if recipe.selection == "held_out":
+            held_out = best.score[0]
+        if epoch != len(history) - 1:
+            assign(model.variables, best.values)
+            chosen = evaluation()
+    return TrainingResult(
+        last_accuracy=last.accuracy,
+        best_accuracy=chosen.accuracy,
+        best_epoch=epoch,
+        selection=recipe.selection,
+        mean_class_accuracy=chosen.mean_class_accuracy,
+        votes=recipe.votes,
+        held_out_accuracy=held_out,
+        trained_parameters=sum(
+            math.prod(v.shape) for v in model.trainable_variables
+        ),
+        seconds_per_epoch=statistics.median(r["seconds"] for r in history),
+        train_clouds=len(learned),
+        test_clouds=len(test_split),
+        history=list(history),
+    )
