@@ -340,9 +340,9 @@ class GeometryAwareAdapter(Configurable, keras.layers.Layer):
         full = full + ops.stop_gradient(update)
         winner = ops.argmax(full, axis=1)
         row = ops.take_along_axis(neighbors, winner, axis=1)
-        own = ops.take_along_axis(rows, row, axis=0)
-        change = ops.take_along_axis(update, winner[:, None], axis=1)
-        pooled = own + change[:, 0]
+        neighborhoods = ops.arange(ops.shape(winner)[0], dtype="int32")
+        place = neighborhoods[:, None] * update.shape[1] + winner
+        pooled = _pick(rows, row) + _pick(update, place)
         if self.pooling == "max":
             return pooled
         everyone = ops.reshape(ops.take(rows, flat, axis=0), shape)
@@ -350,3 +350,13 @@ class GeometryAwareAdapter(Configurable, keras.layers.Layer):
 
     def compute_output_shape(self, tokens_shape, **_):
         return tokens_shape
+
+
+def _pick(values, row):
+    """`values[row[i, c], c]` of values `(..., channels)` with rows in front.
+
+    By one flat index: for its gradient a backend keeps the index alone.
+    """
+    width = values.shape[-1]
+    index = row * width + ops.arange(width, dtype="int32")
+    return ops.take(ops.reshape(values, (-1,)), index, axis=0)
