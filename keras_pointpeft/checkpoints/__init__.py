@@ -1,5 +1,6 @@
 """Published checkpoints and our weights, with every tensor accounted for."""
 
+from keras_pointpeft.checkpoints.convert import convert
 from keras_pointpeft.checkpoints.loading import build
 from keras_pointpeft.checkpoints.loading import load_into
 from keras_pointpeft.checkpoints.names import NameMap
@@ -19,6 +20,7 @@ __all__ = [
     "NameMap",
     "TransferReport",
     "build",
+    "convert",
     "export",
     "fill",
     "identify",

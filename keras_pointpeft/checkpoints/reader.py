@@ -62,15 +62,24 @@ def _check_size(path, max_bytes):
     size = os.path.getsize(path)
     if size == 0:
         raise _refuse(path, "The file is empty")
+    damaged = None
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            size = max(size, sum(i.file_size for i in archive.infolist()))
+        try:
+            with zipfile.ZipFile(path) as archive:
+                size = max(size, sum(i.file_size for i in archive.infolist()))
+                if size <= max_bytes:
+                    damaged = archive.testzip()
+        # Damage shows in many ways; none of them is worth telling apart.
+        except Exception as error:
+            damaged = _first(error) or type(error).__name__
     if size > max_bytes:
         raise _refuse(
             path,
             f"The file holds {size:,} bytes, more than `max_bytes`="
             f"{max_bytes:,}",
         )
+    if damaged is not None:
+        raise _refuse(path, f"The file is damaged ({damaged})")
 
 
 def _load(path):

@@ -90,7 +90,11 @@ def fill(model, state, names, ignored=None, initial=None, source="state dict"):
                 kept[path] = reason
             continue
         found = np.asarray(state[name])
-        value = from_reference(path, found) if found.ndim else found
+        # A kernel is a matrix or a point-wise convolution of three axes.
+        turned = path.endswith("/kernel") and (
+            found.ndim == 2 or (found.ndim == 3 and found.shape[2] == 1)
+        )
+        value = from_reference(path, found) if turned else found
         expected = tuple(variable.shape)
         if value.size != int(np.prod(expected)) or (
             path.endswith("/kernel") and value.shape != expected
