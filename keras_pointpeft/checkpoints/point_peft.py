@@ -26,6 +26,7 @@ MODULES = {
 PARAMETERS = {
     rf"{_TUNER}/prompt/embeddings": f"{_BLOCK}.prompt_embeddings",
     rf"{_TUNER}/gate": f"{_BLOCK}.ad_gate",
+    rf"{_TUNER}/attention_gate": f"{_BLOCK}.attn.gate",
     r"tuner_geometry/prompt_coordinates": "prompt_cor",
 }
 # Our differences, and the published parameters that they change.
@@ -54,9 +55,7 @@ POINT_PEFT, TRAINED = both_names(
 BANK = {r"tuner_prior/": "state, not a parameter: attach a bank"}
 
 
-def fill_point_peft(
-    model, state, pretrained=None, bank=None, names=POINT_PEFT
-):
+def fill_point_peft(model, state, pretrained=None, bank=None, names=POINT_PEFT):
     """Fills a tuned backbone from Point-PEFT's published checkpoints.
 
     Ours keeps the pre-trained biases and trains differences to them, the

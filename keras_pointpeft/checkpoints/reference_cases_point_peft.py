@@ -22,15 +22,15 @@ from keras_pointpeft.peft.prior_bank import prior_layer
 def point_peft(config, bank_size, **kwargs):
     """Our method of a published configuration."""
     adapter = config["adapter_config"]
-    return PointPEFT(
-        bank_size=bank_size,
-        adapter_rank=adapter["adapter_dim"],
-        adapter_dropout=adapter["adapter_drop_path_rate"],
-        attention_heads=config["num_heads"],
-        reference=True,
-        frozen_bn="track",
+    arguments = {
+        "adapter_rank": adapter["adapter_dim"],
+        "adapter_dropout": adapter["adapter_drop_path_rate"],
+        "attention_heads": config["num_heads"],
+        "reference": True,
+        "frozen_bn": "track",
         **kwargs,
-    )
+    }
+    return PointPEFT(bank_size=bank_size, **arguments)
 
 
 def classifier(config, training=False, **kwargs):
@@ -185,6 +185,40 @@ def _check_without_bank(recorded):
     pooled = model.token_pooling(model.backbone(data["points"]))
     recorded.close("pooled_no_bank", pooled, TOKENS)
     recorded.close("logits_no_bank", model.head(pooled), LOGITS)
+
+
+@case("pointpeft_pointmae_modelnet_legacy_*")
+def pointpeft_modelnet(recorded):
+    config, data, weights = recorded.config, recorded.data, recorded.weights()
+    bank = data["bank"]
+    changes = {
+        "reference": False,
+        "gated": True,
+        "prompt_place": "attention",
+        "prompt_blocks": config["depth"],
+        "prior_rank": 16,
+    }
+    model = classifier(config, bank_size=bank.shape[1], **changes)
+    fill_point_peft(model, weights, bank=bank)
+    recorded.check_counts(model, TRAINED)
+    inputs = (data["points"], data["cp_feat"])
+    for name, value in with_given_feature(model)(inputs).items():
+        if name in data:
+            tolerance = LOGITS if name == "logits" else TOKENS
+            recorded.close(name, value, tolerance)
+    entropy = mean_cross_entropy(data["labels"])
+    recorded.check_gradients(
+        logits_of(model), TRAINED, lambda call: entropy(call(list(inputs)))
+    )
+    changes["neighborhood_pooling"] = "max+mean"
+    model = classifier(config, bank_size=bank.shape[1], **changes)
+    fill_point_peft(model, weights, bank=bank)
+    recorded.close("logits_maxmean", logits_of(model)(inputs), LOGITS)
+    del changes["neighborhood_pooling"]
+    model = classifier(config, bank_size=0, prior=False, **changes)
+    without = {k: v for k, v in weights.items() if "cp_adapter" not in k}
+    fill_point_peft(model, without)
+    recorded.close("logits_no_bank", model(data["points"]), LOGITS)
 
 
 @case("pointpeft_cpfeature_*")

@@ -138,7 +138,10 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         if self.normalized_skips[0]:
             x = y
         y = tuner.modulate(
-            "proj", self._apply("proj", self._mix(y, attention_mask, tuner))
+            "proj",
+            self._apply(
+                "proj", self._mix(y, attention_mask, tuner, geometry, training)
+            ),
         )
         if tuner.drops_attention:
             y = self.drop_path1(y, training=training)
@@ -166,19 +169,26 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         parts = (getattr(self.contrast, name)(first), layer(last))
         return ops.concatenate(parts, axis=1)
 
-    def _mix(self, x, mask, tuner):
+    def _mix(self, x, mask, tuner, geometry, training):
         if self.contrast is None:
-            return self._attend(tuner.modulate("qkv", self.qkv(x)), mask)
+            qkv = tuner.modulate("qkv", self.qkv(x))
+            mixed = self._attend(qkv, mask)
+            beside = tuner.beside_attention(self, qkv, geometry, training)
+            return mixed if beside is None else mixed + beside
         first, last = self.contrast.split(x)
         mixed = self._attend(tuner.modulate("qkv", self.qkv(last)), mask)
         seen = self.contrast.look(first, last)
         return ops.concatenate((seen, mixed), axis=1)
 
+    def split_heads(self, qkv):
+        """Query, key and value, each `(batch, tokens, heads, width)`."""
+        heads, width = self.num_heads, self.dim // self.num_heads
+        qkv = ops.reshape(qkv, (-1, qkv.shape[1], 3, heads, width))
+        return qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+
     def _attend(self, qkv, mask):
         tokens = qkv.shape[1]
-        heads, width = self.num_heads, self.dim // self.num_heads
-        qkv = ops.reshape(qkv, (-1, tokens, 3, heads, width))
-        query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        query, key, value = self.split_heads(qkv)
         if mask is not None:
             mask = mask[:, None]
             if self.causal:

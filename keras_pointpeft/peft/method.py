@@ -38,6 +38,14 @@ class BlockTuner(keras.layers.Layer):
         """After `site`: norm1, qkv, proj, norm2, fc1 (before GELU) or fc2."""
         return x
 
+    def beside_attention(self, block, qkv, geometry, training):
+        """In parallel to the attention of `block`; None for nothing.
+
+        It gets the projection `(batch, tokens, 3 * dim)` of the tokens. What
+        it returns, `(batch, tokens, dim)`, is added before `block.proj`.
+        """
+        return None
+
     def mlp_input(self, tokens, normalized):
         """What the MLP reads: by default the normalized tokens."""
         return normalized

@@ -78,6 +78,7 @@ class PointPEFTTuner(Configurable, BlockTuner):
         "drop_path_rate",
         "gated",
         "pooling",
+        "attention_heads",
     )
     drops_attention = False
     SITES = ("norm1", "proj", "norm2", "fc1", "fc2")
@@ -100,6 +101,7 @@ class PointPEFTTuner(Configurable, BlockTuner):
         drop_path_rate=0.0,
         gated=False,
         pooling="max",
+        attention_heads=None,
         shared=None,
         **kwargs,
     ):
@@ -121,10 +123,13 @@ class PointPEFTTuner(Configurable, BlockTuner):
         self.drop_path_rate = drop_path_rate
         self.gated = gated
         self.pooling = pooling
+        # Heads of the attention that prompts act through, if they do so.
+        self.attention_heads = attention_heads
+        self.gates_attention = attention_heads is not None
         # In a function, so that Keras does not save it with every block.
         self._shared = lambda: shared
         self.prompt = None
-        if prompted or reference:
+        if prompted or self.gates_attention or reference:
             self.prompt = PointPriorPrompt(
                 num_prompts,
                 prior_rank if reads_prior or reference else None,
@@ -167,6 +172,12 @@ class PointPEFTTuner(Configurable, BlockTuner):
             self.gate = self.add_weight(
                 shape=(1,), initializer="zeros", name="gate"
             )
+        if self.gates_attention:
+            self.attention_gate = self.add_weight(
+                shape=(1, self.attention_heads, 1, 1),
+                initializer="zeros",
+                name="attention_gate",
+            )
         if self.prompt is not None:
             self.prompt.build(shape)
         self.mlp_adapter.build(shape)
@@ -192,6 +203,27 @@ class PointPEFTTuner(Configurable, BlockTuner):
         if site not in self.SITES:
             return x
         return x + ops.cast(getattr(self, f"{site}_bias"), x.dtype)
+
+    def beside_attention(self, block, qkv, geometry, training):
+        if not self.gates_attention:
+            return None
+        prior = geometry["prior"] if self.reads_prior else None
+        prompts = self.prompt(qkv[..., : block.dim], prior, training=training)
+        query, _, _ = block.split_heads(qkv)
+        _, key, value = block.split_heads(block.qkv(prompts))
+        heads, width = query.shape[2], query.shape[3]
+        if heads != self.attention_gate.shape[1]:
+            raise ValueError(
+                "Prompts beside the attention need as many `attention_heads` "
+                f"as the blocks have heads, {heads}. Received: "
+                f"attention_heads={self.attention_gate.shape[1]}"
+            )
+        scores = ops.einsum("bthw,bphw->bhtp", query, key) * width**-0.5
+        # Twice, as the published code does it.
+        weights = ops.softmax(ops.softmax(scores, axis=-1), axis=-1)
+        weights = ops.cast(self.attention_gate, weights.dtype) * weights
+        mixed = ops.einsum("bhtp,bphw->bthw", weights, value)
+        return ops.reshape(mixed, (-1, qkv.shape[1], block.dim))
 
     def after_mlp(self, x, training):
         adapted = self.mlp_adapter(x, training=training)
@@ -274,6 +306,11 @@ class PointPEFT(PeftMethod):
         center_scale: float. See `GeometryAwareAdapter`.
         propagation_scale: float. See `GeometryAwareAdapter`.
         neighborhood_pooling: `"max"` or `"max+mean"`, likewise.
+        prompt_place: `"sequence"`, prompts are tokens of their block, or
+            `"attention"`: the tokens look at them in an attention of its own,
+            behind one gate per head that starts at 0. The latter, `gated` and
+            `prompt_blocks` as many as there are blocks, is what the published
+            code has for ModelNet40.
         gated: bool. Whether a learned scale that starts at 0 stands before
             the sum of MLP and adapter in each block, in place of
             `adapter_scale`, as in the published code for Point-M2AE: training
@@ -314,6 +351,7 @@ class PointPEFT(PeftMethod):
         "bank_recipe",
         "neighborhood_pooling",
         "gated",
+        "prompt_place",
     )
     trained = (r"(^|/)tuner[^/]*/", r"(^|/)class_tokens/")
     state = (r"(^|/)tuner_prior/",)
@@ -323,7 +361,7 @@ class PointPEFT(PeftMethod):
         "adapters": r"/tuner/(mlp|block)_adapter/",
         "biases and norm": r"/tuner/\w+_bias$|(^|/)tuner_norm/",
         "class token": r"(^|/)class_tokens/",
-        "gates": r"/tuner/gate$",
+        "gates": r"/tuner/(attention_)?gate$",
     }
 
     def __init__(
@@ -350,7 +388,13 @@ class PointPEFT(PeftMethod):
         bank_recipe=None,
         neighborhood_pooling="max",
         gated=False,
+        prompt_place="sequence",
     ):
+        if prompt_place not in ("sequence", "attention"):
+            raise ValueError(
+                "`prompt_place` must be 'sequence' or 'attention'. "
+                f"Received: prompt_place={prompt_place!r}"
+            )
         if prior and num_prompts < 3:
             raise ValueError(
                 "The prior's prompts are the feature, the mix and at least "
@@ -385,6 +429,7 @@ class PointPEFT(PeftMethod):
         self.bank_recipe = bank_recipe
         self.neighborhood_pooling = neighborhood_pooling
         self.gated = gated
+        self.prompt_place = prompt_place
         self._stage = 0
 
     def for_stage(self, stage, num_stages):
@@ -441,10 +486,15 @@ class PointPEFT(PeftMethod):
                 "patches, as `PointPEFT` needs. Received: a block without "
                 "`shared`"
             )
+        beside = self.prompt_place == "attention"
+        prompted = index < self.prompt_blocks
         return PointPEFTTuner(
             mlp_ratio,
             num_class_tokens,
-            prompted=index < self.prompt_blocks,
+            prompted=prompted and not beside,
+            attention_heads=(
+                self.attention_heads if prompted and beside else None
+            ),
             reads_prior=self.prior and index < self.prompt_blocks,
             num_prompts=self.num_prompts,
             prompt_dropout=self.prompt_dropout,
