@@ -1,0 +1,104 @@
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+SMALL = (
+    "--preset=dapt_pointmaetiny_shapes",
+    "--weights=random",
+    "--limit=40",
+    "--batch_size=16",
+)
+
+
+def test_train_then_evaluate(run_script, tmp_path):
+    arguments = (
+        "train.py",
+        *SMALL,
+        "--epochs=1",
+        "--seed=3",
+        "--save_model",
+        "--results=measured.csv",
+    )
+    run_script(*arguments)
+    output = tmp_path / "runs" / "dapt_pointmaetiny_shapes_seed3"
+    result = json.loads((output / "result.json").read_text())
+    assert result["recipe"]["seed"] == 3
+    assert result["train_clouds"] == 36 and result["test_clouds"] == 40
+    assert (output / "adapter" / "adapter.json").exists()
+    with open(tmp_path / "measured.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    accuracy = f"{100 * result['best_accuracy']:.2f}"
+    assert float(row["best_accuracy"]) == float(accuracy)
+    assert row["weights"] == "random"
+
+    shown = run_script(
+        "evaluate.py",
+        "--preset=dapt_pointmaetiny_shapes",
+        f"--model_dir={output / 'model'}",
+        "--limit=40",
+        "--per_class",
+    )
+    assert accuracy in shown.stdout
+    assert "airplane" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--preset=dapt_pointmae_scanobjectnn"], "--data=DIR is missing"),
+        (
+            ["--preset=dapt_pointmae_scanobjectnn", "--data=nowhere"],
+            "training_objectdataset_augmentedrot_scale75.h5",
+        ),
+        (["--preset=pointmae_shapenet"], "must name a method"),
+        ([], "--preset"),
+    ],
+)
+def test_errors(run_script, arguments, message):
+    process = run_script("train.py", *arguments, check=False)
+    assert process.returncode != 0
+    assert message in process.stdout + process.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_process_goes_on_exactly(run_script, tmp_path):
+    arguments = (*SMALL, "--epochs=4", "--seed=0")
+    run_script("train.py", *arguments, "--output=straight")
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            str(ROOT / "scripts" / "train.py"),
+            *arguments,
+            "--output=killed",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not (tmp_path / "killed" / "state.npz").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with np.load(tmp_path / "killed" / "state.npz") as state:
+        meta = json.loads(state["meta"].tobytes())
+    assert 1 <= meta["epochs_done"] < 4
+    run_script("train.py", *arguments, "--output=killed")
+    with (
+        np.load(tmp_path / "straight" / "state.npz") as expected,
+        np.load(tmp_path / "killed" / "state.npz") as found,
+    ):
+        assert expected.files == found.files
+        for name in expected.files:
+            if name != "meta":  # it holds seconds
+                np.testing.assert_array_equal(expected[name], found[name])
