@@ -5,6 +5,7 @@ from keras_pointpeft.data.shapes import CATEGORIES
 from keras_pointpeft.data.shapes import DOMAINS
 from keras_pointpeft.data.shapes import PART_NAMES
 from keras_pointpeft.data.shapes import PARTS
+from keras_pointpeft.data.shapes import VERSION
 from keras_pointpeft.data.shapes import make_shapes
 from keras_pointpeft.data.shapes import primitives as p
 from keras_pointpeft.data.shapes.categories import Solid
@@ -248,6 +249,41 @@ def test_nothing_behind_the_sensor_is_seen():
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         make_shapes(**{"num_clouds": 1, **arguments})
+
+
+# When these change, published results of the procedural shapes no longer
+# hold, and caches are stale: raise VERSION and measure again.
+PINS = {
+    "clean": (
+        [
+            [(-0.0657, 0.0448, 0.6244), (0.0476, -0.0741, -0.5164)],
+            [(0.3004, 0.3446, -0.7881), (0.2972, -0.3471, -0.4867)],
+            [(0.0181, -0.0949, 0.3316), (0.3640, 0.3673, 0.0139)],
+        ],
+        (0.3351, 0.3513, 0.2905),
+        49877,
+    ),
+    "scan": (
+        [
+            [(0.0518, 0.0513, -0.1414), (-0.1139, 0.0744, 0.1325)],
+            [(-0.1197, 0.2630, -0.1747), (0.1220, -0.2747, 0.4715)],
+            [(-0.6356, -0.3652, -0.2791), (0.3549, 0.1976, -0.2214)],
+        ],
+        (0.2771, 0.3518, 0.3141),
+        40159,
+    ),
+}
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_the_clouds_of_a_seed_stay_the_same(domain):
+    assert VERSION == 1
+    first, spread, parts = PINS[domain]
+    made = make_shapes(20, domain, num_points=64, seed=0)
+    np.testing.assert_allclose(made.points[[0, 7, 14], :2], first, atol=2e-4)
+    deviation = made.points.std(axis=1).mean(axis=0)
+    np.testing.assert_allclose(deviation, spread, atol=2e-4)
+    assert made.part_labels.sum() == parts
 
 
 @pytest.mark.slow
