@@ -172,9 +172,17 @@ def test_heads_must_divide_the_width():
 # === The method ===
 
 
-@pytest.mark.parametrize("prior", (True, False))
-def test_logits_do_not_depend_on_the_batch(clouds, prior):
-    model = with_bank(clouds, prior=prior)
+BESIDE = {
+    "prompt_place": "attention",
+    "attention_heads": 3,
+    "gated": True,
+    "neighborhood_pooling": "max+mean",
+}
+
+
+@pytest.mark.parametrize("change", ({}, {"prior": False}, BESIDE))
+def test_logits_do_not_depend_on_the_batch(clouds, change):
+    model = with_bank(clouds, **change)
     points = np.random.default_rng(5).normal(size=(32, 64, 3))
     points = points.astype("float32")
     whole = logits(model, points)
@@ -206,6 +214,8 @@ def test_every_part_acts(clouds):
         {"geometry_adapter": False},
         {"prompt_blocks": 0},
         {"adapter_scale": 0.0},
+        {"gated": True},
+        {"neighborhood_pooling": "max+mean"},
     ):
         other = small_classifier(method(**change))
         assert other.backbone.get_config()["peft"]["config"][
@@ -252,6 +262,11 @@ def test_arguments_are_checked():
         PointPEFT(num_prompts=2)
     with pytest.raises(ValueError, match="neighborhood_ratio"):
         PointPEFT(neighborhood_ratio=0)
+    with pytest.raises(ValueError, match="prompt_place"):
+        PointPEFT(prompt_place="nowhere")
+    with pytest.raises(ValueError, match="as many `attention_heads`"):
+        model = small_classifier(method(prompt_place="attention", prior=False))
+        model(np.ones((1, 64, 3), "float32"))
     with pytest.raises(ValueError, match="room for at least"):
         small_classifier(method(bank_size=2))
 
