@@ -40,7 +40,10 @@ DATASET = flags.DEFINE_string(
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
 NUM_CLOUDS = flags.DEFINE_integer("num_clouds", None, "At most so many clouds.")
 NUM_POINTS = flags.DEFINE_integer(
-    "num_points", None, "Points per cloud and step. 16 per group by default."
+    "num_points",
+    None,
+    "Points per cloud and step. By default 16 per group, or 4 per group of "
+    "Point-M2AE's first stage.",
 )
 STORED_POINTS = flags.DEFINE_integer(
     "stored_points",
@@ -52,9 +55,17 @@ BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Clouds per step.")
 LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Peak rate.")
 WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 0.05, "Of matrices.")
 WARMUP = flags.DEFINE_integer("warmup", 10, "Epochs of linear warm-up.")
-MASK_RATIO = flags.DEFINE_float("mask_ratio", 0.6, "Share of hidden patches.")
+MASK_RATIO = flags.DEFINE_float(
+    "mask_ratio",
+    None,
+    "Share of hidden patches. As published by default: 0.6, or 0.8 for "
+    "Point-M2AE.",
+)
 MASK_TYPE = flags.DEFINE_enum(
-    "mask_type", "random", ["random", "block"], "Which patches to hide."
+    "mask_type",
+    "random",
+    ["random", "block"],
+    "Which patches to hide; random ones for Point-M2AE.",
 )
 LOSS = flags.DEFINE_enum(
     "loss", "chamfer_l2", ["chamfer_l2", "chamfer_l1"], "Loss."
@@ -78,7 +89,12 @@ LABELLED_EPOCHS = flags.DEFINE_integer(
     "Epochs of supervised post-pre-training on the same clouds and their "
     "labels, with a head that is then thrown away (PointGPT, section 3.3).",
 )
-DECODER_DEPTH = flags.DEFINE_integer("decoder_depth", 4, "Decoder blocks.")
+DECODER_DEPTH = flags.DEFINE_integer(
+    "decoder_depth",
+    None,
+    "Decoder blocks. As published by default: 4, or 1 in each of the two "
+    "stages of Point-M2AE's.",
+)
 DROP_PATH = flags.DEFINE_float(
     "drop_path_rate", None, "Of encoder and decoder. The card's by default."
 )
@@ -123,7 +139,7 @@ def fit(model, split, epochs, folder):
     """Trains one stage, from where it was interrupted; returns its state."""
     from keras_pointpeft.data import FollowEpoch
     from keras_pointpeft.data import PointCloudDataset
-    from keras_pointpeft.models import MaskedAutoencoder
+    from keras_pointpeft.models import PointCloudClassifier
     from keras_pointpeft.training.callbacks import EpochLog
     from keras_pointpeft.training.callbacks import EpochSeed
     from keras_pointpeft.training.callbacks import EpochTimer
@@ -133,12 +149,14 @@ def fit(model, split, epochs, folder):
     from keras_pointpeft.training.schedule import CosineWithWarmup
 
     folder.mkdir(parents=True, exist_ok=True)
-    masked = isinstance(model, MaskedAutoencoder)
+    masked = not isinstance(model, PointCloudClassifier)
+    groups = model.backbone.num_groups
+    per_group = 16 if isinstance(groups, int) else 4
     dataset = PointCloudDataset(
         split.points,
         None if masked else split.labels,
         batch_size=BATCH_SIZE.value,
-        num_points=NUM_POINTS.value or 16 * model.backbone.num_groups,
+        num_points=NUM_POINTS.value or per_group * int(np.max(groups)),
         sampling="random",
         augmentation=AUGMENTATION.value,
         shuffle=True,
@@ -217,16 +235,25 @@ def make_model():
     if DROP_PATH.value is not None:
         config["drop_path_rate"] = DROP_PATH.value
     backbone = getattr(models, card["class"])(**config)
-    model = models.MaskedAutoencoder(
-        backbone,
-        decoder_depth=DECODER_DEPTH.value,
-        decoder_num_heads=backbone.num_heads,
-        mask_ratio=MASK_RATIO.value,
-        mask_type=MASK_TYPE.value,
-        decoder_drop_path_rate=backbone.drop_path_rate,
-        loss=LOSS.value,
-        seed=SEED.value,
-    )
+    arguments = {
+        "decoder_depth": DECODER_DEPTH.value,
+        "decoder_num_heads": backbone.num_heads,
+        "mask_ratio": MASK_RATIO.value,
+        "mask_type": MASK_TYPE.value,
+        "decoder_drop_path_rate": backbone.drop_path_rate,
+        "loss": LOSS.value,
+        "seed": SEED.value,
+    }
+    autoencoder = models.MaskedAutoencoder
+    if isinstance(backbone, models.PointM2AEBackbone):
+        if arguments.pop("mask_type") != "random":
+            raise app.UsageError(
+                "Point-M2AE hides random patches. "
+                f"Received: --mask_type={MASK_TYPE.value}"
+            )
+        autoencoder = models.HierarchicalMaskedAutoencoder
+    arguments = {k: v for k, v in arguments.items() if v is not None}
+    model = autoencoder(backbone, **arguments)
     if INITIALIZER.value == "published":
         model.initialize_backbone(SEED.value)
     return model

@@ -24,6 +24,10 @@ class PatchEncoder(Configurable, keras.layers.Layer):
             Four make it one layer deeper, before the first maximum.
         frozen_statistics: bool. Whether batch normalization keeps to its
             moving statistics in training.
+        joined: bool. Whether that third layer sees each point's two halves
+            in one product after all. It costs up to twice the time of the
+            layer, which matters little for patches of tokens, and rounds as
+            the published code does.
 
     Input shape:
         `(batch, groups, points, channels)`.
@@ -32,19 +36,21 @@ class PatchEncoder(Configurable, keras.layers.Layer):
         `(batch, groups, dim)`.
     """
 
-    config_names = ("dim", "hidden_dims", "frozen_statistics")
+    config_names = ("dim", "hidden_dims", "frozen_statistics", "joined")
 
     def __init__(
         self,
         dim,
         hidden_dims=(128, 256, 512),
         frozen_statistics=False,
+        joined=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.dim = dim
         self.hidden_dims = tuple(hidden_dims)
         self.frozen_statistics = frozen_statistics
+        self.joined = joined
 
         def linear(units, name):
             return Linear(units, dtype=self.dtype_policy, name=name)
@@ -89,14 +95,20 @@ class PatchEncoder(Configurable, keras.layers.Layer):
         x = ops.relu(self.norm1(x, training=training))
         x = self.conv2(x)
         whole = ops.max(x, axis=2, keepdims=True)
-        # [whole | x] @ kernel, in two halves.
-        width = self.hidden_dims[-2]
-        kernel = ops.convert_to_tensor(self.conv3.kernel)
-        x = ops.matmul(x, kernel[width:]) + (
-            ops.matmul(whole, kernel[:width]) + self.conv3.bias
-        )
+        x = self._third(whole, x)
         x = ops.relu(self.norm2(x, training=training))
         return ops.max(self.conv4(x), axis=2)
+
+    def _third(self, whole, x):
+        """The third layer on `[whole | x]`."""
+        if self.joined:
+            whole = ops.broadcast_to(whole, ops.shape(x))
+            return self.conv3(ops.concatenate((whole, x), axis=-1))
+        width = self.hidden_dims[-2]
+        kernel = ops.convert_to_tensor(self.conv3.kernel)
+        return ops.matmul(x, kernel[width:]) + (
+            ops.matmul(whole, kernel[:width]) + self.conv3.bias
+        )
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:2], self.dim)

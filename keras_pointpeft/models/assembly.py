@@ -55,7 +55,9 @@ class Assembly:
         self.trunk = FrozenTrunk()
         self.shared = None
 
-    def encode(self, neighborhoods, encoder_dims, token_dim=None):
+    def encode(
+        self, neighborhoods, encoder_dims, token_dim=None, joined=False
+    ):
         """Patch tokens `(batch, groups, dim)` of patches of points.
 
         Args:
@@ -64,6 +66,7 @@ class Assembly:
                 `keras_pointpeft.layers.PatchEncoder`.
             token_dim: optional int. Width of the patch encoder's output;
                 another one than `dim` adds a linear layer `projection`.
+            joined: bool. See `keras_pointpeft.layers.PatchEncoder`.
         """
         token_dim = self.dim if token_dim is None else token_dim
         name = f"patch_encoder{self.suffix}"
@@ -75,6 +78,7 @@ class Assembly:
             token_dim,
             encoder_dims,
             frozen_statistics=frozen and self.method.frozen_bn == "inference",
+            joined=joined,
             dtype=self.policy,
             name=name,
         )

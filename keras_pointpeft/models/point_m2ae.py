@@ -153,7 +153,7 @@ class PointM2AEBackbone(PointBackbone):
                 dim, dim, dtype=parts.policy, name=f"position_{i}"
             )
             near = NearMask(radius, name=f"near_{i}")
-            tokens = parts.encode(neighborhoods, inner_dims)
+            tokens = parts.encode(neighborhoods, inner_dims, joined=i > 0)
             trunk.stages.append(
                 {
                     "encoder": parts.trunk.encoder[0],

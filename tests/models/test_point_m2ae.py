@@ -5,11 +5,14 @@ from keras import ops
 
 from keras_pointpeft.layers import NearMask
 from keras_pointpeft.layers import TokenPooling
+from keras_pointpeft.models import HierarchicalMaskedAutoencoder
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointM2AEBackbone
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import Full
 from keras_pointpeft.peft import LinearProbe
+from keras_pointpeft.peft import PointPEFT
+from keras_pointpeft.peft import PriorBank
 from keras_pointpeft.training.optimizer import decay_groups
 
 METHODS = {
@@ -81,9 +84,11 @@ def test_tokens_see_only_their_neighbours():
     moved[:, 40:] += 1.0
     for peft, same in ((None, True), (DAPT(rank=4), False)):
         backbone = hierarchy(peft, depths=(1, 3, 2))
-        up = [v for v in backbone.weights if v.path.endswith("up/kernel")]
-        for variable in up:
-            variable.assign(rng.normal(size=variable.shape))
+        for variable in backbone.weights:
+            if variable.path.endswith("adapter/up/kernel"):
+                variable.assign(rng.normal(size=variable.shape))
+            elif variable.path.endswith("adapter/scale/bias"):
+                variable.assign([2.0])
         tokens = backbone.features((3,))
         before = ops.convert_to_numpy(tokens(points)[0])[:, -8:]
         after = ops.convert_to_numpy(tokens(moved)[0])[:, -8:]
@@ -153,3 +158,146 @@ def test_patch_encoders_do_not_decay():
 def test_stages_must_agree():
     with pytest.raises(ValueError, match="depths.*Received"):
         hierarchy(depths=(2, 2))
+
+
+# === Pre-training ===
+
+
+def autoencoder(**kwargs):
+    backbone = hierarchy(num_groups=(32, 16, 10), group_sizes=(8, 4, 3))
+    return HierarchicalMaskedAutoencoder(
+        backbone, decoder_num_heads=3, seed=0, **kwargs
+    )
+
+
+def drawn(model, points):
+    stages = model._cut(points)
+    hidden = ops.convert_to_numpy(model.draw_mask(stages[-1]["centers"]))
+    return stages, hidden
+
+
+def test_hidden_below_is_what_no_visible_patch_is_made_of(clouds):
+    model = autoencoder()
+    stages, hidden = drawn(model, clouds[0])
+    assert (hidden.sum(axis=1) == model.num_masked).all()
+    found = model._encode(stages, ~hidden, model.num_visible)
+    visible = ~hidden
+    for i in (1, 0):
+        neighbors = ops.convert_to_numpy(stages[i + 1]["neighbors"])
+        expected = np.zeros((6, model.backbone.num_groups[i]), bool)
+        for b in range(6):
+            expected[b, neighbors[b][visible[b]]] = True
+        got = ops.convert_to_numpy(found[i]["visible"])
+        np.testing.assert_array_equal(got, expected)
+        packing = found[i]["packing"]
+        real = ops.convert_to_numpy(packing.real)
+        np.testing.assert_array_equal(real.sum(axis=1), expected.sum(axis=1))
+        visible = expected
+
+
+def test_reconstruction_does_not_depend_on_the_batch(clouds):
+    """Not so in the published code, which `reference` reproduces."""
+    points = clouds[0]
+    for reference, same in ((False, True), (True, False)):
+        model = autoencoder(reference=reference)
+        _, hidden = drawn(model, points)
+        names = ("reconstruction", "hidden")
+        together = model(points, hidden)
+        alone = model(points[5:], hidden[5:])
+        pairs = [
+            (
+                ops.convert_to_numpy(together[name])[5:],
+                ops.convert_to_numpy(alone[name]),
+            )
+            for name in names
+        ]
+        assert all(np.allclose(a, b, atol=1e-6) for a, b in pairs) == same
+
+
+def test_pretraining_trains_the_backbone(clouds, tmp_path):
+    points = clouds[0]
+    model = autoencoder()
+    before = {
+        v.path: ops.convert_to_numpy(v)
+        for v in model.backbone.trainable_variables
+    }
+    model.compile("adam")
+    losses = model.fit(points, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    for variable in model.backbone.trainable_variables:
+        after = ops.convert_to_numpy(variable)
+        assert not np.array_equal(after, before[variable.path]), variable.path
+    features = [ops.convert_to_numpy(f) for f in model.stage_features(points)]
+    assert [f.shape for f in features] == [(6, 12), (6, 18), (6, 24)]
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    for a, b in zip(features, again.stage_features(points)):
+        np.testing.assert_allclose(a, ops.convert_to_numpy(b), atol=1e-6)
+    model.backbone.save_to_preset(str(tmp_path / "backbone"))
+    loaded = PointM2AEBackbone.from_preset(str(tmp_path / "backbone"))
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(loaded(points)["patch_tokens"]),
+        ops.convert_to_numpy(model.backbone(points)["patch_tokens"]),
+    )
+
+
+def test_pretraining_says_what_it_needs():
+    with pytest.raises(ValueError, match="peft"):
+        HierarchicalMaskedAutoencoder(hierarchy(Full()))
+    with pytest.raises(ValueError, match="mask_ratio=0.01"):
+        autoencoder(mask_ratio=0.01)
+    with pytest.raises(ValueError, match="loss='l3'"):
+        autoencoder(loss="l3")
+
+
+# === Point-PEFT ===
+
+
+def prompted(**kwargs):
+    config = {
+        "num_prompts": 4,
+        "prompt_blocks": 6,
+        "bank_size": 6,
+        "prior_groups": None,
+        "prior_group_size": None,
+        "adapter_rank": 4,
+        **kwargs,
+    }
+    return PointPEFT(**config)
+
+
+@pytest.mark.parametrize("frozen_bn", ["inference", "track"])
+def test_bank_of_a_hierarchy(frozen_bn, clouds, tmp_path):
+    points, labels = clouds
+    model = classifier(prompted(frozen_bn=frozen_bn))
+    bank = PriorBank.build(model, points, dtype="float32", verbose=0)
+    bank.save(tmp_path / "bank.npz")
+    PriorBank.load(tmp_path / "bank.npz").attach(model)
+    query = keras.Model(
+        model.backbone.input, model.backbone.get_layer("frozen_pass").output
+    )
+    feature = ops.convert_to_numpy(query(points))
+    feature /= np.linalg.norm(feature, axis=1, keepdims=True)
+    np.testing.assert_allclose(feature, bank.features, atol=1e-5)
+    model.fit(points, labels, epochs=1, verbose=0)
+    together = model.predict(points, verbose=0)
+    alone = model.predict(points, batch_size=1, verbose=0)
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    model.save_adapter(tmp_path / "adapter")
+
+
+def test_the_last_stage_alone_reads_the_bank():
+    paths = {v.path for v in hierarchy(prompted()).trainable_variables}
+    prior = {path for path in paths if "/tuner/prompt/adapter/" in path}
+    assert {path.split("/")[0] for path in prior} == {"block_4", "block_5"}
+    prompts = [path for path in paths if path.endswith("prompt/embeddings")]
+    assert len(prompts) == 6
+    with pytest.raises(ValueError, match="3 stages.*Received: 64"):
+        hierarchy(PointPEFT())
+
+
+def test_gates_start_without_the_mlp():
+    backbone = hierarchy(prompted(prior=False, gated=True))
+    gates = [v for v in backbone.trainable_variables if v.name == "gate"]
+    assert len(gates) == 6
+    assert all(float(ops.convert_to_numpy(gate)[0]) == 0.0 for gate in gates)
