@@ -226,6 +226,14 @@ def find_file(entry):
         DownloadError: if a file cannot be downloaded, or is not the right
             one.
     """
+    if "browser" in entry:
+        raise WeightsNotFound(
+            "The authors publish these weights where only a browser gets "
+            "them. Download the file, convert it with\n"
+            "  python scripts/convert_checkpoint.py --checkpoint=FILE "
+            "--output=DIR\nand give `from_preset` the directory. "
+            f"Received: {entry['browser']}"
+        )
     if "file" in entry:
         path = zoo_data.zoo_directory() / "weights" / entry["file"]
         if not path.exists():
@@ -250,7 +258,11 @@ def _check_shipped(path, sha256):
 
 
 def _not_found(name):
-    published = ", ".join(sorted(zoo_data.read_weights()))
+    published = ", ".join(
+        name
+        for name, entry in sorted(zoo_data.read_weights().items())
+        if "browser" not in entry
+    )
     return WeightsNotFound(
         f"No weights are published for {name!r}. Ways on:\n"
         "1) convert a checkpoint (.pth) that you have with "

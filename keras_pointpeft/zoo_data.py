@@ -29,6 +29,7 @@ FIELDS = {
         (
             "file",
             "url",
+            "browser",
             "sha256",
             "licence",
             "source",
@@ -103,9 +104,9 @@ def _read_weights(folder):
     for name, entry in entries.items():
         where = f"weights.json ({name})"
         _check_fields(where, entry, *FIELDS["weights"])
-        if ("file" in entry) == ("url" in entry):
+        if sum(key in entry for key in ("file", "url", "browser")) != 1:
             raise ValueError(
-                f"{where} must name either a `file` or a `url`. "
+                f"{where} must name a `file`, a `url` or a `browser` page. "
                 f"Received: {sorted(entry)}"
             )
         if entry["format"] not in FORMATS:

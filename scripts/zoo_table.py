@@ -137,11 +137,12 @@ def recipe_table():
 def weights_table():
     rows = []
     for name, entry in zoo_data.read_weights().items():
-        where = entry.get("url") or f"weights/{entry['file']}"
+        where = entry.get("url") or entry.get("browser")
+        where = where or f"weights/{entry['file']}"
         rows.append(
             (
                 f"`{name}`",
-                f"<{where}>" if "url" in entry else f"`{where}`",
+                f"`{where}`" if "file" in entry else f"<{where}>",
                 entry.get("accuracy", "-"),
                 entry.get("licence") or "see source",
                 linked("source", entry.get("source")),
