@@ -301,7 +301,9 @@ class PriorBank:
                     f"Received: a bank of {self.fingerprint[:16]}..."
                 )
             for name in ("num_groups", "group_size"):
-                mine = getattr(layer, name) or getattr(backbone, name)
+                # A hierarchy has one per stage; a file makes them a list.
+                mine = np.array(getattr(layer, name) or getattr(backbone, name))
+                mine = mine.tolist()
                 theirs = self.recipe.get(name, mine)
                 if theirs != mine:
                     raise ValueError(
