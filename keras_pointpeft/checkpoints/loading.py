@@ -128,7 +128,10 @@ def infer(state):
     dims = [width(name) for name in convolutions]
     arguments = {
         "dim": width("norm.weight"),
-        "depth": _depth(state, rf"^{re.escape(start)}blocks\.\w+\.(\d+)\."),
+        # Not `blocks.cls_head_finetune.8`, which PointGPT has too.
+        "depth": _depth(
+            state, rf"^{re.escape(start)}blocks\.(?:blocks|layers)\.(\d+)\."
+        ),
         "encoder_dims": (*dims, width("encoder.second_conv.0.weight")),
         "skip_origin": True,
     }
@@ -145,6 +148,9 @@ def infer(state):
         arguments["generator_depth"] = _depth(
             state, rf"^{re.escape(start)}generator_blocks\.layers\.(\d+)\."
         )
+        points = "blocks.increase_dim.0.bias"
+        if start + points in state:
+            arguments["group_size"] = width(points) // 3
     head = {
         int(found[1]): value.shape[0]
         for name, value in state.items()

@@ -28,8 +28,8 @@ class PointGenerator(Configurable, keras.layers.Layer):
     Input shape:
         tokens `(batch, groups, dim)`, of which the first belongs to no patch
         and the second to the first one; centers `(batch, groups, 3)`; target,
-        optional, `(batch, groups, group_size, 3)`; attention_mask, optional, boolean
-        `(1, groups, groups)`, true where attention is allowed.
+        optional, `(batch, groups, group_size, 3)`; attention_mask, optional,
+        boolean `(1, groups, groups)`, true where attention is allowed.
 
     Output shape:
         `(batch, groups, group_size, 3)`.
