@@ -185,7 +185,8 @@ def copy_weights(source, target):
         added = re.search(r"(^|/)tuner[^/]*/", path)
         if "seed_generator" in path or (added and not same):
             continue
-        targets[path].assign(variable)
+        # A copy: on jax, training gives the arrays of a model away.
+        targets[path].assign(variable.numpy())
 
 
 def load_file(model, entry, name):

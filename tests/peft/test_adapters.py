@@ -20,7 +20,8 @@ def twin(model, peft):
     other = small_classifier(peft)
     _, base = adapters.split_variables(model)
     for path, variable in adapters.split_variables(other)[1].items():
-        variable.assign(base[path])
+        # A copy: on jax, training gives the arrays of a model away.
+        variable.assign(base[path].numpy())
     return other
 
 
