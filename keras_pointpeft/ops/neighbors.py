@@ -7,6 +7,7 @@ from keras_pointpeft.ops import accelerators
 from keras_pointpeft.ops.distances import as_points
 from keras_pointpeft.ops.distances import check_points
 from keras_pointpeft.ops.distances import pairwise_squared
+from keras_pointpeft.ops.distances import plain_knn
 from keras_pointpeft.ops.symbolic import symbolic
 
 
@@ -82,14 +83,6 @@ def knn(queries, points, k):
     points = ops.stop_gradient(as_points(points))
     nearest = accelerators.find("knn") or plain_knn
     return nearest(queries, points, k)
-
-
-def plain_knn(queries, points, k):
-    """In `keras.ops`, for backends whose `top_k` keeps lower indices first."""
-    _, index = ops.top_k(-pairwise_squared(queries, points), k)
-    # Changes nothing, but keeps XLA from merging a caller's slices into
-    # `top_k`, which it would then replace by a full sort, 25 times slower.
-    return ops.minimum(ops.cast(index, "int32"), ops.shape(points)[1] - 1)
 
 
 def _ball_spec(queries, points, radius, k):

@@ -22,11 +22,7 @@ def plain_sample(points, num_samples, skip_origin):
     points = ops.transpose(points, (1, 0, 2))
     flat = ops.reshape(points, (-1, 3))
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
-    nearest = ops.full((count, batch), FAR, dtype="float32")
-    if skip_origin:
-        norm = exact_square(x) + exact_square(y) + exact_square(z)
-        # Below every distance: chosen only where nothing else is left.
-        nearest = ops.where(norm < SKIPPED_SQUARED_NORM, -1.0, nearest)
+    nearest = starting_distances(x, y, z, skip_origin)
 
     def step(i, state):
         chosen, nearest, last = state
@@ -44,6 +40,16 @@ def plain_sample(points, num_samples, skip_origin):
     last = ops.zeros((batch,), dtype="int32")
     state = ops.fori_loop(1, num_samples, step, (chosen, nearest, last))
     return ops.transpose(state[0])
+
+
+def starting_distances(x, y, z, skip_origin):
+    """The distances before a point is chosen, of the shape of `x`."""
+    nearest = ops.full(ops.shape(x), FAR, dtype="float32")
+    if skip_origin:
+        norm = exact_square(x) + exact_square(y) + exact_square(z)
+        # Below every distance: chosen only where nothing else is left.
+        nearest = ops.where(norm < SKIPPED_SQUARED_NORM, -1.0, nearest)
+    return nearest
 
 
 def _first_maximum(values, count):

@@ -4,7 +4,7 @@ import pytest
 from keras import ops as kops
 
 from keras_pointpeft import ops
-from keras_pointpeft.ops.accelerators import torch_cpu
+from keras_pointpeft.ops.accelerators import host
 from keras_pointpeft.ops.sampling import published_order
 from keras_pointpeft.ops.sampling_loop import plain_sample
 
@@ -66,7 +66,7 @@ def test_fast_paths_equal_the_plain_loop(kind, skip_origin):
         plain_sample(kops.convert_to_tensor(points), 80, skip_origin)
     )
     np.testing.assert_array_equal(sampled(points, 80, skip_origin), plain)
-    fast = torch_cpu.farthest_point_sample(points, 80, skip_origin)
+    fast = host.farthest_point_sample(points, 80, skip_origin)
     np.testing.assert_array_equal(fast, plain)
 
 
@@ -77,7 +77,7 @@ def test_numba_equals_numpy(kind):
         clouds.make(kind, 5, 300, seed=2).transpose(2, 0, 1)
     )
     results = []
-    for loop in (torch_cpu.batched, torch_cpu.compiled()):
+    for loop in (host.batched, host.numba_loops().farthest_points):
         nearest = np.full((5, 300), 1e10, "float32")
         nearest[:, ::7] = -1.0
         chosen = np.zeros((5, 90), "int32")
@@ -89,8 +89,8 @@ def test_numba_equals_numpy(kind):
 def test_works_without_numba(monkeypatch):
     points = clouds.make("uniform", 2, 100)
     expected = truth(points, 20)
-    monkeypatch.setattr(torch_cpu, "compiled", lambda: None)
-    index = torch_cpu.farthest_point_sample(points, 20, False)
+    monkeypatch.setattr(host, "numba_loops", lambda: None)
+    index = host.farthest_point_sample(points, 20, False)
     np.testing.assert_array_equal(index, expected)
 
 

@@ -5,8 +5,12 @@ functions here as operators of their own, with a known output shape.
 """
 
 import torch
+import torch.utils.checkpoint
 
-from keras_pointpeft.ops.accelerators import torch_cpu
+from keras_pointpeft.ops.accelerators import host
+from keras_pointpeft.ops.accelerators import torch_cuda
+from keras_pointpeft.ops.accelerators import torch_linear
+from keras_pointpeft.ops.accelerators.torch_linear import linear  # noqa: F401
 from keras_pointpeft.ops.distances import pairwise_squared
 from keras_pointpeft.ops.sampling_loop import plain_sample
 
@@ -29,8 +33,22 @@ def knn(queries, points, k):
     return _knn(queries, points, k)
 
 
+def recomputed(function, draws):
+    """`keras.remat`, minding random generators only if there is a need."""
+
+    def call(*inputs):
+        return torch.utils.checkpoint.checkpoint(
+            function, *inputs, use_reentrant=False, preserve_rng_state=draws
+        )
+
+    return call
+
+
 def weighted_sum(values, index, weights):
     """One fused kernel instead of gathering rows and adding them up."""
+    compiling = torch.compiler.is_compiling()
+    if values.is_cuda and not compiling and torch_cuda.available():
+        return torch_cuda.weighted_sum(values, index, weights)
     batch, count, channels = values.shape
     k = index.shape[-1]
     start = torch.arange(batch, device=index.device)[:, None, None] * count
@@ -43,21 +61,58 @@ def weighted_sum(values, index, weights):
     return mixed.reshape(batch, -1, channels)
 
 
+def report():
+    loops = host.numba_loops()
+    fast = f"numba {loops.__version__}" if loops else None
+    found = {
+        "farthest_point_sample": {"cpu": fast or "numpy"},
+        "knn": {"cpu": fast or "torch.topk, cloud by cloud"},
+        "weighted_sum": {"cpu": "torch.nn.functional.embedding_bag"},
+        "linear": {"cpu": "oneDNN" if torch_linear.usable() else "torch"},
+    }
+    if torch.cuda.is_available():
+        eager = {
+            "farthest_point_sample": "keras.ops",
+            "knn": "torch.topk",
+            "weighted_sum": "torch.nn.functional.embedding_bag",
+        }
+        for name, path in eager.items():
+            found[name]["cuda"] = torch_cuda.description() or path
+    return found
+
+
 def _sample(points, num_samples, skip_origin):
     if points.device.type == "meta":  # only the shape is asked for
         return _empty_sample(points, num_samples, skip_origin)
     if points.device.type == "cpu":
-        chosen = torch_cpu.farthest_point_sample(
-            points.detach().numpy(), num_samples, skip_origin
+        chosen = host.farthest_point_sample(
+            points.detach().numpy(),
+            num_samples,
+            skip_origin,
+            torch.get_num_threads(),
         )
         return torch.from_numpy(chosen)
+    if torch_cuda.fits(points):
+        return torch_cuda.farthest_point_sample(
+            points, num_samples, skip_origin
+        )
     return plain_sample(points, num_samples, skip_origin)
 
 
 def _knn(queries, points, k):
-    index = _empty_knn(queries, points, k)
     if points.device.type == "meta":
-        return index
+        return _empty_knn(queries, points, k)
+    loops = host.numba_loops() if points.device.type == "cpu" else None
+    if loops is not None and k <= loops.MAX_NEIGHBORS:
+        arrays = (tensor.detach().numpy() for tensor in (queries, points))
+        return torch.from_numpy(host.knn(*arrays, k, torch.get_num_threads()))
+    if torch_cuda.fits(points, k):
+        return torch_cuda.knn(queries, points, k)
+    return _topk(queries, points, k)
+
+
+def _topk(queries, points, k):
+    index = _empty_knn(queries, points, k)
     number = torch.arange(points.shape[1], device=points.device)
     pairs = max(1, queries.shape[1] * points.shape[1])
     chunk = max(1, CHUNK.get(points.device.type, DEVICE_CHUNK) // pairs)

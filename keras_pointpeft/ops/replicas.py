@@ -1,0 +1,64 @@
+"""What the replicas of data-parallel training know of each other.
+
+On jax there is nothing to do: a program sees the whole batch.
+"""
+
+import keras
+
+
+def rank() -> int:
+    """The number of this process among those of a run."""
+    group = _torch_group()
+    return 0 if group is None else group.get_rank()
+
+
+def count() -> int:
+    """How many processes train together."""
+    group = _torch_group()
+    return 1 if group is None else group.get_world_size()
+
+
+def mean_and_count(x):
+    """The mean of a tensor over all replicas, and how many there are.
+
+    Differentiable: what depends on the mean elsewhere counts too.
+
+    Args:
+        x: float tensor, of the same shape on every replica.
+    """
+    backend = keras.config.backend()
+    if backend == "torch" and _torch_group() is not None:
+        from torch.distributed.nn import functional
+
+        return functional.all_reduce(x) / count(), count()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync > 1:
+            mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, x)
+            return mean, context.num_replicas_in_sync
+    return x, 1
+
+
+def mean_of_numbers(numbers: list) -> list:
+    """The mean of each of some floats over all processes."""
+    group = _torch_group()
+    if group is None:
+        return numbers
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    values = torch.tensor(numbers, dtype=torch.float64, device=device)
+    group.all_reduce(values)
+    return (values / group.get_world_size()).tolist()
+
+
+def _torch_group():
+    if keras.config.backend() != "torch":
+        return None
+    import torch
+
+    group = torch.distributed
+    joined = group.is_available() and group.is_initialized()
+    return group if joined and group.get_world_size() > 1 else None
