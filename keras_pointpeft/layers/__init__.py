@@ -4,12 +4,16 @@ from keras_pointpeft.layers.batch_norm import BatchNorm
 from keras_pointpeft.layers.chain_order import ChainOrder
 from keras_pointpeft.layers.contrast_tokens import ContrastTokens
 from keras_pointpeft.layers.drop_path import DropPath
+from keras_pointpeft.layers.feature_propagation import FeaturePropagation
+from keras_pointpeft.layers.graph_propagation import GraphPropagation
 from keras_pointpeft.layers.heads import ClassificationHead
 from keras_pointpeft.layers.heads import TokenPooling
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.near_mask import NearMask
 from keras_pointpeft.layers.patch_encoder import PatchEncoder
 from keras_pointpeft.layers.point_generator import PointGenerator
+from keras_pointpeft.layers.point_head import CategoryEmbedding
+from keras_pointpeft.layers.point_head import PointHead
 from keras_pointpeft.layers.point_patches import PointPatches
 from keras_pointpeft.layers.position import PositionMLP
 from keras_pointpeft.layers.position import SinePosition
@@ -20,15 +24,19 @@ from keras_pointpeft.layers.transformer_block import TransformerBlock
 
 __all__ = [
     "BatchNorm",
+    "CategoryEmbedding",
     "ChainOrder",
     "ClassTokens",
     "ClassificationHead",
     "ContrastTokens",
     "DropPath",
+    "FeaturePropagation",
+    "GraphPropagation",
     "Linear",
     "NearMask",
     "PatchEncoder",
     "PointGenerator",
+    "PointHead",
     "PointPatches",
     "PositionMLP",
     "SinePosition",

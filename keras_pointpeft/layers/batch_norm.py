@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.ops.replicas import mean_and_count
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -13,7 +14,8 @@ class BatchNorm(Configurable, keras.layers.Layer):
     models rely on: the moving variance is the *unbiased* one, and freezing
     `gamma` and `beta` does not stop the statistics. Whether a call uses (and
     updates) batch statistics is decided by `training` alone. Statistics are
-    computed in float32 whatever the dtype policy.
+    computed in float32 whatever the dtype policy. In data-parallel training
+    they are those of the whole batch, of all replicas together.
 
     Args:
         momentum: float. Share of the old moving statistics that an update
@@ -61,18 +63,24 @@ class BatchNorm(Configurable, keras.layers.Layer):
         x = ops.cast(inputs, "float32")
         if training and not self.frozen_statistics:
             axes = tuple(range(len(x.shape) - 1))
-            mean = ops.mean(x, axis=axes)
+            mean, replicas = mean_and_count(ops.mean(x, axis=axes))
             centered = x - mean
             variance = ops.mean(centered * centered, axis=axes)
-            self._track(x, mean, variance)
+            variance, _ = mean_and_count(variance)
+            self._track(mean, variance, ops.size(x) // x.shape[-1] * replicas)
         else:
             centered, variance = x - self.moving_mean, self.moving_variance
         scale = self.gamma / ops.sqrt(variance + self.epsilon)
         y = centered * scale + self.beta
         return ops.cast(y, self.compute_dtype)
 
-    def _track(self, x, mean, variance):
-        count = ops.cast(ops.size(x) // x.shape[-1], "float32")
+    def scale_and_shift(self):
+        """Two tensors `(dim,)`: what the moving statistics amount to."""
+        scale = self.gamma / ops.sqrt(self.moving_variance + self.epsilon)
+        return scale, self.beta - self.moving_mean * scale
+
+    def _track(self, mean, variance, count):
+        count = ops.cast(count, "float32")
         unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
         keep = self.momentum
         self.moving_mean.assign(

@@ -15,13 +15,17 @@ POOLINGS = {
     "max_but_first": lambda x: ops.max(x[:, 1:], axis=1),
 }
 
+ACTIVATIONS = {
+    "relu": ops.relu,
+    "gelu": lambda x: ops.gelu(x, approximate=False),
+}
+
 
 @serializable
 class TokenPooling(Configurable, keras.layers.Layer):
     """Makes one feature of a backbone's class, prompt and patch tokens.
 
-    The parts are pooled one by one and set side by side, in the order class,
-    prompt, patch.
+    The parts are pooled one by one and set side by side.
 
     Args:
         class_token: `None` (leave out), `"first"`, `"all"` (side by side),
@@ -31,6 +35,7 @@ class TokenPooling(Configurable, keras.layers.Layer):
         prompt_token: likewise, for the prompt tokens; `"with_patches"` pools
             them together with the patch tokens.
         patch_token: likewise, for the patch tokens.
+        order: tuple of these three names, the order of the parts.
 
     Input shape:
         dict of `"class_tokens"`, `"prompt_tokens"`, `"patch_tokens"`, each
@@ -46,19 +51,21 @@ class TokenPooling(Configurable, keras.layers.Layer):
     ```
     """
 
-    config_names = ("class_token", "prompt_token", "patch_token")
+    config_names = ("class_token", "prompt_token", "patch_token", "order")
 
     def __init__(
         self,
         class_token="first",
         prompt_token=None,
         patch_token="max",
+        order=("class_token", "prompt_token", "patch_token"),
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.class_token = class_token
         self.prompt_token = prompt_token
         self.patch_token = patch_token
+        self.order = tuple(order)
         modes = self._modes()
         if not modes:
             raise ValueError(
@@ -80,11 +87,7 @@ class TokenPooling(Configurable, keras.layers.Layer):
             )
 
     def _modes(self):
-        modes = {
-            "class_tokens": self.class_token,
-            "prompt_tokens": self.prompt_token,
-            "patch_tokens": self.patch_token,
-        }
+        modes = {f"{name}s": getattr(self, name) for name in self.order}
         if self.prompt_token == "with_patches":
             modes["prompt_tokens"] = None
         return {name: mode for name, mode in modes.items() if mode is not None}
@@ -128,6 +131,7 @@ class ClassificationHead(Configurable, keras.layers.Layer):
             tuple makes it one linear layer.
         dropout: float. Dropout rate after each hidden layer.
         norm: bool. Whether a BatchNorm follows each hidden layer.
+        activation: `"relu"` or `"gelu"` (the exact one).
 
     Input shape:
         `(batch, features)`.
@@ -136,7 +140,13 @@ class ClassificationHead(Configurable, keras.layers.Layer):
         `(batch, num_classes)`, logits.
     """
 
-    config_names = ("num_classes", "hidden_dims", "dropout", "norm")
+    config_names = (
+        "num_classes",
+        "hidden_dims",
+        "dropout",
+        "norm",
+        "activation",
+    )
 
     def __init__(
         self,
@@ -144,9 +154,16 @@ class ClassificationHead(Configurable, keras.layers.Layer):
         hidden_dims=(256, 256),
         dropout=0.5,
         norm=True,
+        activation="relu",
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"`activation` must be one of {sorted(ACTIVATIONS)}. "
+                f"Received: activation={activation!r}"
+            )
+        self.activation = activation
         self.num_classes = num_classes
         self.hidden_dims = tuple(hidden_dims)
         self.dropout = dropout
@@ -161,10 +178,13 @@ class ClassificationHead(Configurable, keras.layers.Layer):
             for i in range(1, len(self.hidden_dims) + 1)
         ]
         self.dropouts = [
-            keras.layers.Dropout(dropout, dtype=policy, name=f"dropout{i}")
-            for i in range(1, len(self.hidden_dims) + 1)
+            keras.layers.Dropout(rate, dtype=policy, name=f"dropout{i}")
+            for i, rate in enumerate(self._dropout_rates(), start=1)
         ]
         self.logits = Linear(num_classes, dtype=policy, name="logits")
+
+    def _dropout_rates(self):
+        return [self.dropout] * len(self.hidden_dims)
 
     def build(self, input_shape):
         width = input_shape[-1]
@@ -177,14 +197,15 @@ class ClassificationHead(Configurable, keras.layers.Layer):
 
     def call(self, features, training=False):
         x = features
-        for linear, norm, dropout in zip(
-            self.linears, self.norms, self.dropouts
-        ):
-            x = linear(x)
-            if norm is not None:
-                x = norm(x, training=training)
-            x = dropout(ops.relu(x), training=training)
+        for index, linear in enumerate(self.linears):
+            x = self._activated(index, linear(x), training)
         return self.logits(x)
+
+    def _activated(self, index, x, training):
+        if self.norms[index] is not None:
+            x = self.norms[index](x, training=training)
+        x = ACTIVATIONS[self.activation](x)
+        return self.dropouts[index](x, training=training)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.num_classes)

@@ -1,7 +1,9 @@
 import math
 
 import keras
+from keras import ops
 
+from keras_pointpeft.ops.linear import linear
 from keras_pointpeft.serialization import serializable
 
 
@@ -46,6 +48,36 @@ class Linear(keras.layers.Dense):
                 -limit, limit
             )
         super().build(input_shape)
+
+    def call(self, inputs, training=None):
+        bias = self.bias
+        x = linear(
+            inputs,
+            ops.convert_to_tensor(self.kernel),
+            None if bias is None else ops.convert_to_tensor(bias),
+        )
+        return x if self.activation is None else self.activation(x)
+
+    def products(self, *inputs):
+        """What inputs that stand side by side add to the output, each alone.
+
+        The sum, with `bias`, is the layer's output for the concatenation.
+        What is the same for many rows, or is mixed afterwards, costs less so.
+
+        Args:
+            *inputs: tensors `(batch, ..., width)`; the widths add up to the
+                kernel's.
+
+        Returns:
+            list of tensors `(batch, ..., units)`.
+        """
+        kernel = ops.convert_to_tensor(self.kernel)
+        found, start = [], 0
+        for x in inputs:
+            end = start + x.shape[-1]
+            found.append(linear(x, kernel[start:end]))
+            start = end
+        return found
 
     def get_config(self):
         config = super().get_config()

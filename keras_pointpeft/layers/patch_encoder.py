@@ -3,6 +3,7 @@ from keras import ops
 
 from keras_pointpeft.layers.batch_norm import BatchNorm
 from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.ops.linear import linear
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -52,7 +53,7 @@ class PatchEncoder(Configurable, keras.layers.Layer):
         self.frozen_statistics = frozen_statistics
         self.joined = joined
 
-        def linear(units, name):
+        def conv(units, name):
             return Linear(units, dtype=self.dtype_policy, name=name)
 
         def norm(name):
@@ -64,14 +65,14 @@ class PatchEncoder(Configurable, keras.layers.Layer):
 
         *deeper, first, second, third = self.hidden_dims
         if deeper:
-            self.conv0 = linear(deeper[0], "conv0")
+            self.conv0 = conv(deeper[0], "conv0")
             self.norm0 = norm("norm0")
-        self.conv1 = linear(first, "conv1")
+        self.conv1 = conv(first, "conv1")
         self.norm1 = norm("norm1")
-        self.conv2 = linear(second, "conv2")
-        self.conv3 = linear(third, "conv3")
+        self.conv2 = conv(second, "conv2")
+        self.conv3 = conv(third, "conv3")
         self.norm2 = norm("norm2")
-        self.conv4 = linear(dim, "conv4")
+        self.conv4 = conv(dim, "conv4")
 
     def build(self, input_shape):
         *deeper, first, second, third = self.hidden_dims
@@ -90,25 +91,33 @@ class PatchEncoder(Configurable, keras.layers.Layer):
     def call(self, neighborhoods, training=False):
         x = neighborhoods
         if len(self.hidden_dims) == 4:
-            x = ops.relu(self.norm0(self.conv0(x), training=training))
-        x = self.conv1(x)
-        x = ops.relu(self.norm1(x, training=training))
-        x = self.conv2(x)
+            x = self._layer(x, self.conv0, self.norm0, training)
+        x = self.conv2(self._layer(x, self.conv1, self.norm1, training))
         whole = ops.max(x, axis=2, keepdims=True)
-        x = self._third(whole, x)
-        x = ops.relu(self.norm2(x, training=training))
-        return ops.max(self.conv4(x), axis=2)
-
-    def _third(self, whole, x):
-        """The third layer on `[whole | x]`."""
         if self.joined:
             whole = ops.broadcast_to(whole, ops.shape(x))
-            return self.conv3(ops.concatenate((whole, x), axis=-1))
-        width = self.hidden_dims[-2]
-        kernel = ops.convert_to_tensor(self.conv3.kernel)
-        return ops.matmul(x, kernel[width:]) + (
-            ops.matmul(whole, kernel[:width]) + self.conv3.bias
-        )
+            x, whole = ops.concatenate((whole, x), axis=-1), None
+        x = self._layer(x, self.conv3, self.norm2, training, whole)
+        return ops.max(self.conv4(x), axis=2)
+
+    def _layer(self, x, conv, norm, training, whole=None):
+        """A layer on `[whole | x]` with its norm and ReLU."""
+        kernel = ops.convert_to_tensor(conv.kernel)
+        bias = ops.convert_to_tensor(conv.bias)
+        if self.frozen_statistics:
+            # The norm is then part of the product: no pass over the points.
+            scale, shift = norm.scale_and_shift()
+            scale = ops.cast(scale, kernel.dtype)
+            kernel = kernel * scale
+            bias = bias * scale + ops.cast(shift, kernel.dtype)
+        if whole is None:
+            x = linear(x, kernel, bias)
+        else:
+            width = whole.shape[-1]
+            x = linear(x, kernel[width:]) + linear(whole, kernel[:width], bias)
+        if not self.frozen_statistics:
+            x = norm(x, training=training)
+        return ops.relu(x)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:2], self.dim)

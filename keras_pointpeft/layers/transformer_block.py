@@ -3,9 +3,20 @@ from keras import ops
 
 from keras_pointpeft.layers.drop_path import DropPath
 from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.layers.recompute import recomputed
+from keras_pointpeft.layers.recompute import recomputed_layer
 from keras_pointpeft.peft.method import NO_TUNER
+from keras_pointpeft.peft.method import see_prefixes
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
+
+
+def _same(x):
+    return x
+
+
+def _gelu(x):
+    return ops.gelu(x, approximate=False)
 
 
 @serializable
@@ -42,6 +53,8 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         `(batch, tokens + tuner.tokens_added, dim)`.
     """
 
+    # What the backward pass computes again; see `PointBackbone.remat`.
+    remat = "elementwise"
     config_names = (
         "dim",
         "num_heads",
@@ -123,62 +136,107 @@ class TransformerBlock(Configurable, keras.layers.Layer):
 
     def call(self, tokens, geometry=None, attention_mask=None, training=False):
         tuner = NO_TUNER if self.tuner is None else self.tuner
-        return self._run(tokens, geometry, attention_mask, training, tuner)
+
+        def run(tokens, geometry):
+            return self._run(
+                tokens, geometry, attention_mask, training, tuner, self.contrast
+            )
+
+        if training and self.remat == "block":
+            run = recomputed_layer(self, run)
+        return run(tokens, geometry or {})
 
     def untuned(self, tokens, attention_mask=None):
-        """The block without its tuner, as in inference."""
-        return self._run(tokens, None, attention_mask, False, NO_TUNER)
+        """The block as in inference, without tuner and contrast tokens."""
+        return self._run(tokens, None, attention_mask, False, NO_TUNER, None)
 
-    def _run(self, tokens, geometry, attention_mask, training, tuner):
+    def _run(self, tokens, geometry, attention_mask, training, tuner, contrast):
         x = tuner.enter(tokens, geometry, training)
         if attention_mask is not None:
             attention_mask = tuner.allow(attention_mask, x.shape[1])
 
-        y = tuner.modulate("norm1", self._apply("norm1", x))
+        def first(x):
+            return self._site("norm1", x, tuner, training, contrast)
+
+        def second(x):
+            y = self._site("norm2", x, tuner, training, contrast)
+            return y, tuner.beside_mlp(y, training)
+
+        if self._elementwise(training):
+            first, second = recomputed(first), recomputed_layer(self, second)
+
+        y = first(x)
         if self.normalized_skips[0]:
             x = y
-        y = tuner.modulate(
-            "proj",
-            self._apply(
-                "proj", self._mix(y, attention_mask, tuner, geometry, training)
-            ),
-        )
+        y = self._mix(y, attention_mask, tuner, geometry, training, contrast)
+        y = self._site("proj", y, tuner, training, contrast)
         if tuner.drops_attention:
             y = self.drop_path1(y, training=training)
         x = x + y
 
-        y = tuner.modulate("norm2", self._apply("norm2", x))
+        y, side = second(x)
         if self.normalized_skips[1]:
             x = y
-        side = tuner.beside_mlp(y, training)
+        beside = tuner.beside_branch(x, geometry, training)
         y = tuner.mlp_input(x, y)
-        y = tuner.modulate("fc1", self._apply("fc1", y))
-        y = ops.gelu(y, approximate=False)
-        y = tuner.modulate("fc2", self._apply("fc2", y))
+        y = self._site("fc1", y, tuner, training, contrast, _gelu)
+        y = self._site("fc2", y, tuner, training, contrast)
         if side is not None:
             y = y + side
         y = tuner.after_mlp(self.drop_path2(y, training=training), training)
-        return tuner.leave(x + y, side, geometry, training)
+        x = x + y if beside is None else x + y + beside
+        return tuner.leave(x, side, geometry, training)
 
-    def _apply(self, name, x):
+    def _site(self, name, x, tuner, training, contrast=None, then=_same):
+        """One of the layers, what the tuner does about it, and `then`."""
+
+        def layer(x):
+            y = self._apply(name, x, contrast)
+            beside = tuner.beside(name, x, training)
+            return y if beside is None else y + beside
+
+        def after(y):
+            return then(tuner.modulate(name, y))
+
+        # A norm keeps what it reads; a linear layer, what it returns.
+        if self._elementwise(training) and then is not _same:
+            return recomputed(after)(layer(x))
+        return after(layer(x))
+
+    def _elementwise(self, training):
+        # A linear layer that trains keeps its input in any case.
+        return (
+            training
+            and self.remat == "elementwise"
+            and not self.fc2.kernel.trainable
+        )
+
+    def _apply(self, name, x, contrast):
         """One of the layers, or the contrast tokens' own on these tokens."""
         layer = getattr(self, name)
-        if self.contrast is None:
+        if contrast is None:
             return layer(x)
-        first, last = self.contrast.split(x)
-        parts = (getattr(self.contrast, name)(first), layer(last))
+        first, last = contrast.split(x)
+        parts = (getattr(contrast, name)(first), layer(last))
         return ops.concatenate(parts, axis=1)
 
-    def _mix(self, x, mask, tuner, geometry, training):
-        if self.contrast is None:
-            qkv = tuner.modulate("qkv", self.qkv(x))
-            mixed = self._attend(qkv, mask)
-            beside = tuner.beside_attention(self, qkv, geometry, training)
-            return mixed if beside is None else mixed + beside
-        first, last = self.contrast.split(x)
-        mixed = self._attend(tuner.modulate("qkv", self.qkv(last)), mask)
-        seen = self.contrast.look(first, last)
-        return ops.concatenate((seen, mixed), axis=1)
+    def _mix(self, x, mask, tuner, geometry, training, contrast):
+        first, last = None, x
+        if contrast is not None:
+            first, last = contrast.split(x)
+        # Contrast tokens have a query of their own, and no keys or values.
+        mixed, qkv = self._site(
+            "qkv",
+            last,
+            tuner,
+            training,
+            then=lambda qkv: (self._attend(qkv, mask, tuner), qkv),
+        )
+        if first is not None:
+            seen = contrast.look(first, last)
+            return ops.concatenate((seen, mixed), axis=1)
+        beside = tuner.beside_attention(self, qkv, geometry, training)
+        return mixed if beside is None else mixed + beside
 
     def split_heads(self, qkv):
         """Query, key and value, each `(batch, tokens, heads, width)`."""
@@ -186,14 +244,17 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         qkv = ops.reshape(qkv, (-1, qkv.shape[1], 3, heads, width))
         return qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
 
-    def _attend(self, qkv, mask):
+    def _attend(self, qkv, mask, tuner):
         tokens = qkv.shape[1]
         query, key, value = self.split_heads(qkv)
+        key, value = tuner.keys_and_values(key, value)
+        added = key.shape[1] - tokens
+        if self.causal and (mask is not None or added):
+            place = ops.arange(tokens)
+            before = place[None] <= place[:, None]
+            mask = before[None] if mask is None else mask & before
         if mask is not None:
-            mask = mask[:, None]
-            if self.causal:
-                place = ops.arange(tokens)
-                mask = mask & (place[None] <= place[:, None])
+            mask = see_prefixes(mask, added)[:, None]
         # Without `flash_attention=False` Keras probes the device every call.
         x = ops.dot_product_attention(
             query,

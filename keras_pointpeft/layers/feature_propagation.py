@@ -1,0 +1,71 @@
+import keras
+from keras import ops
+
+from keras_pointpeft.layers.batch_norm import BatchNorm
+from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.ops import interpolate
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class FeaturePropagation(Configurable, keras.layers.Layer):
+    """Carries tokens from their centres to points, beside what is known there.
+
+    The feature propagation of
+    [PointNet++](https://arxiv.org/abs/1706.02413), section 3.4: interpolation
+    from the nearest centres, then linear layers over both, each with
+    BatchNorm and ReLU.
+
+    Args:
+        dims: tuple of ints. Widths of the layers.
+        neighbors: int. How many centres; all, if there are fewer.
+        epsilon: float. Added to squared distances.
+
+    Input shape:
+        points `(batch, points, 3)`; centres `(batch, groups, 3)`; what is
+        known of the points `(batch, points, known)`; tokens
+        `(batch, groups, width)`.
+
+    Output shape:
+        `(batch, points, dims[-1])`.
+    """
+
+    config_names = ("dims", "neighbors", "epsilon")
+
+    def __init__(self, dims, neighbors=3, epsilon=1e-8, **kwargs):
+        super().__init__(**kwargs)
+        self.dims = tuple(dims)
+        self.neighbors = neighbors
+        self.epsilon = epsilon
+        policy = self.dtype_policy
+        numbers = range(1, len(self.dims) + 1)
+        self.linears = [
+            Linear(dim, dtype=policy, name=f"fc{i}")
+            for i, dim in zip(numbers, self.dims)
+        ]
+        self.norms = [BatchNorm(dtype=policy, name=f"norm{i}") for i in numbers]
+
+    def build(self, points_shape, centers_shape, known_shape, tokens_shape):
+        width = known_shape[-1] + tokens_shape[-1]
+        for linear, norm in zip(self.linears, self.norms):
+            linear.build((None, None, width))
+            width = linear.units
+            norm.build((None, None, width))
+
+    def call(self, points, centers, known, tokens, training=False):
+        first, *others = self.linears
+        # Interpolation mixes rows, so the layer may come before it, where
+        # there are fewer of them.
+        known = ops.cast(known, self.compute_dtype)
+        known, tokens = first.products(known, tokens)
+        count = min(self.neighbors, tokens.shape[1])
+        tokens = interpolate(points, centers, tokens, count, self.epsilon)
+        x = known + tokens + first.bias
+        x = ops.relu(self.norms[0](x, training=training))
+        for linear, norm in zip(others, self.norms[1:]):
+            x = ops.relu(norm(linear(x), training=training))
+        return x
+
+    def compute_output_shape(self, points_shape, *others):
+        return (*points_shape[:-1], self.dims[-1])

@@ -1,0 +1,81 @@
+"""Backward passes that compute again what they would have to keep."""
+
+import keras
+from keras import ops
+
+from keras_pointpeft.ops import accelerators
+
+MODES = ("none", "elementwise", "block")
+
+
+def check_remat(mode):
+    if mode not in MODES:
+        raise ValueError(
+            f"`remat` must be one of {MODES}. Received: remat={mode!r}"
+        )
+
+
+def recomputed(function, draws=False):
+    """`function`, of which the backward pass keeps the inputs alone.
+
+    Args:
+        function: from tensors to a tensor or a nest of tensors. It runs
+            twice, so it must not assign to variables.
+        draws: bool. Whether it may draw random numbers that no variable
+            decides, as torch does without a seed.
+
+    Returns:
+        A function of the same tensors.
+    """
+    fast = accelerators.find("recomputed")
+    return keras.remat(function) if fast is None else fast(function, draws)
+
+
+def recomputed_layer(layer, function):
+    """The same for a function that uses what a layer has, states included.
+
+    The layer's variables go in as tensors, and the seeds of random numbers
+    among them come out again: so the second run draws what the first drew.
+
+    Args:
+        layer: built `keras.layers.Layer`.
+        function: from tensors to a nest of tensors and None.
+    """
+
+    def call(*inputs):
+        variables = layer.variables
+        states = [v for v in variables if _is_state(v)]
+        present = []
+
+        def pure(values, *inputs):
+            values = [
+                value if v.trainable else ops.stop_gradient(value)
+                for v, value in zip(variables, values)
+            ]
+            with keras.StatelessScope(zip(variables, values)) as scope:
+                outputs = function(*inputs)
+            present[:] = [keras.tree.map_structure(_is_there, outputs)]
+            flat = [x for x in keras.tree.flatten(outputs) if x is not None]
+            return flat, [scope.get_current_value(v) for v in states]
+
+        # A copy of the seeds, as torch moves them on in place.
+        values = [
+            ops.copy(v.value) if _is_state(v) else v.value for v in variables
+        ]
+        flat, moved = recomputed(pure, draws=True)(values, *inputs)
+        for variable, value in zip(states, moved):
+            variable.assign(value)
+        flat = iter(flat)
+        return keras.tree.map_structure(
+            lambda there: next(flat) if there else None, present[0]
+        )
+
+    return call
+
+
+def _is_there(x):
+    return x is not None
+
+
+def _is_state(variable):
+    return variable.path.endswith("seed_generator_state")
