@@ -25,6 +25,10 @@ class ACTBackbone(PlainBackbone):
             origin, as the published sampling kernel does.
         token_dim: optional int. Width of the patch encoder's output, by
             default `dim`. Another width adds a linear layer after it.
+        class_token: bool. Whether there is a class token. The published
+            segmentation models of Point-MAE and ACT have none.
+        qkv_bias: bool. Whether queries, keys and values have a bias. The
+            published models have none; one that `SSF` was merged into does.
         peft: optional `keras_pointpeft.peft.PeftMethod`. Without one, all
             parameters train.
         dtype: optional dtype or `keras.DTypePolicy`. Geometry stays float32.

@@ -12,6 +12,7 @@ from keras_pointpeft.models.backbone import as_method
 from keras_pointpeft.models.backbone import drop_path_rates
 from keras_pointpeft.models.frozen_pass import FrozenPass
 from keras_pointpeft.models.frozen_pass import FrozenTrunk
+from keras_pointpeft.ops import gather
 from keras_pointpeft.peft.method import PeftMethod
 
 
@@ -27,9 +28,10 @@ class Assembly:
         num_class_tokens: int. Tokens in front of the patches.
         peft: optional `keras_pointpeft.peft.PeftMethod`, or its config.
         dtype: optional dtype or `keras.DTypePolicy`.
-        stage: optional tuple of two ints: which stage of how many the parts
-            belong to, for a hierarchical backbone. The stage's number is then
-            put behind the names of what every stage has.
+        stage: optional tuple of three ints, for a hierarchical backbone:
+            which stage the parts belong to, of how many, and the number of
+            its first block. The stage's number is then put behind the names
+            of what every stage has.
     """
 
     def __init__(
@@ -54,10 +56,36 @@ class Assembly:
             self.suffix = f"_{stage[0]}"
         self.trunk = FrozenTrunk()
         self.shared = None
+        self.more = []
+        self.summary = None
 
-    def encode(
-        self, neighborhoods, encoder_dims, token_dim=None, joined=False
-    ):
+    def cloud(self, points, cut):
+        """The cloud as the method changes it: a dict with `"points"`.
+
+        Args:
+            points: `(batch, points, 3)`.
+            cut: the `keras_pointpeft.layers.PointPatches` of the backbone.
+        """
+        tuner = self.method.cloud_tuner(
+            cut.num_groups,
+            cut.group_size,
+            cut.skip_origin,
+            dtype=self.policy,
+            name="tuner_cloud",
+        )
+        return {"points": points} if tuner is None else tuner(points)
+
+    def embed(self, position, centers):
+        """Position embeddings, `(batch, groups, dim)`, of centres.
+
+        Args:
+            position: the layer that makes them.
+            centers: `(batch, groups, 3)`.
+        """
+        self.trunk.position = position
+        return position(centers)
+
+    def encode(self, neighborhoods, encoder_dims, token_dim=None, joined=False):
         """Patch tokens `(batch, groups, dim)` of patches of points.
 
         Args:
@@ -71,9 +99,7 @@ class Assembly:
         token_dim = self.dim if token_dim is None else token_dim
         name = f"patch_encoder{self.suffix}"
         # Without a method everything trains.
-        frozen = self.peft is not None and not self.method.trains(
-            f"{name}/norm1/gamma"
-        )
+        frozen = self.peft is not None
         encoder = PatchEncoder(
             token_dim,
             encoder_dims,
@@ -93,17 +119,18 @@ class Assembly:
         )
         return tokens if tuner is None else tuner(tokens)
 
-    def geometry(self, points, tokens, positions, patches, cut):
+    def geometry(self, cloud, tokens, positions, patches, cut):
         """What a method's tuners know of a cloud: a dict of tensors.
 
         Args:
-            points: `(batch, points, 3)`.
+            cloud: dict, see `cloud`.
             tokens: `(batch, groups, dim)`, of the patches.
             positions: `(batch, groups, dim)`, their position embeddings.
             patches: dict of `"centers"` `(batch, groups, 3)`.
             cut: the `keras_pointpeft.layers.PointPatches` that made them.
         """
-        geometry = self.surroundings(points, patches["centers"], cut)
+        points = cloud["points"]
+        geometry = self.surroundings(cloud, patches["centers"], cut)
         prior = self.prior()
         if prior is None:
             return geometry
@@ -111,8 +138,9 @@ class Assembly:
         size = prior.group_size or cut.group_size
         # Centres are chosen one after the other: fewer patches are the first
         # of more, and have the same tokens unless batch statistics act.
+        first = groups <= cut.num_groups and self.trunk.order is None
         if (
-            groups <= cut.num_groups
+            (first or groups == cut.num_groups)
             and size == cut.group_size
             and self.trunk.encoder[0].frozen_statistics
         ):
@@ -124,18 +152,26 @@ class Assembly:
         patches = PointPatches(
             groups, size, cut.skip_origin, name="frozen_patches"
         )(points)
+        patches = self.trunk.arranged(patches)
         feature = frozen(patches["neighborhoods"], patches["centers"])
         return geometry | prior(feature)
 
-    def surroundings(self, points, centers, cut, neighborhoods=(None, None)):
+    def surroundings(
+        self, cloud, centers, cut, neighborhoods=(None, None), values=None
+    ):
         """The part of `geometry` that is about places alone.
 
         Args:
-            points: `(batch, points, 3)`.
+            cloud: dict, see `cloud`.
             centers: `(batch, groups, 3)`, of the patches.
             cut: the `keras_pointpeft.layers.PointPatches` that made them.
             neighborhoods: see `keras_pointpeft.peft.PeftMethod`.
+            values: optional `(batch, points, channels)`. What patches are
+                made of, if not of the points.
         """
+        points = cloud["points"]
+        known = {name: x for name, x in cloud.items() if name != "points"}
+        self._cut_more(points, cut, values)
         self.shared = self.method.geometry_tuner(
             self.dim,
             cut.num_groups,
@@ -145,8 +181,32 @@ class Assembly:
             dtype=self.policy,
             name=f"tuner_geometry{self.suffix}",
         )
-        found = {} if self.shared is None else self.shared(points, centers)
-        return {"centers": centers, **found}
+        if self.shared is None:
+            return {"centers": centers}
+        found = {"centers": centers, **self.shared(points, centers, **known)}
+        self.summary = found.get("summary")
+        if "coordinates" in found:
+            embedded = self.trunk.position(found["coordinates"])
+            found["coordinate_positions"] = embedded
+        return found
+
+    def _cut_more(self, points, cut, values):
+        """Tokens and positions of the method's further patches."""
+        sizes = self.method.more_patches(cut.num_groups, cut.group_size)
+        for i, (groups, size) in enumerate(sizes):
+            patches = PointPatches(
+                groups,
+                size,
+                cut.skip_origin,
+                name=f"more_patches{self.suffix}_{i}",
+            )(points)
+            tokens = patches["neighborhoods"]
+            if values is not None:
+                tokens = gather(values, patches["neighbors"])
+            for layer in self.trunk.encoder:
+                tokens = layer(tokens)
+            positions = self.trunk.position(patches["centers"])
+            self.more.append((tokens, positions))
 
     def prior(self):
         """The method's layer on the feature of the frozen pass, or None."""
@@ -181,14 +241,35 @@ class Assembly:
             **block: further arguments of
                 `keras_pointpeft.layers.TransformerBlock`.
         """
+        if "prior" not in geometry and self.prior() is not None:
+            raise ValueError(
+                "This backbone has no feature to look up in a bank. "
+                f"Received: peft={type(self.peft).__name__} with `prior`"
+            )
         rates = drop_path_rates(drop_path_rate, self.depth)
         blocks = range(self.depth) if blocks is None else blocks
+        insert = self.method.sequence_tuner(
+            self.dim,
+            self.num_class_tokens,
+            blocks,
+            dtype=self.policy,
+            name=f"tuner_sequence{self.suffix}",
+        )
+        passing, place = self.method.passing_tuners(
+            self.dim, blocks, dtype=self.policy
+        )
         shared = {}
+        part = insert if self.shared is None else self.shared
         for i in blocks:
-            if self.shared is not None:
-                shared = {"shared": self.shared, "drop_path_rate": rates[i]}
+            if part is not None:
+                shared = {"shared": part, "drop_path_rate": rates[i]}
+            if insert is not None and i == insert.before_block:
+                tokens, positions = insert(tokens, positions, self.more)
+            here = positions
+            if i in passing:
+                tokens, here = self._joined(passing[i], place, tokens, here)
             first = i == blocks.start
-            tokens = self._positioned(first, tokens, positions)
+            tokens = self._positioned(first, tokens, here)
             tuner = self.method.block_tuner(
                 i,
                 self.depth,
@@ -209,7 +290,29 @@ class Assembly:
             )
             self.trunk.blocks.append(layer)
             tokens = layer(tokens, geometry, attention_mask)
+            if i in passing:
+                tokens = self._left(tokens, positions)
         return tokens
+
+    def _joined(self, make, place, tokens, positions):
+        """Tokens and positions with the prompts of one block."""
+        first = self.num_class_tokens
+        prompts = make(tokens[:, first:], positions[:, first:])
+        joined = []
+        for x, new in ((tokens, prompts), (positions, place(prompts))):
+            parts = [new, x[:, first:]]
+            if first:
+                parts.insert(0, x[:, :first])
+            joined.append(ops.concatenate(parts, axis=1))
+        return joined
+
+    def _left(self, tokens, positions):
+        """Tokens without the prompts of one block."""
+        first, count = self.num_class_tokens, positions.shape[1]
+        rest = tokens[:, first - count :]
+        if not first:
+            return rest
+        return ops.concatenate((tokens[:, :first], rest), axis=1)
 
     def _positioned(self, first_block, tokens, positions):
         """Tokens with the position embeddings that a block gets."""
@@ -239,9 +342,10 @@ class Assembly:
         self.trunk.norm = keras.layers.LayerNormalization(
             epsilon=1e-5, dtype=self.policy, name="norm"
         )
-        return self.method.final_norm(
-            self.trunk.norm, tokens, dtype=self.policy, name="tuner_norm"
+        tuner = self.method.norm_tuner(
+            self.dim, dtype=self.policy, name="tuner_norm"
         )
+        return self.method.final_norm(self.trunk.norm, tokens, tuner)
 
     def outputs(self, tokens, patches, num_left_out=0):
         """The dict of outputs that every backbone has.
@@ -268,5 +372,7 @@ class Assembly:
             outputs["patch_tokens"] = side(
                 outputs["patch_tokens"], patches["neighborhoods"]
             )
+        if self.summary is not None:
+            outputs["prompt_tokens"] = self.summary
         outputs["centers"] = patches["centers"]
         return outputs

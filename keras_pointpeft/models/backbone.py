@@ -1,8 +1,14 @@
+import re
+
 import keras
 import keras_hub
 
 from keras_pointpeft.layers import PointPatches
+from keras_pointpeft.layers import TokenPooling
+from keras_pointpeft.layers import TransformerBlock
+from keras_pointpeft.layers.recompute import check_remat
 from keras_pointpeft.models.frozen_pass import FrozenPass
+from keras_pointpeft.ops import validate_points
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.serialization import Configurable
 
@@ -39,6 +45,10 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     # The published classification head, where a task does not say.
     head_dims = (256, 256)
     head_norm = True
+    # How the published segmentation model reads this backbone, see
+    # `keras_pointpeft.models.decoders`.
+    decoder = "tokens"
+    reads_class_tokens = False
 
     def __init__(self, inputs, outputs, peft=None, dtype=None, **kwargs):
         super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)
@@ -46,11 +56,35 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         freeze(self, peft)
 
     @property
+    def remat(self):
+        """What the backward pass computes again instead of keeping it.
+
+        * `"none"`: nothing.
+        * `"elementwise"`, the default: norms, transforms, activations,
+          attention and adapters of frozen blocks. In DAPT's training that
+          halves what is kept and takes about a seventh more time.
+        * `"block"`: all of each block but its input. A twentieth is kept, at
+          two fifths more time.
+
+        Gradients are the same. Set it before training: a model that has been
+        compiled to a graph keeps what it had.
+        """
+        return self._blocks()[0].remat
+
+    @remat.setter
+    def remat(self, mode):
+        check_remat(mode)
+        for block in self._blocks():
+            block.remat = mode
+
+    def _blocks(self):
+        return [x for x in self.layers if isinstance(x, TransformerBlock)]
+
+    @property
     def head_inputs(self):
         """Arguments of the `TokenPooling` that suits backbone and method."""
-        if self.peft is None or self.peft.pooling is None:
-            return dict(self.pooling)
-        pooling = dict(self.peft.pooling)
+        pooling = None if self.peft is None else self.peft.pooling
+        pooling = dict(self.pooling if pooling is None else pooling)
         if self.num_class_tokens == 0:
             pooling["class_token"] = None
         return pooling
@@ -73,6 +107,98 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         outputs = [self.get_layer(f"block_{i}").output for i in blocks]
         return keras.Model(self.input, outputs)
 
+    def extract(self, points, blocks=(), batch_size=32):
+        """What the backbone makes of clouds, as arrays.
+
+        Args:
+            points: array `(clouds, points, 3)`.
+            blocks: iterable of ints. Also the tokens after these blocks.
+            batch_size: int. Clouds that are worked on at a time.
+
+        Returns:
+            dict of arrays: `"patch_tokens"`, `"centers"` and what else a call
+            gives; `"pooled"` `(clouds, features)`, what the head of a
+            classifier reads; and `"block_3"` and the like,
+            `(clouds, tokens, dim)`.
+
+        Example:
+        ```python
+        features = backbone.extract(points, blocks=(3, 11))["pooled"]
+        ```
+        """
+        validate_points(points)
+        outputs = dict(self.output)
+        outputs["pooled"] = TokenPooling(**self.head_inputs)(self.output)
+        for i in blocks:
+            outputs[f"block_{i}"] = self.get_layer(f"block_{i}").output
+        model = keras.Model(self.input, outputs)
+        return model.predict(points, batch_size=batch_size, verbose=0)
+
+    @property
+    def dense_blocks(self):
+        """The blocks that segmentation reads: the last one of each third."""
+        return tuple(self.depth * third // 3 - 1 for third in (1, 2, 3))
+
+    def dense(self, blocks=None):
+        """A model of what segmentation reads: tokens and their places.
+
+        Args:
+            blocks: optional iterable of ints, counted from 0. By default
+                `dense_blocks`.
+
+        Returns:
+            A `keras.Model` from points to a dict of `"tokens"`, a list of
+            the patch tokens `(batch, groups, dim)` after each of the blocks
+            and the final norm; `"centers"`, a list of their centres
+            `(batch, groups, 3)`; and, where the published segmentation model
+            reads them, `"class_tokens"` `(batch, tokens, dim)` after the last
+            of the blocks, without the norm; `"pooled_tokens"` are the tokens
+            with the prompts, of a method that pools them too, and
+            `"prompts"` a list of those that belong to one block, before and
+            after it.
+
+        Example:
+        ```python
+        tokens = backbone.dense()(points)["tokens"]
+        ```
+        """
+        blocks = self.dense_blocks if blocks is None else tuple(blocks)
+        outputs = self.features(blocks).outputs
+        tokens = [x[:, -self.num_groups :] for x in outputs]
+        found = {
+            "tokens": self._normalized(tokens),
+            "centers": [self.output["centers"]] * len(tokens),
+        }
+        if self.peft is not None and self.peft.pools_prompts:
+            every = [x[:, self.num_class_tokens :] for x in outputs]
+            found["pooled_tokens"] = self._normalized(every)
+        passing = [
+            la for la in self.layers if re.match(r"tuner_passing_\d", la.name)
+        ]
+        if passing:
+            found["prompts"] = self._normalized(self._passing(passing))
+        if self.reads_class_tokens:
+            found["class_tokens"] = outputs[-1][:, : self.num_class_tokens]
+        return keras.Model(self.input, found, name="dense")
+
+    def _passing(self, layers):
+        """Prompts of one block each: all as they come, all as they leave."""
+        first, after = self.num_class_tokens, []
+        for layer in layers:
+            count = layer.output.shape[1]
+            block = self.get_layer(f"block_{layer.name.rsplit('_', 1)[1]}")
+            after.append(block.output[:, first : first + count])
+        return [layer.output for layer in layers] + after
+
+    def _normalized(self, outputs):
+        """Tokens after the final norm, and what the method does about it."""
+        norm = self.get_layer("norm")
+        if self.peft is None:
+            return [norm(tokens) for tokens in outputs]
+        found = [la for la in self.layers if la.name == "tuner_norm"]
+        tuner = found[0] if found else None
+        return [self.peft.final_norm(norm, x, tuner) for x in outputs]
+
     def frozen_pass(self, num_groups=None, group_size=None):
         """A model of the feature that the backbone has without its method.
 
@@ -93,6 +219,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
             self.skip_origin,
             name="frozen_patches",
         )(points)
+        patches = self.trunk.arranged(patches)
         feature = FrozenPass(self.trunk, self.dim, name="frozen_pass")(
             patches["neighborhoods"], patches["centers"]
         )

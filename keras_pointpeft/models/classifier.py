@@ -25,6 +25,7 @@ class PointCloudClassifier(PointTask):
         head_norm: optional bool. Whether BatchNorms follow the hidden layers.
             By default as in the backbone's published head.
         dropout: float. Dropout rate in the head.
+        head_activation: `"relu"` or `"gelu"`, behind the hidden layers.
         head_dtype: optional dtype of the head. The backbone's by default.
 
     Input shape:
@@ -47,6 +48,7 @@ class PointCloudClassifier(PointTask):
         "head_dims",
         "head_norm",
         "dropout",
+        "head_activation",
     )
 
     def __init__(
@@ -57,6 +59,7 @@ class PointCloudClassifier(PointTask):
         head_dims=None,
         head_norm=None,
         dropout=0.5,
+        head_activation="relu",
         head_dtype=None,
         preprocessor=None,
         **kwargs,
@@ -82,6 +85,7 @@ class PointCloudClassifier(PointTask):
             head_dims,
             dropout,
             head_norm,
+            head_activation,
             dtype=head_dtype,
             name="head",
         )
@@ -97,6 +101,7 @@ class PointCloudClassifier(PointTask):
         self.head_dims = tuple(head_dims)
         self.head_norm = head_norm
         self.dropout = dropout
+        self.head_activation = head_activation
         self.head_dtype = head_dtype
 
     def get_config(self):

@@ -14,10 +14,16 @@ class FrozenTrunk:
     """
 
     def __init__(self):
+        # A layer that puts patches into a row, where their order matters.
+        self.order = None
         self.encoder = []
         self.position = None
         self.blocks = []
         self.norm = None
+
+    def arranged(self, patches):
+        """A dict of patches, as `PointPatches` returns it, in their order."""
+        return patches if self.order is None else self.order(patches)
 
     def encode(self, neighborhoods, centers):
         """Patch tokens and their positions, `(batch, groups, dim)` each."""

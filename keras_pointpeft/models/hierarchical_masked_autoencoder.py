@@ -7,18 +7,15 @@ from keras_pointpeft.layers import TokenPropagation
 from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.initializers import redraw
 from keras_pointpeft.models.backbone import drop_path_rates
+from keras_pointpeft.models.pretrainer import MaskedPretrainer
 from keras_pointpeft.models.visible_tokens import Packing
 from keras_pointpeft.models.visible_tokens import visible_below
 from keras_pointpeft.ops import gather
-from keras_pointpeft.ops.chamfer import chamfer_distance
-from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
-
-LOSSES = {"chamfer_l2": "l2", "chamfer_l1": "l1"}
 
 
 @serializable
-class HierarchicalMaskedAutoencoder(Configurable, keras.Model):
+class HierarchicalMaskedAutoencoder(MaskedPretrainer):
     """Pre-trains a hierarchical backbone by rebuilding masked patches.
 
     [Point-M2AE](https://arxiv.org/abs/2205.14401). Most patches of the last
@@ -108,47 +105,30 @@ class HierarchicalMaskedAutoencoder(Configurable, keras.Model):
         dtype=None,
         **kwargs,
     ):
-        dtype = backbone.dtype_policy if dtype is None else dtype
-        super().__init__(dtype=dtype, **kwargs)
-        if backbone.peft is not None:
-            raise ValueError(
-                "Pre-training needs a backbone without a fine-tuning method. "
-                f"Received: a backbone with peft={backbone.peft!r}"
-            )
+        super().__init__(
+            backbone,
+            backbone.num_groups[-1],
+            mask_ratio,
+            loss,
+            seed=seed,
+            dtype=dtype,
+            **kwargs,
+        )
         if len(backbone.depths) < 2:
             raise ValueError(
                 "Pre-training needs a backbone of at least two stages. "
                 f"Received: depths={backbone.depths}"
-            )
-        if loss not in LOSSES:
-            raise ValueError(
-                f"`loss` must be one of {tuple(LOSSES)}. "
-                f"Received: loss={loss!r}"
-            )
-        groups = backbone.num_groups[-1]
-        self.num_masked = int(mask_ratio * groups)
-        self.num_visible = groups - self.num_masked
-        if self.num_masked < 1 or self.num_visible < 1:
-            raise ValueError(
-                "`mask_ratio` must hide at least one patch and leave one of "
-                f"{groups}. Received: mask_ratio={mask_ratio}"
             )
         if points_per_patch is None:
             points_per_patch = backbone.group_sizes[0]
         self.decoder_depth = decoder_depth
         self.decoder_num_heads = decoder_num_heads
         self.propagation_depth = propagation_depth
-        self.mask_ratio = mask_ratio
         self.points_per_patch = points_per_patch
         self.decoder_drop_path_rate = decoder_drop_path_rate
-        self.chamfer = loss
         self.reference = reference
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
         policy = self.dtype_policy
 
-        # Not tracked as a whole, but by the layers that take part.
-        object.__setattr__(self, "backbone", backbone)
         stages = range(len(backbone.depths))
         get = backbone.get_layer
         self.patches = [get(f"patches_{i}") for i in stages]
@@ -165,9 +145,7 @@ class HierarchicalMaskedAutoencoder(Configurable, keras.Model):
 
         # === Decoder: the last stage, then the one below ===
         dims = backbone.dims[:-3:-1]
-        rates = iter(
-            drop_path_rates(decoder_drop_path_rate, 2 * decoder_depth)
-        )
+        rates = iter(drop_path_rates(decoder_drop_path_rate, 2 * decoder_depth))
         self.decoder_positions = [
             PositionMLP(dim, dim, dtype=policy, name=f"decoder_position_{k}")
             for k, dim in enumerate(dims)
@@ -228,12 +206,7 @@ class HierarchicalMaskedAutoencoder(Configurable, keras.Model):
         packing = last["packing"]
         order = ops.concatenate((packing.first, packing.last), axis=1)
         centers = gather(last["centers"], order)
-        seen = ops.cast(last["tokens"], self.compute_dtype)
-        blanks = ops.broadcast_to(
-            ops.cast(self.mask_token, self.compute_dtype),
-            (ops.shape(seen)[0], self.num_masked, seen.shape[-1]),
-        )
-        x = ops.concatenate((seen, blanks), axis=1)
+        x = self.with_blanks(last["tokens"])
         x = self._decode(0, x, centers, training)
 
         # The stage below: what the encoder knows, and what is carried down.
@@ -278,9 +251,7 @@ class HierarchicalMaskedAutoencoder(Configurable, keras.Model):
         for i in reversed(range(len(stages))):
             patches = stages[i]
             packing = Packing(visible, limit)
-            found.append(
-                {**patches, "visible": visible, "packing": packing}
-            )
+            found.append({**patches, "visible": visible, "packing": packing})
             if i == 0:
                 break
             count = self.backbone.num_groups[i - 1]
@@ -318,21 +289,6 @@ class HierarchicalMaskedAutoencoder(Configurable, keras.Model):
             x = block(x + positions, training=training)
         return x
 
-    def draw_mask(self, centers):
-        """Draws which patches of the last stage to hide.
-
-        Args:
-            centers: `(batch, groups, 3)`, the patch centres.
-
-        Returns:
-            A boolean tensor `(batch, groups)` with `num_masked` true values in
-            every row.
-        """
-        shape = (ops.shape(centers)[0], centers.shape[1])
-        order = keras.random.uniform(shape, seed=self.seed_generator)
-        rank = ops.argsort(ops.argsort(order, axis=1), axis=1)
-        return rank < self.num_masked
-
     def compute_loss(
         self,
         x=None,
@@ -342,13 +298,8 @@ class HierarchicalMaskedAutoencoder(Configurable, keras.Model):
         training=True,
     ):
         """The chamfer distance between rebuilt and true hidden patches."""
-        rebuilt, target = y_pred["reconstruction"], y_pred["target"]
-        return chamfer_distance(
-            ops.reshape(rebuilt, (-1, rebuilt.shape[2], 3)),
-            ops.reshape(target, (-1, target.shape[2], 3)),
-            norm=LOSSES[self.chamfer],
-            weights=ops.reshape(y_pred["hidden"], (-1,)),
-        )
+        hidden = ops.reshape(y_pred["hidden"], (-1,))
+        return self.distance(y_pred["reconstruction"], y_pred["target"], hidden)
 
     def stage_features(self, points):
         """One feature per stage of whole clouds, for a linear classifier.
@@ -385,28 +336,8 @@ class HierarchicalMaskedAutoencoder(Configurable, keras.Model):
             features.append(mean + top)
         return features
 
-    def initialize_backbone(self, seed=None):
-        """Draws the backbone anew, as the published pre-training starts it.
-
-        Kernels are normal with standard deviation 0.02, biases 0. Not for a
-        backbone whose weights are to be trained on.
-
-        Args:
-            seed: optional int.
-        """
-        layers = (*self.patch_encoders, *self.positions, *self.blocks)
-        redraw(layers, keras.initializers.RandomNormal, seed, stddev=0.02)
-
-    def get_config(self):
-        config = super().get_config()
-        config["backbone"] = keras.saving.serialize_keras_object(self.backbone)
-        config["loss"] = self.chamfer
-        return config
-
-    @classmethod
-    def from_config(cls, config):
-        backbone = keras.saving.deserialize_keras_object(config["backbone"])
-        return cls(**{**config, "backbone": backbone})
+    def drawn_layers(self):
+        return (*self.patch_encoders, *self.positions, *self.blocks)
 
 
 def _with_first(visible, above):

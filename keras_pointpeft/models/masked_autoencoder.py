@@ -6,18 +6,16 @@ from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.initializers import redraw
 from keras_pointpeft.models.backbone import drop_path_rates
+from keras_pointpeft.models.pretrainer import MaskedPretrainer
 from keras_pointpeft.ops import gather
 from keras_pointpeft.ops import squared_distances
-from keras_pointpeft.ops.chamfer import chamfer_distance
-from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
-LOSSES = {"chamfer_l2": "l2", "chamfer_l1": "l1"}
 MASK_TYPES = ("random", "block")
 
 
 @serializable
-class MaskedAutoencoder(Configurable, keras.Model):
+class MaskedAutoencoder(MaskedPretrainer):
     """Pre-trains a backbone by rebuilding masked patches, without labels.
 
     [Masked Autoencoders for Point Cloud Self-supervised
@@ -91,42 +89,27 @@ class MaskedAutoencoder(Configurable, keras.Model):
         dtype=None,
         **kwargs,
     ):
-        dtype = backbone.dtype_policy if dtype is None else dtype
-        super().__init__(dtype=dtype, **kwargs)
-        if backbone.peft is not None:
-            raise ValueError(
-                "Pre-training needs a backbone without a fine-tuning method. "
-                f"Received: a backbone with peft={backbone.peft!r}"
-            )
+        super().__init__(
+            backbone,
+            backbone.num_groups,
+            mask_ratio,
+            loss,
+            seed=seed,
+            dtype=dtype,
+            **kwargs,
+        )
         if mask_type not in MASK_TYPES:
             raise ValueError(
                 f"`mask_type` must be one of {MASK_TYPES}. "
                 f"Received: mask_type={mask_type!r}"
             )
-        if loss not in LOSSES:
-            raise ValueError(
-                f"`loss` must be one of {tuple(LOSSES)}. "
-                f"Received: loss={loss!r}"
-            )
-        self.num_masked = int(mask_ratio * backbone.num_groups)
-        self.num_visible = backbone.num_groups - self.num_masked
-        if self.num_masked < 1 or self.num_visible < 1:
-            raise ValueError(
-                "`mask_ratio` must hide at least one patch and leave one of "
-                f"{backbone.num_groups}. Received: mask_ratio={mask_ratio}"
-            )
         self.decoder_depth = decoder_depth
         self.decoder_num_heads = decoder_num_heads
-        self.mask_ratio = mask_ratio
         self.mask_type = mask_type
         self.decoder_drop_path_rate = decoder_drop_path_rate
-        self.chamfer = loss
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
         dim, policy = backbone.dim, self.dtype_policy
 
-        # Not tracked as a whole: without its class tokens.
-        object.__setattr__(self, "backbone", backbone)
+        # All but its class tokens.
         self.patches = backbone.get_layer("patches")
         self.patch_encoder = backbone.get_layer("patch_encoder")
         self.position = backbone.get_layer("position")
@@ -196,12 +179,7 @@ class MaskedAutoencoder(Configurable, keras.Model):
         encoded = self.norm(x)
 
         positions = self.decoder_position(centers)
-        blanks = ops.broadcast_to(
-            ops.cast(self.mask_token, self.compute_dtype),
-            (ops.shape(encoded)[0], self.num_masked, self.backbone.dim),
-        )
-        x = ops.cast(encoded, self.compute_dtype)
-        x = ops.concatenate((x, blanks), axis=1)
+        x = self.with_blanks(encoded)
         for block in self.decoder_blocks:
             x = block(x + positions, training=training)
         x = self.increase_dim(self.decoder_norm(x[:, seen:]))
@@ -218,40 +196,18 @@ class MaskedAutoencoder(Configurable, keras.Model):
             "visible_tokens": encoded,
         }
 
-    def initialize_backbone(self, seed=None):
-        """Draws the backbone anew, as the published pre-training starts it.
-
-        Kernels are normal with standard deviation 0.02, biases 0. Not for a
-        backbone whose weights are to be trained on.
-
-        Args:
-            seed: optional int.
-        """
-        layers = (self.patch_encoder, self.position, *self.blocks)
-        redraw(layers, keras.initializers.RandomNormal, seed, stddev=0.02)
+    def drawn_layers(self):
+        return (self.patch_encoder, self.position, *self.blocks)
 
     def draw_mask(self, centers):
-        """Draws which patches to hide.
-
-        Args:
-            centers: `(batch, groups, 3)`, the patch centres.
-
-        Returns:
-            A boolean tensor `(batch, groups)` with `num_masked` true values in
-            every row.
-        """
-        batch, groups = ops.shape(centers)[0], centers.shape[1]
         if self.mask_type == "random":
-            order = keras.random.uniform(
-                (batch, groups), seed=self.seed_generator
-            )
-        else:
-            seed = keras.random.randint(
-                (batch, 1), 0, groups, seed=self.seed_generator
-            )
-            order = squared_distances(gather(centers, seed), centers)[:, 0]
-        rank = ops.argsort(ops.argsort(order, axis=1), axis=1)
-        return rank < self.num_masked
+            return super().draw_mask(centers)
+        batch, groups = ops.shape(centers)[0], centers.shape[1]
+        seed = keras.random.randint(
+            (batch, 1), 0, groups, seed=self.seed_generator
+        )
+        seed = gather(centers, seed)
+        return self.hide_lowest(squared_distances(seed, centers)[:, 0])
 
     def compute_loss(
         self,
@@ -262,12 +218,7 @@ class MaskedAutoencoder(Configurable, keras.Model):
         training=True,
     ):
         """The chamfer distance between rebuilt and true patches."""
-        shape = (-1, self.backbone.group_size, 3)
-        return chamfer_distance(
-            ops.reshape(y_pred["reconstruction"], shape),
-            ops.reshape(y_pred["target"], shape),
-            norm=LOSSES[self.chamfer],
-        )
+        return self.distance(y_pred["reconstruction"], y_pred["target"])
 
     def reconstruct(self, points, hidden=None):
         """Rebuilds whole clouds from their visible patches, to look at.
@@ -303,14 +254,3 @@ class MaskedAutoencoder(Configurable, keras.Model):
             "visible": seen,
             "centers": ops.concatenate((masked, visible), axis=1),
         }
-
-    def get_config(self):
-        config = super().get_config()
-        config["backbone"] = keras.saving.serialize_keras_object(self.backbone)
-        config["loss"] = self.chamfer
-        return config
-
-    @classmethod
-    def from_config(cls, config):
-        backbone = keras.saving.deserialize_keras_object(config["backbone"])
-        return cls(**{**config, "backbone": backbone})

@@ -27,6 +27,10 @@ class PlainBackbone(PointBackbone):
             origin, as the published sampling kernel does.
         token_dim: optional int. Width of the patch encoder's output. If it
             is not `dim`, a linear layer follows the patch encoder.
+        class_token: bool. Whether there is a class token. The published
+            segmentation models of Point-MAE and ACT have none.
+        qkv_bias: bool. Whether queries, keys and values have a bias. The
+            published models have none; one that `SSF` was merged into does.
         peft: optional `keras_pointpeft.peft.PeftMethod`. Without one, all
             parameters train.
         dtype: optional dtype or `keras.DTypePolicy`. Geometry stays float32.
@@ -44,6 +48,8 @@ class PlainBackbone(PointBackbone):
         "drop_path_rate",
         "skip_origin",
         "token_dim",
+        "class_token",
+        "qkv_bias",
     )
 
     def __init__(
@@ -57,32 +63,36 @@ class PlainBackbone(PointBackbone):
         drop_path_rate=0.0,
         skip_origin=False,
         token_dim=None,
+        class_token=True,
+        qkv_bias=False,
         peft=None,
         dtype=None,
         **kwargs,
     ):
         token_dim = self.usual_token_dim if token_dim is None else token_dim
-        parts = Assembly(dim, depth, self.num_class_tokens, peft, dtype)
+        parts = Assembly(dim, depth, int(class_token), peft, dtype)
         policy = parts.policy
 
         # === Functional Model ===
         points = keras.Input((None, 3), name="points")
         cut = PointPatches(num_groups, group_size, skip_origin, name="patches")
-        patches = cut(points)
+        cloud = parts.cloud(points, cut)
+        patches = cut(cloud["points"])
         tokens = parts.encode(patches["neighborhoods"], encoder_dims, token_dim)
         position = PositionMLP(dim, dtype=policy, name="position")
-        parts.trunk.position = position
-        positions = position(patches["centers"])
-        geometry = parts.geometry(points, tokens, positions, patches, cut)
-        tokens, positions = ClassTokens(dim, dtype=policy, name="class_tokens")(
-            tokens, positions
-        )
+        positions = parts.embed(position, patches["centers"])
+        geometry = parts.geometry(cloud, tokens, positions, patches, cut)
+        if class_token:
+            tokens, positions = ClassTokens(
+                dim, dtype=policy, name="class_tokens"
+            )(tokens, positions)
         tokens = parts.transform(
             tokens,
             positions,
             geometry,
             drop_path_rate,
             num_heads=num_heads,
+            qkv_bias=qkv_bias,
         )
         outputs = parts.outputs(parts.norm(tokens), patches)
         super().__init__(
@@ -100,3 +110,6 @@ class PlainBackbone(PointBackbone):
         self.drop_path_rate = drop_path_rate
         self.skip_origin = skip_origin
         self.token_dim = token_dim
+        self.class_token = class_token
+        self.qkv_bias = qkv_bias
+        self.num_class_tokens = int(class_token)

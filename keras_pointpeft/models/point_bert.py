@@ -25,6 +25,9 @@ class PointBERTBackbone(PlainBackbone):
             origin, as the published sampling kernel does.
         token_dim: optional int. Width of the patch encoder's output, by
             default 256. If it is not `dim`, a linear layer follows.
+        class_token: bool. Whether there is a class token.
+        qkv_bias: bool. Whether queries, keys and values have a bias. The
+            published models have none; one that `SSF` was merged into does.
         peft: optional `keras_pointpeft.peft.PeftMethod`. Without one, all
             parameters train.
         dtype: optional dtype or `keras.DTypePolicy`. Geometry stays float32.
@@ -50,3 +53,4 @@ class PointBERTBackbone(PlainBackbone):
     usual_token_dim = 256
     head_dims = (256,)
     head_norm = False
+    decoder = "graph"

@@ -100,14 +100,14 @@ class PointGPTBackbone(PointBackbone):
 
         # === Functional Model ===
         points = keras.Input((None, 3), name="points")
-        patches = PointPatches(
-            num_groups, group_size, skip_origin, name="patches"
-        )(points)
-        patches = ChainOrder(name="order")(patches)
+        cut = PointPatches(num_groups, group_size, skip_origin, name="patches")
+        cloud = parts.cloud(points, cut)
+        parts.trunk.order = ChainOrder(name="order")
+        patches = parts.trunk.order(cut(cloud["points"]))
         tokens = parts.encode(patches["neighborhoods"], encoder_dims)
-        positions = SinePosition(dim, dtype=policy, name="position")(
-            patches["centers"]
-        )
+        position = SinePosition(dim, dtype=policy, name="position")
+        positions = parts.embed(position, patches["centers"])
+        geometry = parts.geometry(cloud, tokens, positions, patches, cut)
         for index, name in enumerate(("start_token", "class_tokens")):
             tokens, positions = ClassTokens(
                 dim, index=index, dtype=policy, name=name
@@ -115,7 +115,7 @@ class PointGPTBackbone(PointBackbone):
         tokens = parts.transform(
             tokens,
             positions,
-            {"centers": patches["centers"]},
+            geometry,
             drop_path_rate,
             num_heads=num_heads,
             qkv_bias=True,
@@ -149,6 +149,7 @@ class PointGPTBackbone(PointBackbone):
         super().__init__(
             points, outputs, peft=parts.peft, dtype=dtype, **kwargs
         )
+        self.trunk = parts.trunk
 
         # === Config ===
         self.num_groups = num_groups
@@ -161,3 +162,10 @@ class PointGPTBackbone(PointBackbone):
         self.skip_origin = skip_origin
         self.generator_depth = generator_depth
         self.generator_weight = generator_weight
+
+    def _normalized(self, outputs):
+        # By a norm that the backbone itself does not have, as published.
+        norm = keras.layers.LayerNormalization(
+            epsilon=1e-5, dtype=self.dtype_policy, name="dense_norm"
+        )
+        return [norm(tokens) for tokens in outputs]

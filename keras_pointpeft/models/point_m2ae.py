@@ -40,6 +40,8 @@ class PointM2AEBackbone(PointBackbone):
             blocks have proportionally less.
         skip_origin: bool. Whether patch centres leave out points near the
             origin, as the published sampling kernel does.
+        qkv_bias: bool. Whether queries, keys and values have a bias. The
+            published models have none; one that `SSF` was merged into does.
         peft: optional `keras_pointpeft.peft.PeftMethod`. Without one, all
             parameters train.
         dtype: optional dtype or `keras.DTypePolicy`. Geometry stays float32.
@@ -75,6 +77,7 @@ class PointM2AEBackbone(PointBackbone):
         "encoder_dims",
         "drop_path_rate",
         "skip_origin",
+        "qkv_bias",
     )
     num_class_tokens = 0
     pooling = {
@@ -82,6 +85,7 @@ class PointM2AEBackbone(PointBackbone):
         "prompt_token": None,
         "patch_token": "mean+max",
     }
+    decoder = "stages"
     # The published rule spares what has "token" in its name: here, the
     # modules of the patch encoders.
     undecayed = (r"(^|/)patch_encoder_\d+/",)
@@ -97,6 +101,7 @@ class PointM2AEBackbone(PointBackbone):
         encoder_dims=(128, 256, 512),
         drop_path_rate=0.0,
         skip_origin=False,
+        qkv_bias=False,
         peft=None,
         dtype=None,
         **kwargs,
@@ -118,42 +123,42 @@ class PointM2AEBackbone(PointBackbone):
         points = keras.Input((None, 3), name="points")
         trunk, layout = HierarchicalTrunk(), []
         # What a method makes of the points, if anything, is `seen`.
-        centers = seen = points
+        centers, seen = points, None
         tokens, start = None, 0
         for i, (groups, size, dim, depth, radius) in enumerate(
             zip(*stages.values())
         ):
             last = i == len(stages["dims"]) - 1
-            parts = Assembly(
-                dim, sum(depths), 0, peft, dtype, (i, len(stages["dims"]))
-            )
+            place = (i, len(stages["dims"]), start)
+            parts = Assembly(dim, sum(depths), 0, peft, dtype, place)
             cut = PointPatches(groups, size, skip_origin, name=f"patches_{i}")
-            patches = cut(centers)
             if i == 0:
-                inner_dims = encoder_dims
+                seen = parts.cloud(points, cut)
+                patches = cut(seen["points"])
+                inner_dims, values = encoder_dims, None
                 neighborhoods = patches["neighborhoods"]
             else:
+                patches = cut(centers)
                 below = dims[i - 1]
                 inner_dims = (below, below, dim)
                 # Without the prompts of the stage before.
-                neighborhoods = gather(
-                    tokens[:, -num_groups[i - 1] :], patches["neighbors"]
-                )
+                values = tokens[:, -num_groups[i - 1] :]
+                neighborhoods = gather(values, patches["neighbors"])
             # Neighbourhoods of patches are the patches of the next stage.
             following = (None, size)
             if not last:
                 following = (num_groups[i + 1], group_sizes[i + 1])
-            geometry = parts.surroundings(
-                seen, patches["centers"], cut, following
-            )
             centers = patches["centers"]
-            seen = geometry.get("prompted_centers", centers)
             layout.append(patches)
             position = PositionMLP(
                 dim, dim, dtype=parts.policy, name=f"position_{i}"
             )
             near = NearMask(radius, name=f"near_{i}")
             tokens = parts.encode(neighborhoods, inner_dims, joined=i > 0)
+            positions = parts.embed(position, centers)
+            geometry = parts.surroundings(seen, centers, cut, following, values)
+            moved = geometry.get("prompted_centers", centers)
+            seen = {**seen, "points": moved}
             trunk.stages.append(
                 {
                     "encoder": parts.trunk.encoder[0],
@@ -174,12 +179,13 @@ class PointM2AEBackbone(PointBackbone):
                 geometry |= prior(feature)
             tokens = parts.transform(
                 tokens,
-                position(centers),
+                positions,
                 geometry,
                 drop_path_rate,
                 attention_mask=near(centers),
                 blocks=range(start, start + depth),
                 num_heads=num_heads,
+                qkv_bias=qkv_bias,
             )
             start += depth
         outputs = parts.outputs(parts.norm(tokens), patches)
@@ -195,6 +201,7 @@ class PointM2AEBackbone(PointBackbone):
         self.encoder_dims = tuple(encoder_dims)
         self.drop_path_rate = drop_path_rate
         self.skip_origin = skip_origin
+        self.qkv_bias = qkv_bias
         self.trunk = trunk
 
     @property
@@ -211,6 +218,47 @@ class PointM2AEBackbone(PointBackbone):
     def group_size(self):
         """Points per patch, stage by stage."""
         return self.group_sizes
+
+    @property
+    def dense_blocks(self):
+        """The blocks that segmentation reads: the last one of each stage."""
+        stages = range(len(self.depths))
+        return tuple(self.blocks_of(i)[-1] for i in stages)
+
+    def dense(self, blocks=None):
+        """A model of what segmentation reads: tokens and their places.
+
+        Args:
+            blocks: None, for the last block of each stage.
+
+        Returns:
+            A `keras.Model` from points to a dict of `"tokens"` and
+            `"centers"`, lists with the patch tokens
+            `(batch, num_groups[i], dims[i])` of each stage and their centres.
+            All stages but the last get a norm of their own.
+        """
+        if blocks not in (None, self.dense_blocks):
+            raise ValueError(
+                "Segmentation reads the last block of each stage. "
+                f"Received: blocks={blocks!r}"
+            )
+        tokens, centers = [], []
+        outputs = self.features(self.dense_blocks).outputs
+        for i, x in enumerate(outputs):
+            x = x[:, -self.num_groups[i] :]
+            if i == len(outputs) - 1:
+                (x,) = self._normalized([x])
+            else:
+                x = keras.layers.LayerNormalization(
+                    epsilon=1e-5,
+                    dtype=self.dtype_policy,
+                    name=f"dense_norm_{i}",
+                )(x)
+            tokens.append(x)
+            # The mask of a stage is made of its centres.
+            centers.append(self.get_layer(f"near_{i}").input)
+        found = {"tokens": tokens, "centers": centers}
+        return keras.Model(self.input, found, name="dense")
 
     def frozen_pass(self, num_groups=None, group_size=None):
         """A model of the feature that the backbone has without its method.
@@ -254,9 +302,9 @@ def _cut(points, num_groups, group_sizes, skip_origin):
     """Patches of all stages, for a frozen pass with patches of its own."""
     centers, layout = points, []
     for i, sizes in enumerate(zip(num_groups, group_sizes)):
-        patches = PointPatches(
-            *sizes, skip_origin, name=f"frozen_patches_{i}"
-        )(centers)
+        patches = PointPatches(*sizes, skip_origin, name=f"frozen_patches_{i}")(
+            centers
+        )
         centers = patches["centers"]
         layout.append(patches)
     return layout

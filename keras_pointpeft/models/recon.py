@@ -35,6 +35,8 @@ class ReConBackbone(PointBackbone):
             blocks have proportionally less.
         skip_origin: bool. Whether patch centres leave out points near the
             origin, as the published sampling kernel does.
+        qkv_bias: bool. Whether queries, keys and values have a bias. The
+            published models have none; one that `SSF` was merged into does.
         peft: optional `keras_pointpeft.peft.PeftMethod`. Without one, all
             parameters train.
         dtype: optional dtype or `keras.DTypePolicy`. Geometry stays float32.
@@ -66,8 +68,10 @@ class ReConBackbone(PointBackbone):
         "encoder_dims",
         "drop_path_rate",
         "skip_origin",
+        "qkv_bias",
     )
     num_class_tokens = 3
+    reads_class_tokens = True
     pooling = {
         "class_token": "all",
         "prompt_token": None,
@@ -84,6 +88,7 @@ class ReConBackbone(PointBackbone):
         encoder_dims=(128, 256, 512),
         drop_path_rate=0.0,
         skip_origin=False,
+        qkv_bias=False,
         peft=None,
         dtype=None,
         **kwargs,
@@ -103,13 +108,13 @@ class ReConBackbone(PointBackbone):
 
         # === Functional Model ===
         points = keras.Input((None, 3), name="points")
-        patches = PointPatches(
-            num_groups, group_size, skip_origin, name="patches"
-        )(points)
+        cut = PointPatches(num_groups, group_size, skip_origin, name="patches")
+        cloud = parts.cloud(points, cut)
+        patches = cut(cloud["points"])
         tokens = parts.encode(patches["neighborhoods"], encoder_dims)
-        positions = PositionMLP(dim, dtype=policy, name="position")(
-            patches["centers"]
-        )
+        position = PositionMLP(dim, dtype=policy, name="position")
+        positions = parts.embed(position, patches["centers"])
+        geometry = parts.geometry(cloud, tokens, positions, patches, cut)
         # The last of them comes first in the sequence.
         for name in ("text_token", "image_token", "class_tokens"):
             tokens, positions = ClassTokens(dim, dtype=policy, name=name)(
@@ -118,16 +123,18 @@ class ReConBackbone(PointBackbone):
         tokens = parts.transform(
             tokens,
             positions,
-            {"centers": patches["centers"]},
+            geometry,
             drop_path_rate,
             contrast,
             num_heads=num_heads,
+            qkv_bias=qkv_bias,
             normalized_skips=(True, True),
         )
         outputs = parts.outputs(parts.norm(tokens), patches)
         super().__init__(
             points, outputs, peft=parts.peft, dtype=dtype, **kwargs
         )
+        self.trunk = parts.trunk
 
         # === Config ===
         self.num_groups = num_groups
@@ -138,3 +145,4 @@ class ReConBackbone(PointBackbone):
         self.encoder_dims = tuple(encoder_dims)
         self.drop_path_rate = drop_path_rate
         self.skip_origin = skip_origin
+        self.qkv_bias = qkv_bias

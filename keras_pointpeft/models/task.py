@@ -43,13 +43,19 @@ class PointTask(Configurable, keras_hub.models.Task):
             self, optimizer=optimizer, loss=loss, metrics=metrics, **kwargs
         )
 
-    def _check_method(self):
+    def _check_method(self, training=False):
         backbone = self.backbone
         if backbone.peft is not None:
             backbone.peft.check(backbone)
+        if self._adapters is not None:
+            self._adapters.restore()
+        if training:
+            from keras_pointpeft.peft import adapters
+
+            adapters.remember_base(self)
 
     def fit(self, x=None, y=None, **kwargs):
-        self._check_method()
+        self._check_method(training=True)
         if not self.compiled:
             self.compile()
         if isinstance(x, keras.utils.PyDataset):
@@ -66,7 +72,7 @@ class PointTask(Configurable, keras_hub.models.Task):
         return keras.Model.predict(self, _checked(x), **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
-        self._check_method()
+        self._check_method(training=True)
         return keras.Model.train_on_batch(self, x, y, **kwargs)
 
     def test_on_batch(self, x, y=None, **kwargs):
@@ -94,6 +100,83 @@ class PointTask(Configurable, keras_hub.models.Task):
         if getattr(self, "optimizer", None) is not None:
             skipped.append(self.optimizer)
         return skipped
+
+    # The `AdapterSet` of a task with several adapters.
+    _adapters = None
+
+    def __call__(self, *args, **kwargs):
+        if self._adapters is not None:
+            self._adapters.restore()
+        return super().__call__(*args, **kwargs)
+
+    @property
+    def adapter_names(self):
+        """Names of all adapters of this task."""
+        return [] if self._adapters is None else self._adapters.names
+
+    @property
+    def active_adapter(self):
+        """The name of the adapter in place, or None if it has no name."""
+        return None if self._adapters is None else self._adapters.active
+
+    def add_adapter(self, name, path=None):
+        """Adds a named adapter, without putting it in place.
+
+        What is in place at the first call becomes the adapter `"default"`.
+        All adapters of a task have its method and its head; the backbone is
+        there once. See `keras_pointpeft.peft.adapter_set.AdapterSet`.
+
+        Args:
+            name: string.
+            path: where it was saved, a directory or `"hf://owner/name"`. By
+                default it starts fresh.
+
+        Example:
+        ```python
+        model.add_adapter("chairs", "runs/chairs/adapter")
+        model.set_adapter("chairs")
+        ```
+        """
+        if self._adapters is None:
+            from keras_pointpeft.peft.adapter_set import AdapterSet
+
+            # Past Keras, which would save it with the model.
+            object.__setattr__(self, "_adapters", AdapterSet(self))
+        self._adapters.add(name, path)
+
+    def set_adapter(self, name):
+        """Puts an adapter in place, by name; takes milliseconds."""
+        self._named_adapters().use(name)
+
+    def delete_adapter(self, name):
+        """Removes an adapter that is not in place."""
+        self._named_adapters().delete(name)
+
+    def _named_adapters(self):
+        if self._adapters is None:
+            raise ValueError(
+                "This task has no named adapters; `add_adapter` makes some. "
+                "Received: no adapters"
+            )
+        return self._adapters
+
+    def disable_adapters(self):
+        """A context with the backbone as it was before its method.
+
+        See `keras_pointpeft.peft.adapters.disable_adapters`.
+        """
+        from keras_pointpeft.peft import adapters
+
+        return adapters.disable_adapters(self)
+
+    def merge(self, partial=False):
+        """A task without the method's additions, and with the same logits.
+
+        See `keras_pointpeft.peft.adapters.merge`.
+        """
+        from keras_pointpeft.peft import adapters
+
+        return adapters.merge(self, partial)
 
     def save_adapter(self, path, state=True):
         """Saves what this task has trained, not the frozen backbone.
