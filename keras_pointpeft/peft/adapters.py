@@ -1,9 +1,9 @@
-"""An adapter's life: save, load, report.
+"""An adapter's life: save and load.
 
 An adapter is all that fine-tuning changed: the trained variables of backbone
 and head, and statistics that moved. It is a directory of `adapter.json`
-(what it belongs to) and `adapter.weights.h5` (one data set per variable,
-named by the variable's path).
+(what it belongs to), `adapter.weights.h5` (one data set per variable,
+named by the variable's path) and `README.md` (a model card).
 """
 
 import hashlib
@@ -16,12 +16,36 @@ import tempfile
 import h5py
 import keras
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+
+from keras_pointpeft.peft.adapter_base import disable_adapters
+from keras_pointpeft.peft.adapter_base import remember_base
+from keras_pointpeft.peft.adapter_sharing import CARD_FILE
+from keras_pointpeft.peft.adapter_sharing import CONFIG_FILE
+from keras_pointpeft.peft.adapter_sharing import WEIGHTS_FILE
+from keras_pointpeft.peft.adapter_sharing import export_safetensors
+from keras_pointpeft.peft.adapter_sharing import import_safetensors
+from keras_pointpeft.peft.adapter_sharing import local_directory
+from keras_pointpeft.peft.adapter_sharing import upload_adapter
+from keras_pointpeft.peft.adapter_sharing import write_card
+from keras_pointpeft.peft.adapter_summary import summary
+from keras_pointpeft.peft.merge import merge
+
+__all__ = [
+    "disable_adapters",
+    "export_safetensors",
+    "fingerprint",
+    "import_safetensors",
+    "load_adapter",
+    "merge",
+    "read_config",
+    "remember_base",
+    "save_adapter",
+    "split_variables",
+    "summary",
+    "upload_adapter",
+]
 
 FORMAT = 1
-CONFIG_FILE = "adapter.json"
-WEIGHTS_FILE = "adapter.weights.h5"
 
 
 def split_variables(task):
@@ -131,10 +155,14 @@ def save_adapter(task, path, state=True):
         with open(file, "w", encoding="utf-8") as stream:
             json.dump(config, stream, indent=2)
 
-    _replace(directory / WEIGHTS_FILE, write_weights)
-    _replace(directory / CONFIG_FILE, write_config)
-    files = (directory / WEIGHTS_FILE, directory / CONFIG_FILE)
-    return sum(file.stat().st_size for file in files)
+    writers = {
+        WEIGHTS_FILE: write_weights,
+        CONFIG_FILE: write_config,
+        CARD_FILE: lambda file: write_card(file, config),
+    }
+    for name, write in writers.items():
+        _replace(directory / name, write)
+    return sum((directory / name).stat().st_size for name in writers)
 
 
 def _state(task):
@@ -197,12 +225,31 @@ def load_adapter(task, path):
 
     Args:
         task: a task built as the adapter's was.
-        path: directory that `save_adapter` wrote.
+        path: directory that `save_adapter` wrote, or the handle of one on a
+            hub, `"hf://owner/name"`.
 
     Raises:
         ValueError: if the frozen base differs from the adapter's, or if
             variables are missing, unknown or of another shape.
     """
+    values = read_values(task, path)
+    remember_base(task)
+    target, _ = split_variables(task)
+    for name, value in values.items():
+        target[name].assign(value)
+
+
+def read_values(task, path):
+    """The arrays of a saved adapter that fits a task, by path.
+
+    Args:
+        task: see `load_adapter`.
+        path: likewise.
+
+    Raises:
+        ValueError: likewise.
+    """
+    path = local_directory(path)
     config = read_config(path)
     target, _ = split_variables(task)
     if not config.get("state", True):
@@ -238,71 +285,4 @@ def load_adapter(task, path):
                 f"model's is {found[:16]}... Its base preset is "
                 f"{config['base_preset']!r}. Received: {str(path)!r}"
             )
-        values = {name: h5[name][()] for name in target}
-    for name, value in values.items():
-        target[name].assign(value)
-
-
-def summary(task, print_fn=print):
-    """Reports what trains, part by part.
-
-    Args:
-        task: a task with a `backbone`.
-        print_fn: called with the printed table; None prints nothing.
-
-    Returns:
-        dict with `"components"` (name to trainable parameters), `"head"`,
-        `"trainable"`, `"trainable_without_head"`, `"total"`, `"share"`
-        (trainable of all) and `"share_without_head"`.
-    """
-    peft = task.backbone.peft
-    of_backbone = {id(v) for v in task.backbone.weights}
-    kept = _state(task)
-    components, head, total = {}, 0, 0
-    for variable in task.weights:
-        if "seed_generator" in variable.path or "/moving_" in variable.path:
-            continue
-        if variable.path in kept:
-            continue
-        size = int(np.prod(variable.shape))
-        total += size
-        if not variable.trainable:
-            continue
-        if id(variable) not in of_backbone:
-            head += size
-            continue
-        name = "backbone" if peft is None else peft.component(variable.path)
-        components[name] = components.get(name, 0) + size
-    trainable = sum(components.values()) + head
-    report = {
-        "components": components,
-        "head": head,
-        "trainable": trainable,
-        "trainable_without_head": trainable - head,
-        "total": total,
-        "share": trainable / total,
-        "share_without_head": (trainable - head) / (total - head),
-    }
-    if print_fn is not None:
-        print_fn(_table(report, "full" if peft is None else type(peft)))
-    return report
-
-
-def _table(report, method):
-    title = getattr(method, "__name__", method)
-    table = Table(title=f"Trainable parameters: {title}")
-    table.add_column("component")
-    table.add_column("parameters", justify="right")
-    for name, size in report["components"].items():
-        table.add_row(name, f"{size:,}")
-    table.add_row("head", f"{report['head']:,}", end_section=True)
-    for name, size, share in (
-        ("without head", "trainable_without_head", "share_without_head"),
-        ("trainable", "trainable", "share"),
-    ):
-        table.add_row(name, f"{report[size]:,} ({report[share]:.2%})")
-    table.add_row("all", f"{report['total']:,}")
-    console = Console(width=80, color_system=None)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get()
+        return {name: h5[name][()] for name in target}

@@ -34,3 +34,6 @@ class BitFit(PeftMethod):
 
     def __init__(self, frozen_bn="inference"):
         self.frozen_bn = check_frozen_bn(frozen_bn)
+
+    def merged(self, partial=False):
+        return None

@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -10,57 +11,100 @@ def quick_gelu(x):
     return x * ops.sigmoid(1.702 * x)
 
 
+def gelu(x):
+    """The exact GELU."""
+    return ops.gelu(x, approximate=False)
+
+
+ACTIVATIONS = {
+    "gelu": gelu,
+    "quick_gelu": quick_gelu,
+    "relu": ops.relu,
+    "silu": ops.silu,
+}
+
+
 @serializable
 class BottleneckAdapter(Configurable, keras.layers.Layer):
-    """Down to a narrow width, QuickGELU, dropout and up again.
+    """Down to a narrow width, an activation, dropout and up again.
 
-    The adapter of [Point-PEFT](https://arxiv.org/abs/2310.03059). It starts
-    with Xavier-uniform kernels and biases next to 0, and so *not* as the
-    identity.
+    By default the adapter of [Point-PEFT](https://arxiv.org/abs/2310.03059).
 
     Args:
         rank: int. Width of the bottleneck.
         dropout: float. Dropout rate inside the bottleneck.
         residual: bool. Whether the input is added to the output.
+        activation: `"quick_gelu"`, `"gelu"`, `"relu"` or `"silu"`.
+        start: how it starts. `"xavier"`: Xavier-uniform kernels and biases
+            next to 0, and so *not* with an output of 0; `"zero"`: with one;
+            `"linear"`: as two of PyTorch's linear layers.
+        units: optional int. Width of the output; the input's by default.
 
     Input shape:
         `(batch, tokens, dim)`.
 
     Output shape:
-        `(batch, tokens, dim)`.
+        `(batch, tokens, units)`.
     """
 
-    config_names = ("rank", "dropout", "residual")
+    config_names = (
+        "rank",
+        "dropout",
+        "residual",
+        "activation",
+        "start",
+        "units",
+    )
 
-    def __init__(self, rank, dropout=0.0, residual=False, **kwargs):
+    def __init__(
+        self,
+        rank,
+        dropout=0.0,
+        residual=False,
+        activation="quick_gelu",
+        start="xavier",
+        units=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        if start not in ("xavier", "zero", "linear"):
+            raise ValueError(
+                "`start` must be 'xavier', 'zero' or 'linear'. "
+                f"Received: start={start!r}"
+            )
         self.rank = rank
         self.dropout = dropout
         self.residual = residual
+        self.activation = activation
+        self.start = start
+        self.units = units
         self.down = self._linear(rank, "down")
         self.drop = keras.layers.Dropout(
             dropout, dtype=self.dtype_policy, name="drop"
         )
 
     def _linear(self, units, name):
-        return keras.layers.Dense(
-            units,
-            kernel_initializer=keras.initializers.GlorotUniform(),
-            bias_initializer=keras.initializers.RandomNormal(stddev=1e-6),
-            dtype=self.dtype_policy,
-            name=name,
-        )
+        if self.start == "xavier":
+            start = (
+                keras.initializers.GlorotUniform(),
+                keras.initializers.RandomNormal(stddev=1e-6),
+            )
+        elif self.start == "zero" and name == "up":
+            start = ("zeros", "zeros")
+        else:
+            start = (None, None)
+        return Linear(units, *start, dtype=self.dtype_policy, name=name)
 
     def build(self, input_shape):
         dim = input_shape[-1]
-        self.up = self._linear(dim, "up")
+        self.up = self._linear(self.units or dim, "up")
         self.down.build((None, None, dim))
         self.up.build((None, None, self.rank))
 
     def call(self, x, training=False):
-        hidden = self.drop(quick_gelu(self.down(x)), training=training)
-        y = self.up(hidden)
+        hidden = ACTIVATIONS[self.activation](self.down(x))
+        y = self.up(self.drop(hidden, training=training))
         return x + y if self.residual else y
 
     def compute_output_shape(self, input_shape):
-        return input_shape
+        return (*input_shape[:-1], self.units or input_shape[-1])

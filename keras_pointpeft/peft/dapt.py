@@ -6,52 +6,19 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.peft.method import BlockTuner
+from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.peft.feature_transform import BLOCK_SITES
+from keras_pointpeft.peft.feature_transform import SITES
+from keras_pointpeft.peft.feature_transform import FeatureTransform
+from keras_pointpeft.peft.feature_transform import SiteTransforms
+from keras_pointpeft.peft.feature_transform import block_sites
+from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_frozen_bn
+from keras_pointpeft.peft.method import check_positive
+from keras_pointpeft.peft.method import check_sites
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
-
-BLOCK_SITES = ("norm1", "qkv", "proj", "norm2", "fc1", "fc2")
-SITES = ("patches", *BLOCK_SITES, "final")
-
-
-def _kaiming_uniform():
-    """PyTorch's `kaiming_uniform_(a=sqrt(5))`: U(+-1/sqrt(fan_in))."""
-    return keras.initializers.VarianceScaling(
-        1.0 / 3.0, mode="fan_in", distribution="uniform"
-    )
-
-
-@serializable
-class FeatureTransform(keras.layers.Layer):
-    """Task-specific feature transform (TFTS): `x * gamma + beta` per channel.
-
-    Section 3.3 of the paper; `gamma` starts at N(1, 0.02^2) and `beta` at
-    N(0, 0.02^2).
-
-    Input shape:
-        `(batch, tokens, dim)`.
-
-    Output shape:
-        `(batch, tokens, dim)`.
-    """
-
-    def build(self, input_shape):
-        shape = (input_shape[-1],)
-        normal = keras.initializers.RandomNormal
-        self.gamma = self.add_weight(
-            shape=shape, initializer=normal(1.0, 0.02), name="gamma"
-        )
-        self.beta = self.add_weight(
-            shape=shape, initializer=normal(0.0, 0.02), name="beta"
-        )
-
-    def call(self, x):
-        return x * self.gamma + self.beta
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
 
 @serializable
@@ -89,25 +56,20 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         self.norm = keras.layers.LayerNormalization(
             epsilon=1e-5, dtype=policy, name="norm"
         )
-        self.scale = keras.layers.Dense(
-            1,
-            kernel_initializer=_kaiming_uniform(),
-            dtype=policy,
-            name="scale",
+        self.scale = Linear(
+            1, bias_initializer="zeros", dtype=policy, name="scale"
         )
-        self.down = keras.layers.Dense(
-            rank,
-            kernel_initializer=_kaiming_uniform(),
-            dtype=policy,
-            name="down",
+        self.down = Linear(
+            rank, bias_initializer="zeros", dtype=policy, name="down"
         )
         self.drop = keras.layers.Dropout(dropout, dtype=policy, name="drop")
 
     def build(self, input_shape):
         dim = input_shape[-1]
-        self.up = keras.layers.Dense(
+        self.up = Linear(
             dim,
             kernel_initializer="zeros",
+            bias_initializer="zeros",
             dtype=self.dtype_policy,
             name="up",
         )
@@ -173,7 +135,7 @@ class InternalPrompt(Configurable, keras.layers.Layer):
 
 
 @serializable
-class DAPTTuner(Configurable, BlockTuner):
+class DAPTTuner(SiteTransforms):
     """DAPT inside one block: the transforms, the adapter and the prompt."""
 
     config_names = (
@@ -196,13 +158,11 @@ class DAPTTuner(Configurable, BlockTuner):
         mlp_reads="normalized",
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(mlp_ratio, sites, **kwargs)
         policy = self.dtype_policy
-        self.mlp_ratio = mlp_ratio
         self.rank = rank
         self.dropout = dropout
         self.num_class_tokens = num_class_tokens
-        self.sites = tuple(sites)
         self.mlp_reads = mlp_reads
         self.adapter = DynamicAdapter(
             rank, dropout, dtype=policy, name="adapter"
@@ -210,25 +170,11 @@ class DAPTTuner(Configurable, BlockTuner):
         self.prompt = InternalPrompt(
             num_class_tokens, dtype=policy, name="prompt"
         )
-        for site in self.sites:
-            transform = FeatureTransform(dtype=policy, name=site)
-            setattr(self, f"{site}_transform", transform)
 
     def build(self, tokens_shape):
-        dim = tokens_shape[-1]
-        widths = {"qkv": 3 * dim, "fc1": int(dim * self.mlp_ratio)}
-        for site in self.sites:
-            transform = getattr(self, f"{site}_transform")
-            transform.build((None, None, widths.get(site, dim)))
-        self.adapter.build((None, None, dim))
-        self.prompt.build((None, None, dim))
-
-    def modulate(self, site, x):
-        if site not in self.sites:
-            return x
-        # `call` and not the layer itself: six times the bookkeeping of a
-        # layer call costs more than the arithmetic.
-        return getattr(self, f"{site}_transform").call(x)
+        super().build(tokens_shape)
+        self.adapter.build(tokens_shape)
+        self.prompt.build(tokens_shape)
 
     def mlp_input(self, tokens, normalized):
         return tokens if self.mlp_reads == "tokens" else normalized
@@ -293,7 +239,7 @@ class DAPT(PeftMethod):
         "mlp_reads",
         "frozen_bn",
     )
-    trained = (r"(^|/)tuner[^/]*/", r"(^|/)class_(tokens|norm)/")
+    trained = WITH_CLASS_TOKEN
     components = {
         "dynamic adapter": r"(^|/)tuner[^/]*/adapter/",
         "internal prompt": r"(^|/)tuner[^/]*/prompt/",
@@ -313,31 +259,23 @@ class DAPT(PeftMethod):
         mlp_reads="normalized",
         frozen_bn="inference",
     ):
-        if not (isinstance(rank, int) and rank > 0):
-            raise ValueError(
-                f"`rank` must be a positive integer. Received: rank={rank!r}"
-            )
         if position not in ("once", "last", None):
             raise ValueError(
                 "`position` must be 'once', 'last' or None. "
                 f"Received: position={position!r}"
-            )
-        if unknown := sorted(set(sites) - set(SITES)):
-            raise ValueError(
-                f"`sites` must be some of {SITES}. Received: {unknown}"
             )
         if mlp_reads not in ("normalized", "tokens"):
             raise ValueError(
                 "`mlp_reads` must be 'normalized' or 'tokens'. "
                 f"Received: mlp_reads={mlp_reads!r}"
             )
-        self.rank = rank
+        self.rank = check_positive("rank", rank)
         self.dropout = dropout
         self.class_token = class_token
         self.prompt_token = prompt_token
         self.patch_token = patch_token
         self.position = position
-        self.sites = tuple(sites)
+        self.sites = check_sites(sites, SITES)
         self.mlp_reads = mlp_reads
         self.frozen_bn = check_frozen_bn(frozen_bn)
 
@@ -360,10 +298,20 @@ class DAPT(PeftMethod):
             self.rank,
             self.dropout,
             num_class_tokens,
-            tuple(site for site in self.sites if site in BLOCK_SITES),
+            block_sites(self.sites),
             self.mlp_reads,
             **kwargs,
         )
 
     def norm_tuner(self, dim, **kwargs):
         return FeatureTransform(**kwargs) if "final" in self.sites else None
+
+    def merged(self, partial=False):
+        if not partial:
+            raise ValueError(
+                "DAPT's adapters and prompts depend on the tokens and cannot "
+                "be merged. Its transforms can: `partial=True` folds these "
+                "and leaves the rest. Received: partial=False"
+            )
+        config = self.get_config()
+        return type(self)(**{**config, "sites": ()})

@@ -11,3 +11,7 @@ class Full(PeftMethod):
 
     trained = (r"",)
     frozen_bn = "track"
+    replaces_base = True
+
+    def merged(self, partial=False):
+        return None

@@ -28,3 +28,6 @@ class LinearProbe(PeftMethod):
     @property
     def trained(self):
         return (r"(^|/)class_tokens/",) if self.class_token else ()
+
+    def merged(self, partial=False):
+        return None

@@ -5,10 +5,42 @@ import numpy as np
 from keras import ops
 
 from keras_pointpeft.peft.bottleneck import BottleneckAdapter
-from keras_pointpeft.peft.prior_bank import FINGERPRINT_BYTES
-from keras_pointpeft.peft.prior_bank import query
+from keras_pointpeft.peft.fingerprint import FINGERPRINT_BYTES
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
+
+
+def query(features, bank, top_k, count=None):
+    """Reads a bank by attention without parameters.
+
+    The similarity of an entry is its product with the normalised feature;
+    the `top_k` most similar entries are mixed by the softmax of theirs
+    (section 3.2 of [Point-PEFT](https://arxiv.org/abs/2310.03059)).
+
+    Args:
+        features: tensor `(batch, dim)`.
+        bank: tensor `(entries, dim)`, used as it is: normalise it first if
+            similarities are to be cosines.
+        top_k: int. How many entries to read.
+        count: optional int or scalar tensor. How many of the entries are
+            filled.
+
+    Returns:
+        tensor `(batch, top_k + 2, dim)`: the feature as it is, the mix, and
+        the entries, most similar first. It carries no gradient.
+    """
+    features = ops.stop_gradient(ops.cast(features, "float32"))
+    bank = ops.stop_gradient(ops.cast(bank, "float32"))
+    norm = ops.sqrt(ops.sum(features * features, axis=-1, keepdims=True))
+    similarity = ops.matmul(features / norm, ops.transpose(bank))
+    if count is not None:
+        filled = ops.arange(bank.shape[0], dtype="int32") < count
+        similarity = ops.where(filled, similarity, -1e30)
+    similarity, index = ops.top_k(similarity, top_k)
+    entries = ops.take(bank, index, axis=0)
+    weights = ops.softmax(similarity, axis=-1)
+    mix = ops.sum(weights[..., None] * entries, axis=1, keepdims=True)
+    return ops.concatenate((features[:, None], mix, entries), axis=1)
 
 
 @serializable
@@ -127,6 +159,7 @@ class PointPriorPrompt(Configurable, keras.layers.Layer):
         rank: int or None. Width of the prior's adapter; None for a block
             that does not read the prior.
         dropout: float. Dropout rate of the learned prompts.
+        start: how the adapter starts; see `BottleneckAdapter`.
 
     Input shape:
         tokens `(batch, tokens, dim)`, for their number of samples; prior
@@ -136,18 +169,25 @@ class PointPriorPrompt(Configurable, keras.layers.Layer):
         `(batch, num_prompts, dim)`.
     """
 
-    config_names = ("num_prompts", "rank", "dropout")
+    config_names = ("num_prompts", "rank", "dropout", "start")
 
-    def __init__(self, num_prompts=10, rank=8, dropout=0.1, **kwargs):
+    def __init__(
+        self, num_prompts=10, rank=8, dropout=0.1, start="zero", **kwargs
+    ):
         super().__init__(**kwargs)
         self.num_prompts = num_prompts
         self.rank = rank
         self.dropout = dropout
+        self.start = start
         policy = self.dtype_policy
         self.adapter = None
         if rank is not None:
             self.adapter = BottleneckAdapter(
-                rank, residual=True, dtype=policy, name="adapter"
+                rank,
+                residual=True,
+                start=start,
+                dtype=policy,
+                name="adapter",
             )
         self.drop = keras.layers.Dropout(dropout, dtype=policy, name="drop")
 

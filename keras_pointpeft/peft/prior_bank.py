@@ -1,73 +1,18 @@
 """The bank of features that Point-PEFT's prompts draw on."""
 
-import hashlib
 import json
 import pathlib
-import re
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.peft.bank_batches import batches_of
+from keras_pointpeft.peft.bank_sampling import SAMPLINGS
+from keras_pointpeft.peft.fingerprint import fingerprint
+from keras_pointpeft.peft.point_prior_prompt import query
+
 FORMAT = 1
-FINGERPRINT_BYTES = 32
-SAMPLINGS = ("random", "class_balanced", "k_center")
-# What the frozen pass of a backbone does not read.
-_NOT_OF_THE_BASE = r"(^|/)(tuner|class_tokens)[^/]*/|seed_generator"
-
-
-def query(features, bank, top_k, count=None):
-    """Reads a bank by attention without parameters.
-
-    The similarity of an entry is its product with the normalised feature;
-    the `top_k` most similar entries are mixed by the softmax of theirs
-    (section 3.2 of [Point-PEFT](https://arxiv.org/abs/2310.03059)).
-
-    Args:
-        features: tensor `(batch, dim)`.
-        bank: tensor `(entries, dim)`, used as it is: normalise it first if
-            similarities are to be cosines.
-        top_k: int. How many entries to read.
-        count: optional int or scalar tensor. How many of the entries are
-            filled.
-
-    Returns:
-        tensor `(batch, top_k + 2, dim)`: the feature as it is, the mix, and
-        the entries, most similar first. It carries no gradient.
-    """
-    features = ops.stop_gradient(ops.cast(features, "float32"))
-    bank = ops.stop_gradient(ops.cast(bank, "float32"))
-    norm = ops.sqrt(ops.sum(features * features, axis=-1, keepdims=True))
-    similarity = ops.matmul(features / norm, ops.transpose(bank))
-    if count is not None:
-        filled = ops.arange(bank.shape[0], dtype="int32") < count
-        similarity = ops.where(filled, similarity, -1e30)
-    similarity, index = ops.top_k(similarity, top_k)
-    entries = ops.take(bank, index, axis=0)
-    weights = ops.softmax(similarity, axis=-1)
-    mix = ops.sum(weights[..., None] * entries, axis=1, keepdims=True)
-    return ops.concatenate((features[:, None], mix, entries), axis=1)
-
-
-def fingerprint(backbone):
-    """SHA-256 of the weights that a backbone's frozen pass reads.
-
-    Args:
-        backbone: a `keras_pointpeft.models.PointBackbone`. What a method has
-            added to it does not count.
-
-    Returns:
-        string, hexadecimal.
-    """
-    digest = hashlib.sha256()
-    weights = {v.path: v for v in backbone.weights}
-    for path in sorted(weights):
-        if re.search(_NOT_OF_THE_BASE, path):
-            continue
-        value = ops.convert_to_numpy(weights[path])
-        digest.update(path.encode())
-        digest.update(np.ascontiguousarray(value).astype("<f4").tobytes())
-    return digest.hexdigest()
 
 
 class PriorBank:
@@ -172,7 +117,7 @@ class PriorBank:
         num_groups = num_groups or backbone.num_groups
         group_size = group_size or backbone.group_size
         encoder = backbone.frozen_pass(num_groups, group_size)
-        batches, total = _batches(data, labels, batch_size)
+        batches, total = batches_of(data, labels, batch_size)
         progress = keras.utils.Progbar(total, verbose=verbose)
         features, found = [], []
         for points, part in batches:
@@ -217,20 +162,16 @@ class PriorBank:
         """
         if method not in SAMPLINGS:
             raise ValueError(
-                f"`method` must be one of {SAMPLINGS}. Received: {method!r}"
+                f"`method` must be one of {tuple(SAMPLINGS)}. "
+                f"Received: {method!r}"
             )
         if not 0 < size <= len(self):
             raise ValueError(
                 f"`size` must lie between 1 and {len(self)}. Received: {size}"
             )
         rng = np.random.default_rng(seed)
-        if method == "random":
-            index = rng.permutation(len(self))[:size]
-        elif method == "class_balanced":
-            index = self._balanced(size, rng)
-        else:
-            index = self._far_apart(size, rng)
-        index = np.sort(index)
+        choose = SAMPLINGS[method]
+        index = np.sort(choose(self.features, self.labels, size, rng))
         recipe = {**self.recipe, "sampling": method, "sampling_seed": seed}
         return PriorBank(
             self.features[index],
@@ -238,30 +179,6 @@ class PriorBank:
             {**recipe, "entries": size},
             None if self.labels is None else self.labels[index],
         )
-
-    def _balanced(self, size, rng):
-        if self.labels is None:
-            raise ValueError(
-                "Class-balanced sampling needs labels: build the bank with "
-                "them. Received: a bank without labels"
-            )
-        order = rng.permutation(len(self))
-        seen, turn = {}, np.empty(len(self), "int64")
-        for i in order:
-            label = int(self.labels[i])
-            turn[i] = seen[label] = seen.get(label, -1) + 1
-        return order[np.argsort(turn[order], kind="stable")][:size]
-
-    def _far_apart(self, size, rng):
-        values = self.features.astype("float32")
-        chosen = [int(rng.integers(len(self)))]
-        nearest = np.full(len(self), np.inf, "float32")
-        while len(chosen) < size:
-            distance = np.sum((values - values[chosen[-1]]) ** 2, axis=1)
-            nearest = np.minimum(nearest, distance)
-            nearest[chosen] = -1.0
-            chosen.append(int(np.argmax(nearest)))
-        return np.array(chosen)
 
     def query(self, features, top_k=8):
         """See the function `query`; features are an array or tensor."""
@@ -302,10 +219,9 @@ class PriorBank:
                 )
             for name in ("num_groups", "group_size"):
                 # A hierarchy has one per stage; a file makes them a list.
-                mine = np.array(getattr(layer, name) or getattr(backbone, name))
-                mine = mine.tolist()
+                mine = getattr(layer, name) or getattr(backbone, name)
                 theirs = self.recipe.get(name, mine)
-                if theirs != mine:
+                if not np.array_equal(theirs, mine):
                     raise ValueError(
                         f"The bank was built with {name}={theirs}, the model "
                         f"makes its queries with {mine}. Received: "
@@ -372,39 +288,3 @@ def require_bank(backbone):
         "`peft=PointPEFT(prior=False)`. Received: an empty bank with room "
         f"for {layer.bank_size} entries"
     )
-
-
-def _batches(data, labels, batch_size):
-    """Batches of points and labels, and how many there are if known."""
-    if hasattr(data, "ndim"):
-        points = np.asarray(data, "float32")
-        if points.ndim != 3 or points.shape[-1] != 3:
-            raise ValueError(
-                "Points must have the shape (clouds, points, 3). "
-                f"Received: {points.shape}"
-            )
-        starts = range(0, len(points), batch_size)
-        batches = (
-            (
-                points[i : i + batch_size],
-                None if labels is None else labels[i : i + batch_size],
-            )
-            for i in starts
-        )
-        return batches, len(starts)
-    if labels is not None:
-        raise ValueError(
-            "`labels` go with an array of points; batches bring their own. "
-            f"Received: data of type {type(data).__name__}"
-        )
-    total = len(data) if hasattr(data, "__len__") else None
-    indexed = hasattr(data, "__getitem__") and total is not None
-    items = (data[i] for i in range(total)) if indexed else iter(data)
-    return (_split(item) for item in items), total
-
-
-def _split(item):
-    if isinstance(item, (tuple, list)):
-        labels = np.asarray(item[1]) if len(item) > 1 else None
-        return np.asarray(item[0], "float32"), labels
-    return np.asarray(item, "float32"), None

@@ -10,8 +10,8 @@ from keras_pointpeft.peft import GeometryAwareAdapter
 from keras_pointpeft.peft import PointPEFT
 from keras_pointpeft.peft import PriorBank
 from keras_pointpeft.peft import adapters
-from keras_pointpeft.peft.geometry_aware_adapter import LocalAttention
-from keras_pointpeft.peft.geometry_aware_adapter import TokenNeighborhoods
+from keras_pointpeft.peft.token_neighborhoods import LocalAttention
+from keras_pointpeft.peft.token_neighborhoods import TokenNeighborhoods
 from keras_pointpeft.presets import from_preset
 from tests.conftest import small_classifier
 
@@ -224,6 +224,18 @@ def test_every_part_acts(clouds):
         if other.backbone.peft.prior:
             PriorBank.build(other, points, verbose=0).attach(other)
         assert np.abs(logits(other, points) - usual).max() > 1e-4
+
+
+@pytest.mark.parametrize("reference", (False, True))
+def test_adapters_start_as_nothing_or_as_published(reference):
+    model = small_classifier(method(reference=reference))
+    kernels = [
+        ops.convert_to_numpy(v)
+        for v in model.trainable_variables
+        if v.path.endswith("adapter/up/kernel")
+    ]
+    assert len(kernels) >= 5
+    assert all(np.any(kernel) == reference for kernel in kernels)
 
 
 def test_what_trains():

@@ -1,0 +1,141 @@
+"""Adapters for others: a model card, a hub, safetensors."""
+
+import json
+import os
+import pathlib
+
+CARD_FILE = "README.md"
+CONFIG_FILE = "adapter.json"
+WEIGHTS_FILE = "adapter.weights.h5"
+
+
+def write_card(file, config):
+    """Writes the model card of an adapter.
+
+    Args:
+        file: path.
+        config: dict, the contents of `adapter.json`.
+    """
+    peft = config["peft"]
+    method = "full fine-tuning" if peft is None else peft["class_name"]
+    base = config["base_preset"] or "a backbone without a name"
+    task = json.dumps(config["task_config"], indent=2)
+    text = f"""---
+library_name: keras
+tags:
+- point-cloud
+- peft
+- {method.lower().replace(" ", "-")}
+---
+
+# {method} on {config["backbone"]}
+
+An adapter: what fine-tuning changed of a frozen point-cloud backbone, and its
+head. {config["parameters"]:,} parameters, made with keras_pointpeft.
+
+* Base: {base}
+* SHA-256 of the base's frozen weights: {config["base_fingerprint"]}
+* Task: {config["task"]}
+
+```json
+{task}
+```
+
+Build the same model with the base's weights, then
+
+```python
+model.load_adapter("path or hf://owner/name")
+```
+"""
+    with open(file, "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def local_directory(path):
+    """The directory of an adapter, fetched if it is on a hub.
+
+    Args:
+        path: path, or `"hf://owner/name"`.
+
+    Returns:
+        `pathlib.Path`.
+    """
+    if "://" in os.fspath(path):
+        from keras_pointpeft import preset_directory
+
+        path = preset_directory.download(os.fspath(path))
+    return pathlib.Path(path)
+
+
+def upload_adapter(path, handle):
+    """Puts a saved adapter on a hub.
+
+    Needs `huggingface_hub` and to be logged in there.
+
+    Args:
+        path: directory that `save_adapter` wrote.
+        handle: string, `"hf://owner/name"`.
+    """
+    scheme, _, name = handle.partition("://")
+    if scheme != "hf" or name.count("/") != 1:
+        raise ValueError(
+            f"A handle has the form 'hf://owner/name'. Received: {handle!r}"
+        )
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    api.create_repo(name, exist_ok=True)
+    api.upload_folder(repo_id=name, folder_path=os.fspath(path))
+
+
+def export_safetensors(path, file):
+    """Writes a saved adapter as one safetensors file.
+
+    Needs the extra `safetensors`. What `adapter.json` says is in the file's
+    metadata, under `"adapter"`.
+
+    Args:
+        path: directory that `save_adapter` wrote.
+        file: path of the file.
+    """
+    import h5py
+    from safetensors.numpy import save_file
+
+    directory = local_directory(path)
+    config = (directory / CONFIG_FILE).read_text(encoding="utf-8")
+    arrays = {}
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = item[()]
+
+    with h5py.File(directory / WEIGHTS_FILE, "r") as h5:
+        h5.visititems(visit)
+    save_file(arrays, file, metadata={"adapter": config})
+
+
+def import_safetensors(file, path):
+    """Writes a directory that `load_adapter` takes from a safetensors file.
+
+    Args:
+        file: path of a file that `export_safetensors` wrote.
+        path: directory to write to; made if it does not exist.
+    """
+    import h5py
+    from safetensors import safe_open
+
+    directory = pathlib.Path(path)
+    with safe_open(file, framework="numpy") as tensors:
+        metadata = tensors.metadata() or {}
+        if "adapter" not in metadata:
+            raise ValueError(
+                "This is no file that `export_safetensors` wrote. "
+                f"Received: {str(file)!r}"
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+        with h5py.File(directory / WEIGHTS_FILE, "w") as h5:
+            for name in tensors.keys():
+                h5[name] = tensors.get_tensor(name)
+    config = metadata["adapter"]
+    (directory / CONFIG_FILE).write_text(config, encoding="utf-8")
+    write_card(directory / CARD_FILE, json.loads(config))

@@ -1,0 +1,244 @@
+"""What GAPrompt does inside the blocks of a backbone."""
+
+import keras
+from keras import ops
+
+from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.peft.bottleneck import BottleneckAdapter
+from keras_pointpeft.peft.geometry_aware_adapter import GeometryAwareAdapter
+from keras_pointpeft.peft.method import BlockTuner
+from keras_pointpeft.peft.patch_neighborhoods import PatchNeighborhoods
+from keras_pointpeft.peft.shift_prompter import SHAPE_CODE
+from keras_pointpeft.peft.vpt import insert_behind
+from keras_pointpeft.peft.vpt import remove_behind
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class PromptGeometry(PatchNeighborhoods):
+    """`PatchNeighborhoods`, the prompts' places and the cloud's shape.
+
+    Args:
+        num_groups: int. See `PatchNeighborhoods`.
+        group_size: int. Likewise.
+        num_patches: int. Likewise.
+        width: int. Width of the tokens.
+        num_prompts: int. Prompts with a learned place each; 0 for none.
+        skip_origin: bool. See `keras_pointpeft.ops.farthest_point_sample`.
+
+    Input shape:
+        points `(batch, points, 3)`, centres `(batch, num_patches, 3)` and the
+        shape's code `(batch, 16)`.
+
+    Output shape:
+        as of `PatchNeighborhoods`, and `"summary"`, the shape
+        `(batch, 1, width)`, and `"coordinates"` `(batch, num_prompts, 3)`.
+    """
+
+    config_names = (
+        "num_groups",
+        "group_size",
+        "num_patches",
+        "width",
+        "num_prompts",
+        "skip_origin",
+    )
+
+    def __init__(
+        self,
+        num_groups,
+        group_size,
+        num_patches,
+        width,
+        num_prompts,
+        skip_origin=False,
+        **kwargs,
+    ):
+        super().__init__(
+            num_groups,
+            group_size,
+            num_patches,
+            skip_origin=skip_origin,
+            **kwargs,
+        )
+        self.width = width
+        self.num_prompts = num_prompts
+        self.shape = Linear(width, dtype=self.dtype_policy, name="shape")
+
+    def build(self, points_shape, centers_shape, shape_code_shape=None):
+        self.shape.build((None, SHAPE_CODE))
+        if self.num_prompts:
+            self.coordinates = self.add_weight(
+                shape=(self.num_prompts, 3),
+                initializer=keras.initializers.RandomNormal(stddev=0.02),
+                autocast=False,
+                dtype="float32",
+                name="coordinates",
+            )
+
+    def call(self, points, centers, shape_code):
+        found = self.around(centers)
+        found["summary"] = self.shape(shape_code)[:, None]
+        if self.num_prompts:
+            shape = (ops.shape(centers)[0], self.num_prompts, 3)
+            found["coordinates"] = ops.broadcast_to(self.coordinates, shape)
+        return found
+
+    def compute_output_spec(self, points, centers, shape_code):
+        found = super().compute_output_spec(points, centers)
+        batch = centers.shape[0]
+        found["summary"] = keras.KerasTensor(
+            (batch, 1, self.width), self.compute_dtype
+        )
+        if self.num_prompts:
+            shape = (batch, self.num_prompts, 3)
+            found["coordinates"] = keras.KerasTensor(shape, "float32")
+        return found
+
+
+@serializable
+class GAPromptTuner(Configurable, BlockTuner):
+    """GAPrompt inside one block.
+
+    Prompts in; patches exchange features with their neighbours and prompts,
+    before or after the block; prompts out; an adapter on all but the class
+    tokens.
+    """
+
+    config_names = (
+        "num_class_tokens",
+        "num_prompts",
+        "prompt_dropout",
+        "adapter_rank",
+        "adapter_dropout",
+        "adapter_scale",
+        "shape_scale",
+        "center_scale",
+        "propagation_scale",
+        "propagation",
+        "before_attention",
+        "reference",
+        "drop_path_rate",
+    )
+
+    def __init__(
+        self,
+        num_class_tokens,
+        num_prompts,
+        prompt_dropout,
+        adapter_rank,
+        adapter_dropout,
+        adapter_scale,
+        shape_scale,
+        center_scale,
+        propagation_scale,
+        propagation,
+        before_attention,
+        reference,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.num_class_tokens = num_class_tokens
+        self.num_prompts = num_prompts
+        self.prompt_dropout = prompt_dropout
+        self.adapter_rank = adapter_rank
+        self.adapter_dropout = adapter_dropout
+        self.adapter_scale = adapter_scale
+        self.shape_scale = shape_scale
+        self.center_scale = center_scale
+        self.propagation_scale = propagation_scale
+        self.propagation = propagation
+        self.before_attention = before_attention
+        self.reference = reference
+        self.exchange = GeometryAwareAdapter(
+            center_scale,
+            propagation_scale,
+            drop_path_rate=self.drop_path_rate,
+            dtype=policy,
+            name="geometry",
+        )
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=1e-5, dtype=policy, name="norm"
+        )
+        self.adapter = BottleneckAdapter(
+            adapter_rank, adapter_dropout, dtype=policy, name="adapter"
+        )
+        self.drop = keras.layers.Dropout(
+            prompt_dropout, dtype=policy, name="drop"
+        )
+
+    def build(self, tokens_shape):
+        for layer in (self.exchange, self.norm, self.adapter):
+            layer.build(tokens_shape)
+        if self.num_prompts:
+            self.embeddings = self.add_weight(
+                shape=(self.num_prompts, tokens_shape[-1]),
+                initializer=keras.initializers.RandomNormal(stddev=0.02),
+                name="embeddings",
+            )
+
+    def enter(self, tokens, geometry, training):
+        if self.num_prompts:
+            places = ops.cast(geometry["coordinate_positions"], tokens.dtype)
+            shape = (ops.shape(tokens)[0], *self.embeddings.shape)
+            prompts = ops.cast(self.embeddings, tokens.dtype)
+            prompts = ops.broadcast_to(prompts, shape)
+            prompts = self.drop(prompts, training=training)
+            prompts = prompts + self._shape(geometry, tokens) + places
+            tokens = insert_behind(tokens, prompts, self.num_class_tokens)
+        if self.before_attention:
+            tokens = self._exchange(tokens, geometry, training)
+        return tokens
+
+    def leave(self, tokens, side, geometry, training):
+        if not self.before_attention:
+            tokens = self._exchange(tokens, geometry, training)
+        first = self.num_class_tokens
+        tokens = remove_behind(tokens, self.num_prompts, first)
+        x = tokens[:, first:]
+        told = x + self._shape(geometry, x) if self.num_prompts else x
+        adapted = self.adapter(self.norm(told), training=training)
+        x = x + self.adapter_scale * adapted
+        if not first:
+            return x
+        return ops.concatenate((tokens[:, :first], x), axis=1)
+
+    def _shape(self, geometry, tokens):
+        return self.shape_scale * ops.cast(geometry["summary"], tokens.dtype)
+
+    def _exchange(self, tokens, geometry, training):
+        start = self.num_class_tokens + self.num_prompts
+        patches = tokens[:, start:]
+        patches = self.exchange(
+            patches,
+            geometry["neighbors"],
+            geometry["chosen"],
+            geometry["propagation"],
+            rows=self._rows(tokens, start),
+            # In place of an attention, each token as it is.
+            attention=_tokens_at,
+            # The published code counts rows as if there were no prompts.
+            stride=patches.shape[1] if self.reference else None,
+            training=training,
+        )
+        if not start:
+            return patches
+        return ops.concatenate((tokens[:, :start], patches), axis=1)
+
+    def _rows(self, tokens, start):
+        """What the indices of patches are looked up in."""
+        first = self.num_class_tokens
+        if not self.num_prompts or self.propagation == "permutation":
+            return tokens[:, first:]
+        kept = tokens.shape[1] - self.num_prompts
+        parts = (tokens[:, start:kept], tokens[:, first:start])
+        # More prompts than patches take the places of all of them.
+        parts = ops.concatenate(parts, axis=1) if kept > start else parts[1]
+        return parts[:, : tokens.shape[1] - start]
+
+
+def _tokens_at(tokens, index):
+    found = ops.take(tokens, ops.reshape(index, (-1,)), axis=0)
+    return ops.reshape(found, (*index.shape, tokens.shape[-1]))

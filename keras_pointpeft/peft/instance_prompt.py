@@ -1,0 +1,158 @@
+"""The networks that make a prompt of a cloud's tokens, of IDPT."""
+
+import keras
+from keras import ops
+
+from keras_pointpeft.layers.batch_norm import BatchNorm
+from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.ops import gather
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+# How many graph convolutions each module has; none for the other kinds.
+MODULES = {
+    "dgcnn": 3,
+    "dgcnn_light": 1,
+    "dgcnn_light2": 2,
+    "mlp": 0,
+    "transformer": None,
+}
+
+
+def nearest_features(x, count):
+    """Indices of the nearest rows by their features, a row itself included.
+
+    Args:
+        x: `(batch, rows, dim)`.
+        count: int.
+
+    Returns:
+        int32 `(batch, rows, count)`, without gradient.
+    """
+    x = ops.stop_gradient(ops.cast(x, "float32"))
+    square = ops.sum(x * x, axis=-1)
+    product = ops.matmul(x, ops.transpose(x, (0, 2, 1)))
+    distance = square[:, :, None] + square[:, None, :] - 2.0 * product
+    return ops.cast(ops.top_k(-distance, count)[1], "int32")
+
+
+@serializable
+class EdgeConv(Configurable, keras.layers.Layer):
+    """A convolution over the graph of nearest features.
+
+    [DGCNN](https://arxiv.org/abs/1801.07829): a linear layer on
+    `[neighbor - token, token]`, BatchNorm and LeakyReLU, and the maximum over
+    the neighbours. A linear layer of a difference is a difference of two
+    products, so both halves are computed once per token and not per edge.
+
+    Args:
+        neighbors: int. Neighbours of a token, itself included; all tokens if
+            there are fewer.
+
+    Input shape:
+        `(batch, tokens, dim)`.
+
+    Output shape:
+        `(batch, tokens, dim)`.
+    """
+
+    config_names = ("neighbors",)
+
+    def __init__(self, neighbors=20, **kwargs):
+        super().__init__(**kwargs)
+        self.neighbors = neighbors
+        self.norm = BatchNorm(dtype=self.dtype_policy, name="norm")
+
+    def build(self, tokens_shape):
+        dim = tokens_shape[-1]
+        self.linear = Linear(
+            dim, use_bias=False, dtype=self.dtype_policy, name="linear"
+        )
+        self.linear.build((None, None, 2 * dim))
+        self.norm.build(tokens_shape)
+
+    def call(self, tokens, training=False):
+        dim = tokens.shape[-1]
+        count = min(self.neighbors, tokens.shape[1])
+        index = nearest_features(tokens, count)
+        kernel = ops.convert_to_tensor(self.linear.kernel)
+        outer = ops.matmul(tokens, kernel[:dim])
+        inner = ops.matmul(tokens, kernel[dim:]) - outer
+        edges = gather(outer, index) + inner[:, :, None]
+        edges = self.norm(edges, training=training)
+        return ops.max(ops.leaky_relu(edges, 0.2), axis=2)
+
+    def compute_output_shape(self, tokens_shape):
+        return tokens_shape
+
+
+@serializable
+class InstancePrompt(Configurable, keras.layers.Layer):
+    """Makes one prompt of all patch tokens.
+
+    [IDPT](https://arxiv.org/abs/2304.07221), section 3.3.
+
+    Args:
+        module: `"dgcnn"`, three `EdgeConv`s, their outputs side by side, a
+            linear layer with BatchNorm and LeakyReLU, and the maximum over
+            the tokens; `"dgcnn_light2"` and `"dgcnn_light"`, two or one of
+            them; `"mlp"`, none; `"transformer"`, a transformer block and the
+            maximum.
+        neighbors: int. See `EdgeConv`.
+        num_heads: int. Attention heads of the transformer block.
+
+    Input shape:
+        patch tokens and their positions, `(batch, groups, dim)` each.
+
+    Output shape:
+        `(batch, 1, dim)`.
+    """
+
+    config_names = ("module", "neighbors", "num_heads")
+
+    def __init__(self, module="dgcnn", neighbors=20, num_heads=6, **kwargs):
+        super().__init__(**kwargs)
+        self.module = module
+        self.neighbors = neighbors
+        self.num_heads = num_heads
+        policy = self.dtype_policy
+        self.edges = [
+            EdgeConv(neighbors, dtype=policy, name=f"edge{i + 1}")
+            for i in range(MODULES[module] or 0)
+        ]
+        self.norm = None
+        if module != "transformer":
+            self.norm = BatchNorm(dtype=policy, name="norm")
+
+    def build(self, tokens_shape, positions_shape=None):
+        dim, policy = tokens_shape[-1], self.dtype_policy
+        if self.module == "transformer":
+            # Its module imports this package.
+            from keras_pointpeft.layers import TransformerBlock
+
+            self.block = TransformerBlock(
+                dim, self.num_heads, dtype=policy, name="block"
+            )
+            self.block.build(tokens_shape)
+            return
+        for edge in self.edges:
+            edge.build(tokens_shape)
+        self.linear = Linear(dim, use_bias=False, dtype=policy, name="linear")
+        self.linear.build((None, None, dim * max(1, len(self.edges))))
+        self.norm.build(tokens_shape)
+
+    def call(self, tokens, positions, training=False):
+        if self.module == "transformer":
+            x = self.block(tokens + positions, training=training)
+            return ops.max(x, axis=1, keepdims=True)
+        x, outputs = tokens, []
+        for edge in self.edges:
+            x = edge(x, training=training)
+            outputs.append(x)
+        if outputs:
+            x = ops.concatenate(outputs, axis=-1)
+        x = self.norm(self.linear(x), training=training)
+        return ops.max(ops.leaky_relu(x, 0.2), axis=1, keepdims=True)
+
+    def compute_output_shape(self, tokens_shape, positions_shape=None):
+        return (tokens_shape[0], 1, tokens_shape[-1])

@@ -1,0 +1,236 @@
+"""PPT: prompts that are further patches of the cloud.
+
+[Zhang et al., 2024](https://arxiv.org/abs/2408.11567).
+"""
+
+import keras
+from keras import ops
+
+from keras_pointpeft.peft.bottleneck import BottleneckAdapter
+from keras_pointpeft.peft.method import ADDED
+from keras_pointpeft.peft.method import CLASS_TOKEN
+from keras_pointpeft.peft.method import FIRST_LAYERS
+from keras_pointpeft.peft.method import POSITION
+from keras_pointpeft.peft.method import BlockTuner
+from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.peft.method import check_frozen_bn
+from keras_pointpeft.peft.method import check_positive
+from keras_pointpeft.peft.vpt import insert_behind
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+
+def mlp(rank, name, policy, units=None):
+    """Two linear layers with a GELU between them."""
+    return BottleneckAdapter(
+        rank,
+        activation="gelu",
+        start="linear",
+        units=units,
+        dtype=policy,
+        name=name,
+    )
+
+
+def add_to_parts(tokens, first, count, to_prompts, to_patches):
+    """Adds to prompts and patches what a layer each makes of them.
+
+    Args:
+        tokens: `(batch, tokens, dim)`: class tokens, prompts, patches.
+        first: int. Number of class tokens.
+        count: int. Number of prompts.
+        to_prompts, to_patches: layers.
+
+    Returns:
+        `(batch, tokens, dim)`.
+    """
+    prompts = tokens[:, first : first + count]
+    patches = tokens[:, first + count :]
+    parts = [prompts + to_prompts(prompts), patches + to_patches(patches)]
+    if first:
+        parts.insert(0, tokens[:, :first])
+    return ops.concatenate(parts, axis=1)
+
+
+@serializable
+class PatchPrompts(Configurable, keras.layers.Layer):
+    """Puts further patches among the tokens; home of what blocks share.
+
+    Args:
+        before_block: int. Before which block it is called.
+        num_class_tokens: int. Behind how many tokens the patches go.
+        rank: int. Inner width of the three shared MLPs.
+
+    Input shape:
+        tokens and positions, `(batch, tokens, dim)` each, and a list with
+        one pair of the same for the further patches.
+
+    Output shape:
+        two tensors `(batch, tokens + patches, dim)`.
+    """
+
+    config_names = ("before_block", "num_class_tokens", "rank")
+
+    def __init__(self, before_block, num_class_tokens, rank=256, **kwargs):
+        super().__init__(**kwargs)
+        self.before_block = before_block
+        self.num_class_tokens = num_class_tokens
+        self.rank = rank
+        self.num_prompts = None
+        policy = self.dtype_policy
+        self.patch_mlp = mlp(rank, "patch_mlp", policy)
+        self.prompt_mlp = mlp(rank, "prompt_mlp", policy)
+        self.block_mlp = mlp(rank, "block_mlp", policy)
+
+    def build(self, tokens_shape, positions_shape=None, more_shape=None):
+        for layer in (self.patch_mlp, self.prompt_mlp, self.block_mlp):
+            layer.build((None, None, tokens_shape[-1]))
+
+    def call(self, tokens, positions, more):
+        first = self.num_class_tokens
+        ((prompts, places),) = more
+        self.num_prompts = prompts.shape[1]
+        tokens = insert_behind(tokens, prompts, first)
+        return tokens, insert_behind(positions, places, first)
+
+    def compute_output_spec(self, tokens, positions, more):
+        ((prompts, _),) = more
+        self.num_prompts = prompts.shape[1]
+        count = tokens.shape[1] + self.num_prompts
+        shape = (tokens.shape[0], count, tokens.shape[2])
+        return tuple(
+            keras.KerasTensor(shape, x.dtype) for x in (tokens, positions)
+        )
+
+
+def add_one_late(tokens, count, to_prompts, to_patches):
+    """The same without class token, as the published segmentation has it.
+
+    There the layer of the patches begins with the second one, and ends with
+    the first prompt.
+    """
+    prompts, patches = tokens[:, :count], tokens[:, count:]
+    start, rest = prompts[:, :1], patches[:, 1:]
+    start = start + to_patches(start)
+    prompts = ops.concatenate((start, prompts[:, 1:]), axis=1)
+    rest = rest + to_patches(rest)
+    prompts = prompts + to_prompts(prompts)
+    return ops.concatenate((prompts, patches[:, :1], rest), axis=1)
+
+
+@serializable
+class PPTTuner(Configurable, BlockTuner):
+    """PPT inside one block: MLPs on patches, on prompts and on all tokens."""
+
+    config_names = ("num_class_tokens", "reference")
+
+    def __init__(self, num_class_tokens, reference=False, **kwargs):
+        super().__init__(**kwargs)
+        self.num_class_tokens = num_class_tokens
+        self.reference = reference
+
+    def build(self, tokens_shape):
+        self.built = True
+
+    def enter(self, tokens, geometry, training):
+        shared = self.shared
+        if self.reference and self.num_class_tokens == 0:
+            return add_one_late(
+                tokens,
+                shared.num_prompts,
+                shared.prompt_mlp,
+                shared.patch_mlp,
+            )
+        return add_to_parts(
+            tokens,
+            self.num_class_tokens,
+            shared.num_prompts,
+            shared.prompt_mlp,
+            shared.patch_mlp,
+        )
+
+    def beside_branch(self, tokens, geometry, training):
+        return self.shared.block_mlp(tokens)
+
+
+@serializable
+class PPT(PeftMethod):
+    """Further patches of the cloud as prompts.
+
+    [Positional Prompt Tuning](https://arxiv.org/abs/2408.11567): a second
+    set of patches joins the sequence. Before every block an MLP moves the
+    patches, another the prompts; a third stands beside the MLP. All blocks
+    share them. The first layers of the patch encoder, the position embedding
+    and the class token train too. The published head has GELUs
+    (`PointCloudClassifier(head_activation="gelu")`).
+
+    In the published configurations for ScanObjectNN both sets of patches are
+    the same.
+
+    Args:
+        num_prompts: optional int. Number of further patches; by default as
+            many as the backbone has.
+        prompt_size: optional int. Points per further patch, likewise.
+        rank: int. Inner width of the MLPs.
+        frozen_bn: `"inference"` or `"track"`. What the BatchNorms of the
+            patch encoder do in training: keep to their moving statistics, or
+            use and follow those of the batch, as the published code does.
+        reference: bool. Whether, without class token, the patches' MLP acts
+            one token late, as in the published segmentation model.
+
+    Example:
+    ```python
+    backbone = keras_pointpeft.models.PointMAEBackbone(
+        peft=keras_pointpeft.peft.PPT()
+    )
+    ```
+    """
+
+    config_names = (
+        "num_prompts",
+        "prompt_size",
+        "rank",
+        "frozen_bn",
+        "reference",
+    )
+    pools_prompts = True
+    trained = (ADDED, CLASS_TOKEN, FIRST_LAYERS, POSITION)
+    components = {
+        "prompt MLPs": ADDED,
+        "patch encoder": FIRST_LAYERS,
+        "position embedding": POSITION,
+        "class token": CLASS_TOKEN,
+    }
+    pooling = {
+        "class_token": "first",
+        "prompt_token": "mean",
+        "patch_token": "mean",
+        "order": ("class_token", "patch_token", "prompt_token"),
+    }
+
+    def __init__(
+        self,
+        num_prompts=None,
+        prompt_size=None,
+        rank=256,
+        frozen_bn="inference",
+        reference=False,
+    ):
+        self.reference = reference
+        self.num_prompts = num_prompts
+        self.prompt_size = prompt_size
+        self.rank = check_positive("rank", rank)
+        self.frozen_bn = check_frozen_bn(frozen_bn)
+
+    def more_patches(self, num_groups, group_size):
+        return (
+            (self.num_prompts or num_groups, self.prompt_size or group_size),
+        )
+
+    def sequence_tuner(self, dim, num_class_tokens, blocks, **kwargs):
+        return PatchPrompts(blocks.start, num_class_tokens, self.rank, **kwargs)
+
+    def block_tuner(
+        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
+    ):
+        return PPTTuner(num_class_tokens, self.reference, **kwargs)

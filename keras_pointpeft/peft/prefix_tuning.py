@@ -1,0 +1,81 @@
+"""Prefix tuning: learned keys and values.
+
+[Li and Liang, ACL 2021](https://arxiv.org/abs/2101.00190).
+"""
+
+import keras
+from keras import ops
+
+from keras_pointpeft.peft.method import ADDED
+from keras_pointpeft.peft.method import CLASS_TOKEN
+from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
+from keras_pointpeft.peft.method import BlockTuner
+from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.peft.method import check_frozen_bn
+from keras_pointpeft.peft.method import check_positive
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class PrefixTuner(Configurable, BlockTuner):
+    """Learned keys and values of the attention of one block."""
+
+    config_names = ("num_prefixes",)
+
+    def __init__(self, num_prefixes, **kwargs):
+        super().__init__(**kwargs)
+        self.num_prefixes = num_prefixes
+
+    def build(self, tokens_shape):
+        for name in ("keys", "values"):
+            weight = self.add_weight(
+                shape=(self.num_prefixes, tokens_shape[-1]),
+                initializer=keras.initializers.RandomNormal(stddev=0.02),
+                name=name,
+            )
+            setattr(self, name, weight)
+
+    def keys_and_values(self, key, value):
+        def with_prefix(prefix, x):
+            shape = (ops.shape(x)[0], self.num_prefixes, *x.shape[2:])
+            prefix = ops.reshape(ops.cast(prefix, x.dtype), (1, *shape[1:]))
+            return ops.concatenate((ops.broadcast_to(prefix, shape), x), 1)
+
+        return with_prefix(self.keys, key), with_prefix(self.values, value)
+
+
+@serializable
+class PrefixTuning(PeftMethod):
+    """Learned keys and values in every attention of a frozen backbone.
+
+    [Prefix-Tuning](https://arxiv.org/abs/2101.00190): all tokens attend to
+    them, as if they stood in front of the sequence. The class token trains
+    too.
+
+    Args:
+        num_prefixes: int. Keys and values per block.
+        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
+            the patch encoder do in training: keep to their moving statistics,
+            or use and follow those of the batch.
+
+    Example:
+    ```python
+    backbone = keras_pointpeft.models.PointMAEBackbone(
+        peft=keras_pointpeft.peft.PrefixTuning(num_prefixes=10)
+    )
+    ```
+    """
+
+    config_names = ("num_prefixes", "frozen_bn")
+    trained = WITH_CLASS_TOKEN
+    components = {"prefixes": ADDED, "class token": CLASS_TOKEN}
+
+    def __init__(self, num_prefixes=10, frozen_bn="inference"):
+        self.num_prefixes = check_positive("num_prefixes", num_prefixes)
+        self.frozen_bn = check_frozen_bn(frozen_bn)
+
+    def block_tuner(
+        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
+    ):
+        return PrefixTuner(self.num_prefixes, **kwargs)
