@@ -105,6 +105,17 @@ class Case:
         difference = np.abs(ours - theirs) / (1.0 + np.abs(theirs))
         self._add(what, difference.max(initial=0.0), tolerance)
 
+    def close_stream(self, what, ours, theirs=None):
+        """Compares tokens inside a trunk, in units of their spread.
+
+        The residual stream grows from block to block, to hundreds in the
+        recorded cases, and so does what float32 leaves of small entries.
+        """
+        theirs = self.data[what] if theirs is None else theirs
+        scale = max(1.0, float(np.std(theirs)))
+        ours = ops.convert_to_numpy(ours) / scale
+        self.close(what, ours, TOKENS, theirs / scale)
+
     def equal(self, what, ours, theirs):
         """Compares two values that must be the same."""
         self._add(what, 0.0 if ours == theirs else np.inf, 0.0)
@@ -206,9 +217,11 @@ CASES = {}
 # The modules that register cases, with `case`.
 CASE_MODULES = (
     "reference_cases",
+    "reference_cases_methods",
     "reference_cases_point_m2ae",
     "reference_cases_point_peft",
     "reference_cases_pretraining",
+    "reference_cases_segmentation",
     "reference_cases_trunks",
 )
 

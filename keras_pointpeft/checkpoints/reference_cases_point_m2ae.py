@@ -78,7 +78,7 @@ def check_tokens(recorded, backbone, feature=None):
         inputs.append(backbone.get_layer("frozen_pass").output)
         arrays.append(feature)
     for name, value in keras.Model(inputs, parts)(arrays).items():
-        recorded.close(name, value, TOKENS)
+        recorded.close_stream(name, value)
 
 
 @case("pointm2ae_finetune_*")

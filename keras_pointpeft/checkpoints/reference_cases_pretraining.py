@@ -1,15 +1,20 @@
-"""Names of Point-MAE's pre-training, and what its recorded cases compare."""
+"""Names of pre-training models, and what their recorded cases compare."""
 
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.checkpoints import point_gpt
 from keras_pointpeft.checkpoints import point_mae
 from keras_pointpeft.checkpoints.names import NameMap
 from keras_pointpeft.checkpoints.reference import LOSS
 from keras_pointpeft.checkpoints.reference import TOKENS
 from keras_pointpeft.checkpoints.reference import case
+from keras_pointpeft.checkpoints.reference_family import check_counts
+from keras_pointpeft.checkpoints.reference_family import check_gradients
 from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.models.generative_pretrainer import GenerativePretrainer
 from keras_pointpeft.models.masked_autoencoder import MaskedAutoencoder
+from keras_pointpeft.models.point_gpt import PointGPTBackbone
 from keras_pointpeft.models.point_mae import PointMAEBackbone
 
 ENCODER = {
@@ -129,3 +134,43 @@ def _sorted(patches):
     patches = np.asarray(ops.convert_to_numpy(patches))
     order = np.argsort(patches[..., 0], axis=1, kind="stable")
     return np.take_along_axis(patches, order[..., None], axis=1)
+
+
+@case("pointgpt_pretrain_*")
+def pointgpt_pretraining(recorded):
+    config, data = recorded.config, recorded.data
+    transformer = config["transformer_config"]
+    backbone = PointGPTBackbone(
+        num_groups=config["num_group"],
+        group_size=config["group_size"],
+        dim=transformer["trans_dim"],
+        depth=transformer["depth"],
+        num_heads=transformer["num_heads"],
+        skip_origin=True,
+        generator_depth=transformer["decoder_depth"],
+    )
+    model = GenerativePretrainer(backbone, transformer["mask_ratio"])
+    names = point_gpt.POINT_GPT | NameMap({}, {}, "GPT_Transformer.")
+    ignored = {
+        pattern.replace("^", r"^GPT_Transformer\."): reason
+        for pattern, reason in point_gpt.UNREAD.items()
+    }
+    report = fill(model, recorded.weights(), names, ignored)
+    check_counts(recorded, model, names, report)
+    points, hidden = data["points"], data["in_column_mask"] > 0
+    recorded.equal("hidden tokens", model.num_masked, int(hidden.sum()))
+    patches = model.patches(points)
+    recorded.same_sets("knn0", patches["neighbors"])
+    patches = model.order(patches)
+    recorded.equal_arrays("order0", patches["order"])
+    parts = model(points, hidden)
+    generated = ops.reshape(parts["generated"], (-1, backbone.group_size, 3))
+    recorded.close("logits", generated, TOKENS)
+    loss = model.compute_loss(y_pred=parts)
+    recorded.close("pretrain_loss", loss, LOSS)
+    check_gradients(
+        recorded,
+        model,
+        names,
+        loss_fn=lambda call: model.compute_loss(y_pred=call(points, hidden)),
+    )

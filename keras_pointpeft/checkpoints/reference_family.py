@@ -21,11 +21,27 @@ from keras_pointpeft.checkpoints.transfer import weights_of
 
 # Below this share of the largest gradient norm, a norm is rounding noise.
 NOISE = 1e-3
+# What is recorded of an array, by the suffix of its name.
+CUTS = {
+    "": lambda x: x,
+    "_probe": lambda x: np.concatenate((x[:, :4], x[:, -4:]), axis=1),
+    "_first32": lambda x: x[:, :32],
+    "_first64": lambda x: x[:64],
+}
 # Batch statistics of a few samples amplify the noise of float32.
 TRAINED, TRAINED_GRADIENT = 2e-4, 5e-3
 
 
-def check_classifier(recorded, model, names, ignored=None, **parts):
+def check_classifier(
+    recorded,
+    model,
+    names,
+    ignored=None,
+    order=None,
+    shown=None,
+    injected=(),
+    **parts,
+):
     """Compares everything that a classification case has recorded.
 
     Args:
@@ -34,6 +50,12 @@ def check_classifier(recorded, model, names, ignored=None, **parts):
         names: its `NameMap`.
         ignored: dict from a regular expression on their names to the reason
             why such a tensor is left out.
+        order: optional list of ints, which of our tokens stand where in the
+            recorded ones.
+        shown: optional int. How many tokens in front of the recorded ones
+            are compared, where they have more than ours.
+        injected: pairs of a symbolic tensor inside the backbone and the
+            recorded array that takes its place.
         **parts: further symbolic tensors by array name.
     """
     data, backbone = recorded.data, model.backbone
@@ -43,28 +65,32 @@ def check_classifier(recorded, model, names, ignored=None, **parts):
     check_counts(recorded, model, names, report)
 
     parts = {
-        "patch_tokens": _encoded(backbone),
+        "patch_tokens": encoded_tokens(backbone),
         "patch_tokens_encoder": backbone.get_layer("patch_encoder").output,
         "norm_out": backbone.get_layer("norm").output,
-        **block_outputs(backbone),
+        **block_outputs(backbone, order),
         **parts,
     }
-    check_parts(recorded, backbone, parts)
+    inputs = [backbone.input, *(tensor for tensor, _ in injected)]
+    values = [points, *(array for _, array in injected)]
+    pooled = model.token_pooling(backbone.output)
+    run = keras.Model(inputs, model.head(pooled))
+    check_parts(recorded, backbone, parts, shown, inputs, values)
     patches = backbone.get_layer("patches")(points)
     if "knn0" in data:
         recorded.same_sets("knn0", patches["neighbors"])
     centers = np.take_along_axis(points, data["fps0"][..., None].astype(int), 1)
     recorded.close("fps0", patches["centers"], 0.0, centers)
-    head_in = model.token_pooling(backbone(points))
+    head_in = keras.Model(inputs, pooled)(values)
     recorded.close("head_in", head_in, TOKENS)
-    recorded.close("logits", model(points), LOGITS)
+    recorded.close("logits", run(values), LOGITS)
     if "labels" in data:
-        check_gradients(recorded, model, names)
+        check_gradients(recorded, run, names, values)
     if "train_logits_f64" in data:
-        logits = model(points, training=True)
+        logits = run(values, training=True)
         recorded.close("train_logits_f64", logits, TRAINED)
         fill(model, state, names, ignored)
-        check_gradients(recorded, model, names, training=True)
+        check_gradients(recorded, run, names, values, training=True)
         fill(model, state, names, ignored)
 
 
@@ -94,44 +120,56 @@ def check_counts(recorded, model, names, report):
     recorded.equal("trainable parameters", counted, expected["count"])
 
 
-def check_parts(recorded, model, parts):
+def check_parts(recorded, model, parts, shown=None, inputs=None, values=None):
     """Compares intermediate tensors, whole or the recorded part of them.
 
     Args:
         recorded: the `reference.Case`.
         model: the functional model that they belong to.
         parts: dict from array name to symbolic tensor.
+        shown: optional int. How many tokens in front of the recorded ones
+            are compared in the outputs of blocks.
+        inputs: optional list of symbolic tensors in place of its input.
+        values: their values.
     """
-    cuts = {
-        "": lambda x: x,
-        "_probe": lambda x: np.concatenate((x[:, :4], x[:, -4:]), axis=1),
-        "_first32": lambda x: x[:, :32],
-        "_first64": lambda x: x[:64],
-    }
     wanted = {
         name: tensor
         for name, tensor in parts.items()
-        if any(name + suffix in recorded.data for suffix in cuts)
+        if any(name + suffix in recorded.data for suffix in CUTS)
     }
-    values = keras.Model(model.input, wanted)(recorded.data["points"])
-    for name, value in values.items():
-        for suffix, cut in cuts.items():
-            if name + suffix in recorded.data:
-                value = ops.convert_to_numpy(value)
-                recorded.close(name + suffix, cut(value), TOKENS)
+    if inputs is None:
+        inputs, values = model.input, recorded.data["points"]
+    for name, value in keras.Model(inputs, wanted)(values).items():
+        for suffix, cut in CUTS.items():
+            if name + suffix not in recorded.data:
+                continue
+            ours = cut(ops.convert_to_numpy(value))
+            theirs = recorded.data[name + suffix]
+            if not name.startswith("block"):
+                recorded.close(name + suffix, ours, TOKENS)
+                continue
+            # Of the last tokens, those in front are not shown.
+            count = 4 if suffix and shown else shown
+            recorded.close_stream(
+                name + suffix, ours[:, :count], theirs[:, :count]
+            )
 
 
-def check_gradients(recorded, model, names, training=False):
+def check_gradients(
+    recorded, model, names, points=None, training=False, loss_fn=None
+):
     """Loss, gradients and, in training, the statistics that moved.
 
-    The model's own losses are part of the loss, as in training.
+    The model's own losses are part of the loss, as in training. `points` are
+    the model's inputs, if not the recorded points; `loss_fn` is the loss, if
+    not the cross-entropy of what the model returns for them.
     """
     data = recorded.data
     entropy = mean_cross_entropy(data["labels"])
-    points = data["points"]
+    points = data["points"] if points is None else points
     loss, gradients = value_and_gradients(
         model,
-        lambda call: entropy(call(points)),
+        loss_fn or (lambda call: entropy(call(points))),
         training,
     )
     prefix = "train_" if training else ""
@@ -163,16 +201,24 @@ def check_gradients(recorded, model, names, training=False):
                 recorded.close(name, mine, TOKENS)
 
 
-def _encoded(backbone):
+def encoded_tokens(backbone):
     """The patch tokens as the published models record them."""
     names = [layer.name for layer in backbone.layers]
     name = "projection" if "projection" in names else "patch_encoder"
     return backbone.get_layer(name).output
 
 
-def block_outputs(backbone):
-    """The tokens after every block, under the names of the arrays."""
-    return {
+def block_outputs(backbone, order=None):
+    """The tokens after every block, under the names of the arrays.
+
+    Args:
+        backbone: the backbone.
+        order: optional list of ints, which token stands where.
+    """
+    outputs = {
         f"block{i}": backbone.get_layer(f"block_{i}").output
         for i in range(backbone.depth)
     }
+    if order is None:
+        return outputs
+    return {k: ops.take(x, order, axis=1) for k, x in outputs.items()}

@@ -55,7 +55,7 @@ _GPT_UNREAD = {
 }
 
 # The first whose signs are all there is taken.
-SOURCES = (
+SOURCES = [
     Source(
         "Point-BERT, pre-trained",
         ("PointBERTBackbone",),
@@ -151,7 +151,7 @@ SOURCES = (
         (r"^blocks\.blocks\.\d+\.norm1\.",),
         pretrained=False,
     ),
-)
+]
 
 
 def identify(state):

@@ -90,9 +90,10 @@ def fill(model, state, names, ignored=None, initial=None, source="state dict"):
                 kept[path] = reason
             continue
         found = np.asarray(state[name])
-        # A kernel is a matrix or a point-wise convolution of three axes.
+        # A kernel is a matrix or a point-wise convolution of more axes.
         turned = path.endswith("/kernel") and (
-            found.ndim == 2 or (found.ndim == 3 and found.shape[2] == 1)
+            found.ndim in (2, 3, 4)
+            and all(axis == 1 for axis in found.shape[2:])
         )
         value = from_reference(path, found) if turned else found
         expected = tuple(variable.shape)

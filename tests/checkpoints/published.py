@@ -20,8 +20,8 @@ def backbone(name, **kwargs):
     return getattr(models, name)(**{**SIZE, **kwargs})
 
 
-def classifier(name, **kwargs):
-    return models.PointCloudClassifier(backbone(name, **kwargs), 3)
+def classifier(name, classes=3, **kwargs):
+    return models.PointCloudClassifier(backbone(name, **kwargs), classes)
 
 
 KINDS = {

@@ -70,9 +70,7 @@ def test_infers_the_published_model(name):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(
-            name, marks=pytest.mark.slow if name[-2:] in LARGE else ()
-        )
+        pytest.param(name, marks=pytest.mark.slow if name[-2:] in LARGE else ())
         for name in BACKBONES
     ],
 )
@@ -84,6 +82,13 @@ def test_accounts_for_every_tensor(name):
     assert not set(report.used) & set(report.unused)
     filled = set(report.used.values()) | set(report.kept)
     assert filled == set(weights_of(model))
+
+    # What was read can be written for published code to load.
+    source, _ = checkpoints.identify(state)
+    written = checkpoints.published_state(model, source.pretrained)
+    for found in report.used:
+        assert written[found].shape == state[found].shape, found
+        assert np.array_equal(written[found], state[found]), found
 
     # Exactly what the published loader takes, but for what nobody reads.
     theirs = {old for old, _ in recorded["finetune_loaded"] if old in state}
