@@ -14,6 +14,7 @@ _NAMES = {
     "load_folder": "folder",
     "load_h5": "scanobjectnn",
     "load_modelnet": "modelnet",
+    "load_rooms": "procedural",
     "load_s3dis": "s3dis",
     "load_scanobjectnn": "scanobjectnn",
     "load_shapenet55": "shapenet",

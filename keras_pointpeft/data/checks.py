@@ -57,6 +57,26 @@ def check_size(what, shape, dtype, max_bytes=MAX_BYTES):
         )
 
 
+def allocate(what, shape, max_bytes=MAX_BYTES, storage=None) -> np.ndarray:
+    """Room for the points of a data set, in memory or in a file.
+
+    Args:
+        what: string, for the message.
+        shape: tuple of ints.
+        max_bytes: int, the limit, if it is memory.
+        storage: optional path of a .npy file, which is written anew.
+
+    Returns:
+        float32 array, memory-mapped if it is in a file.
+    """
+    if storage is None:
+        check_size(what, shape, "float32", max_bytes)
+        return np.empty(shape, "float32")
+    return np.lib.format.open_memmap(
+        storage, mode="w+", dtype="float32", shape=tuple(shape)
+    )
+
+
 class BadClouds:
     """Collects the clouds of a source that cannot be used.
 

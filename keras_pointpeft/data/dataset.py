@@ -129,6 +129,7 @@ class PointCloudDataset(keras.utils.PyDataset):
                 "`repeat_points=True` to repeat some. "
                 f"Received: num_points={num_points}"
             )
+        self.shard = (0, 1)
         self._order = (None, None)
         self._kept = {}
         self._last_served = False
@@ -177,6 +178,35 @@ class PointCloudDataset(keras.utils.PyDataset):
             )
 
     @property
+    def shard(self):
+        """tuple `(number, count)`: this is one of so many processes.
+
+        Each then serves its part of every batch; `batch_size` is that of all
+        together. It may be set.
+        """
+        return self._shard
+
+    @shard.setter
+    def shard(self, value):
+        number, count = value
+        smallest = min(self.batch_size, len(self.points))
+        if not 0 <= number < count <= smallest or self.batch_size % count:
+            raise ValueError(
+                "Batches must be divisible among the processes: the batch "
+                f"size is {self.batch_size}, for {len(self.points)} clouds. "
+                f"Received: shard={value}"
+            )
+        if (
+            not self.drop_last
+            and 0 < len(self.points) % self.batch_size < count
+        ):
+            raise ValueError(
+                "The last batch has fewer clouds than there are processes; "
+                f"use `drop_last=True`. Received: shard={value}"
+            )
+        self._shard = (int(number), int(count))
+
+    @property
     def num_batches(self):
         full, rest = divmod(len(self.points), self.batch_size)
         return full if self.drop_last or not rest else full + 1
@@ -212,13 +242,18 @@ class PointCloudDataset(keras.utils.PyDataset):
                 f"There are {self.num_batches} batches. Received: {index}"
             )
         begin = index * self.batch_size
-        return self._epoch_order()[begin : begin + self.batch_size]
+        rows = self._epoch_order()[begin : begin + self.batch_size]
+        number, count = self.shard
+        # As many for each, so that all train equally long.
+        return rows[: len(rows) // count * count][number::count]
 
     def __getitem__(self, index):
         rows = self.indices(index)
-        rng = self._rng(_BATCH, index)
+        number, count = self.shard
+        # Each shard draws numbers of its own.
+        rng = self._rng(_BATCH, index, *([number] if count > 1 else []))
         # A slice of a memory map is read in one go, rows come one by one.
-        part = rows if self.shuffle else slice(rows[0], rows[-1] + 1)
+        part = rows if self.shuffle else slice(rows[0], rows[-1] + 1, count)
         points = np.asarray(self.points[part], "float32")
         if self.normalize:
             points = unit_sphere(points)

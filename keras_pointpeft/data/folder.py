@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import BadClouds
-from keras_pointpeft.data.checks import check_size
+from keras_pointpeft.data.checks import allocate
 from keras_pointpeft.data.geometry_files import EXTENSIONS
 from keras_pointpeft.data.geometry_files import read_cloud
 from keras_pointpeft.data.normalization import unit_sphere
@@ -22,6 +22,7 @@ def load_folder(
     seed: int = 0,
     on_bad: str = "raise",
     max_bytes: int = MAX_BYTES,
+    storage=None,
 ) -> Split:
     """Loads clouds and meshes from `<class>/<file>`.
 
@@ -42,6 +43,9 @@ def load_folder(
         on_bad: "raise", or "skip" to leave out files that cannot be read,
             hold NaN or infinity, or have too few points, with a warning.
         max_bytes: int, refuse to allocate more.
+        storage: optional path of a .npy file to write the points to. They
+            then stay on the disk and are mapped into memory, so that a set
+            larger than the memory can be trained on.
 
     Returns:
         `Split`; classes in alphabetical order, the files' places as ids.
@@ -62,8 +66,8 @@ def load_folder(
     files, class_names = _find(os.fspath(data_dir), split)
     bad = BadClouds(data_dir, on_bad, len(files))
     shape = (len(files), num_points, 3)
-    check_size(f"{data_dir} with {len(files)} files", shape, "f4", max_bytes)
-    points = np.empty(shape, "float32")
+    what = f"{data_dir} with {len(files)} files"
+    points = allocate(what, shape, max_bytes, storage)
     labels, ids = [], []
     for number, (path, label) in enumerate(files):
         place = os.path.relpath(path, data_dir).replace(os.sep, "/")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_pointpeft.ops.accelerators import torch_cpu
+from keras_pointpeft.ops.accelerators import host
 
 
 def farthest_point_indices(
@@ -53,13 +53,13 @@ def farthest_point_indices(
             f"`start` must lie between 0 and {count - 1}. Received: {start}"
         )
     if not first.any():
-        return torch_cpu.farthest_point_sample(points, num_samples, False)
+        return host.farthest_point_sample(points, num_samples, False)
     # Sampling starts with point 0: exchange it with the wanted one.
     rows = np.arange(batch)
     exchanged = points.copy()
     exchanged[:, 0] = points[rows, first]
     exchanged[rows, first] = points[:, 0]
-    chosen = torch_cpu.farthest_point_sample(exchanged, num_samples, False)
+    chosen = host.farthest_point_sample(exchanged, num_samples, False)
     first = first[:, None]
     return np.where(
         chosen == 0, first, np.where(chosen == first, 0, chosen)

@@ -1,4 +1,4 @@
-"""The splits of the procedural shapes, and their cache."""
+"""The splits of the procedural shapes and rooms, and the shapes' cache."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ import uuid
 import numpy as np
 
 from keras_pointpeft.data.checks import check_choice
+from keras_pointpeft.data.s3dis import Room
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.downloads import cache_directory
 
@@ -18,6 +19,8 @@ SPLITS = {
     "test": (1000, "scan", 2),
     "pretrain": (10000, "clean", 0),
 }
+# split: (rooms, seed)
+ROOM_SPLITS = {"train": (40, 1), "test": (12, 2)}
 
 
 def load_shapes(
@@ -70,6 +73,47 @@ def load_shapes(
     if not cache:
         return _split(name, _make(arguments))
     return _split(name, _cached(arguments))
+
+
+def load_rooms(
+    split: str = "train",
+    num_rooms: int | None = None,
+    num_points: int = 16384,
+) -> list[Room]:
+    """Makes furnished rooms with a class for each point.
+
+    There are 40 rooms in "train" and 12 in "test", with 17 classes; see
+    `shapes.make_rooms`.
+
+    Args:
+        split: "train" or "test".
+        num_rooms: int, changes the value of the split.
+        num_points: int, points of a room. Defaults to 16384.
+
+    Returns:
+        list of `Room`, in metres, z up.
+
+    Example:
+
+    ```python
+    import keras_pointpeft
+
+    rooms = keras_pointpeft.data.load("rooms", split="test", num_rooms=2)
+    ```
+    """
+    from keras_pointpeft.data import shapes
+
+    check_choice("split", split, ROOM_SPLITS)
+    count, seed = ROOM_SPLITS[split]
+    made = shapes.make_rooms(
+        count if num_rooms is None else num_rooms, num_points, seed
+    )
+    # There y is up: x, y, z become x, -z, y, which is a rotation.
+    points = made.points[..., [0, 2, 1]] * np.float32((1, -1, 1))
+    return [
+        Room(cloud, labels, f"room_{split}_{number}")
+        for number, (cloud, labels) in enumerate(zip(points, made.labels))
+    ]
 
 
 def _make(arguments):

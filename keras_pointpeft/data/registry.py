@@ -27,7 +27,10 @@ DATASETS = {
     "shapenet55": ("shapenet", "load_shapenet55", {}),
     "s3dis": ("s3dis", "load_s3dis", {}),
     "shapes": ("procedural", "load_shapes", {}),
+    "rooms": ("procedural", "load_rooms", {}),
 }
+# Made, not read.
+PROCEDURAL = ("shapes", "rooms")
 
 
 def list_datasets() -> list[str]:
@@ -40,13 +43,13 @@ def load(name: str, data_dir=None, split: str = "train", **options):
 
     Args:
         name: string, one of `list_datasets()`.
-        data_dir: string, where its files are; the procedural "shapes" have
-            none.
+        data_dir: string, where its files are; the procedural "shapes" and
+            "rooms" have none.
         split: string, "train" or "test"; some sets have more.
         **options: arguments of the set's own loader.
 
     Returns:
-        `Split`; for "s3dis" a list of `Room`.
+        `Split`; for "s3dis" and "rooms" a list of `Room`.
 
     Raises:
         ValueError: unknown name, or no `data_dir` where one is needed.
@@ -69,10 +72,10 @@ def load(name: str, data_dir=None, split: str = "train", **options):
     module, function, fixed = DATASETS[name]
     module = importlib.import_module(f"keras_pointpeft.data.{module}")
     arguments = {**options, **fixed, "split": split}
-    if name == "shapes":
+    if name in PROCEDURAL:
         if data_dir is not None:
             raise ValueError(
-                "The shapes are made, not read: they have no `data_dir`. "
+                f"The {name} are made, not read: they have no `data_dir`. "
                 f"Received: {data_dir!r}"
             )
     elif data_dir is None:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_pointpeft.data import augmentation as augmentations
+from keras_pointpeft.data.s3dis import Room
 from keras_pointpeft.data.s3dis import cover_room
 from keras_pointpeft.data.s3dis import draw_column
 
@@ -134,7 +135,7 @@ def predict_room(
         predict: function from points `(batch, num_points, 3)` to scores
             `(batch, num_points, num_classes)`, such as
             `model.predict_on_batch`.
-        room: `Room`.
+        room: `Room`, or an array `(points, 3)` in metres, z up.
         num_classes: int.
         num_points, votes, batch_size, seed: ints.
         size, stride: floats, in metres.
@@ -150,6 +151,9 @@ def predict_room(
     predicted = predict_room(model.predict_on_batch, room, num_classes=13)
     ```
     """
+    if not isinstance(room, Room):
+        points = np.asarray(room, "float32")
+        room = Room(points, np.zeros(len(points), "int32"), "room")
     counts = np.zeros((len(room.points), num_classes), "int32")
     for vote in range(votes):
         rng = np.random.default_rng((seed, vote))

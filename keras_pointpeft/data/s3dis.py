@@ -124,7 +124,8 @@ def draw_column(room: Room, num_points, rng, size=1.0, min_points=1024):
 
     As published: the column is `size` wide in x and y, around a point of the
     room such that it holds more than `min_points` points. x and y become
-    relative to its centre, z stays the height.
+    relative to its centre, z stays the height; all are given in units of
+    `size`, so that wider columns look alike.
 
     Args:
         room: `Room`.
@@ -155,7 +156,7 @@ def draw_column(room: Room, num_points, rng, size=1.0, min_points=1024):
     chosen = rng.choice(inside, num_points, replace=few)
     points = room.points[chosen].copy()
     points[:, :2] -= center
-    return points, room.labels[chosen]
+    return points / np.float32(size), room.labels[chosen]
 
 
 def cover_room(room: Room, num_points, rng, size=1.0, stride=0.5):
@@ -210,6 +211,7 @@ def cover_room(room: Room, num_points, rng, size=1.0, stride=0.5):
     indices = np.concatenate(blocks)
     points = room.points[indices]
     points[..., :2] -= np.array(centers, "float32")[:, None]
+    points /= np.float32(size)
     return points, indices
 
 

@@ -7,11 +7,14 @@ import numpy as np
 
 from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import BadClouds
+from keras_pointpeft.data.checks import allocate
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.checks import existing_file
 from keras_pointpeft.data.geometry_files import read_cloud
 from keras_pointpeft.data.normalization import unit_sphere
+from keras_pointpeft.data.shapenet_h5 import is_h5_layout
+from keras_pointpeft.data.shapenet_h5 import load_h5_parts
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.data.text_files import read_table
 
@@ -34,7 +37,7 @@ def load_shapenetpart(
     on_bad: str = "raise",
     max_bytes: int = MAX_BYTES,
 ) -> Split:
-    """Loads ShapeNetPart from the official text files.
+    """Loads ShapeNetPart from the official text files, or PointNet's h5.
 
     [ShapeNetPart](https://web.stanford.edu/~ericyi/project_page/part_annotation/),
     `shapenetcore_partanno_segmentation_benchmark_v0_normal`: 16 categories,
@@ -44,6 +47,9 @@ def load_shapenetpart(
     with `seed`. With `num_points=None` all points are kept and smaller shapes
     filled by repeating points, so that `PointCloudDataset` draws new ones in
     each epoch.
+
+    A folder with `train_hdf5_file_list.txt`, PointNet's `hdf5_data`, is read
+    too; its clouds have 2048 points, are normalised, and stay as they are.
 
     Args:
         data_dir: string, that folder or the one around it.
@@ -73,6 +79,10 @@ def load_shapenetpart(
     ```
     """
     check_choice("split", split, _PART_SPLITS)
+    if is_h5_layout(data_dir):
+        return load_h5_parts(
+            data_dir, _PART_SPLITS[split], num_parts, on_bad, max_bytes
+        )
     categories = existing_file(
         [
             os.path.join(data_dir, "synsetoffset2category.txt"),
@@ -128,6 +138,7 @@ def load_shapenet55(
     seed: int = 0,
     on_bad: str = "raise",
     max_bytes: int = MAX_BYTES,
+    storage=None,
 ) -> Split:
     """Loads ShapeNet-55, the set that the backbones are pre-trained on.
 
@@ -147,6 +158,8 @@ def load_shapenet55(
         seed: int.
         on_bad: "raise", or "skip" to leave out unusable shapes.
         max_bytes: int, refuse to allocate more.
+        storage: optional path of a .npy file to write the points to. They
+            then stay on the disk and are mapped into memory.
 
     Returns:
         `Split`; the classes are the synsets.
@@ -182,8 +195,7 @@ def load_shapenet55(
         cloud = read_cloud(path, max_bytes=max_bytes)
         if points is None:
             shape = (len(names), num_points or len(cloud), 3)
-            check_size(listing, shape, "float32", max_bytes)
-            points = np.empty(shape, "float32")
+            points = allocate(listing, shape, max_bytes, storage)
         if not np.isfinite(cloud).all():
             bad.add(name, "NaN or infinity")
             continue

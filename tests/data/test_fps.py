@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_pointpeft.data import fps
-from keras_pointpeft.ops.accelerators import torch_cpu
+from keras_pointpeft.ops.accelerators import host
 
 from .conftest import make_clouds
 
@@ -29,7 +29,7 @@ def lattice(count, points):
 @pytest.fixture(params=["numpy", "numba"])
 def kind(request, monkeypatch):
     if request.param == "numpy":
-        monkeypatch.setattr(torch_cpu, "compiled", lambda: None)
+        monkeypatch.setattr(host, "numba_loops", lambda: None)
     else:
         pytest.importorskip("numba")
     return request.param

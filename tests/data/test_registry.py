@@ -29,6 +29,7 @@ def test_names():
             "shapenetpart",
             "shapenet55",
             "s3dis",
+            "rooms",
             "shapes",
         ]
     )
