@@ -34,14 +34,17 @@ class EpochSeed(keras.callbacks.Callback):
 
     Args:
         seed: int.
+        rank: int. The number of the process in data-parallel training; each
+            draws its own.
     """
 
-    def __init__(self, seed):
+    def __init__(self, seed, rank=0):
         super().__init__()
         self.seed = seed
+        self.rank = (rank,) if rank else ()
 
     def on_epoch_begin(self, epoch, logs=None):
-        sequence = np.random.SeedSequence((self.seed, epoch))
+        sequence = np.random.SeedSequence((self.seed, epoch, *self.rank))
         keras.utils.set_random_seed(int(sequence.generate_state(1)[0]))
 
 
@@ -98,23 +101,27 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class BestEpoch(keras.callbacks.Callback):
-    """Keeps the weights of the epoch with the best validation accuracy.
+    """Keeps the weights of the epoch with the best validation figure.
 
-    Equal accuracies are decided by the lower validation loss, then by the
+    Equal figures are decided by the lower validation loss, then by the
     earlier epoch.
+
+    Args:
+        figure: string, the metric whose largest value is the best.
 
     Attributes:
         epoch: int or None, the best epoch so far, counted from 0.
-        score: tuple of its accuracy and negative loss.
+        score: tuple of its figure and negative loss.
         values: list of arrays, the model's variables after that epoch.
     """
 
-    def __init__(self):
+    def __init__(self, figure="accuracy"):
         super().__init__()
+        self.figure = figure
         self.epoch, self.score, self.values = None, None, None
 
     def on_epoch_end(self, epoch, logs=None):
-        score = (float(logs["val_accuracy"]), -float(logs["val_loss"]))
+        score = (float(logs[f"val_{self.figure}"]), -float(logs["val_loss"]))
         if self.score is None or score > self.score:
             self.epoch, self.score = epoch, score
             self.values = snapshot(self.model.variables)

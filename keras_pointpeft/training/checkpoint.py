@@ -15,7 +15,13 @@ FORMAT = 1
 
 
 def data_digest(split) -> str:
-    """A short fingerprint of the clouds and labels of a split."""
+    """A short fingerprint of a split's clouds and labels, or of rooms."""
+    if isinstance(split, list):
+        digest = 0
+        for room in split:
+            for array in (room.points, room.labels):
+                digest = zlib.crc32(np.ascontiguousarray(array), digest)
+        return f"{len(split)} rooms, {digest:08x}"
     digest = zlib.crc32(np.ascontiguousarray(split.labels))
     for start in range(0, len(split.points), 256):
         part = np.ascontiguousarray(split.points[start : start + 256])

@@ -1,6 +1,7 @@
-"""The loss of the published classifiers."""
+"""The losses of the published classifiers and segmentation models."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_pointpeft.serialization import serializable
@@ -47,3 +48,76 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "smoothing": self.smoothing}
+
+
+@serializable
+class WeightedCrossentropy(keras.losses.Loss):
+    """Cross-entropy of points, in which some classes weigh more.
+
+    As published for S3DIS: the mean over all points of a batch, each weighing
+    as much as its true class.
+
+    Args:
+        class_weights: optional sequence of floats, one for each class. See
+            `class_weights`.
+        **kwargs: arguments of `keras.losses.Loss`.
+
+    Example:
+
+    ```python
+    model.compile(loss=WeightedCrossentropy(class_weights(labels, 13)))
+    ```
+    """
+
+    def __init__(self, class_weights=None, **kwargs):
+        kwargs.setdefault("name", "weighted_crossentropy")
+        # `call` takes the mean itself: weights are part of the divisor.
+        kwargs["reduction"] = "sum"
+        super().__init__(**kwargs)
+        if class_weights is not None:
+            class_weights = tuple(float(weight) for weight in class_weights)
+        self.class_weights = class_weights
+
+    def call(self, y_true, y_pred):
+        losses = keras.losses.sparse_categorical_crossentropy(
+            y_true, y_pred, from_logits=True
+        )
+        if self.class_weights is None:
+            return ops.mean(losses)
+        weights = ops.convert_to_tensor(self.class_weights, "float32")
+        weights = ops.take(weights, ops.cast(y_true, "int32"), axis=0)
+        return ops.sum(weights * losses) / ops.sum(weights)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["reduction"]
+        return {**config, "class_weights": self.class_weights}
+
+
+def class_weights(labels, num_classes):
+    """Weights of the classes in the loss, larger for rarer ones.
+
+    As published for S3DIS: the cube root of the largest class's share over
+    the class's own.
+
+    Args:
+        labels: integer array, or a list of them, such as the labels of all
+            training rooms.
+        num_classes: int. A class that is not there weighs as the rarest one.
+
+    Returns:
+        tuple of floats, at least 1.
+    """
+    arrays = labels if isinstance(labels, (list, tuple)) else [labels]
+    most = max(int(np.max(array)) for array in arrays)
+    if most >= num_classes:
+        raise ValueError(
+            "Labels must lie below `num_classes`. "
+            f"Received: {most} with num_classes={num_classes}"
+        )
+    counts = sum(
+        np.bincount(np.ravel(array), minlength=num_classes) for array in arrays
+    )
+    counts = np.maximum(counts, counts[counts > 0].min())
+    weights = np.cbrt(counts.max() / counts)
+    return tuple(float(weight) for weight in weights)

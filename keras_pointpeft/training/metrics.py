@@ -57,3 +57,16 @@ def mean_class_accuracy(confusion: np.ndarray) -> float:
             "Accuracy needs at least one cloud. Received: no clouds"
         )
     return float(np.mean(np.diag(confusion)[present] / sizes[present]))
+
+
+def mean_iou(confusion: np.ndarray) -> float:
+    """The mean over classes of intersection over union ("mIoU").
+
+    Classes that are neither there nor predicted are left out.
+    """
+    both = np.diag(confusion)
+    either = confusion.sum(axis=0) + confusion.sum(axis=1) - both
+    found = either > 0
+    if not found.any():
+        raise ValueError("IoU needs at least one point. Received: no points")
+    return float(np.mean(both[found] / either[found]))

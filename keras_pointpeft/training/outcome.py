@@ -5,13 +5,12 @@ import statistics
 from dataclasses import dataclass
 from dataclasses import field
 
-from keras_pointpeft.training import voting
 from keras_pointpeft.training.callbacks import assign
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training run gave. Accuracies are parts of 1, on the test split.
+    """What a training run gave. Figures are parts of 1, on the test split.
 
     Attributes:
         last_accuracy: float, of the last epoch's weights.
@@ -19,9 +18,13 @@ class TrainingResult:
         best_epoch: int, the selected epoch, counted from 0.
         selection: string, how it was selected, see `Recipe`.
         mean_class_accuracy: float, of the selected weights.
+        figures: dict of these and all others of the selected weights, such as
+            the `"instance_miou"` of part segmentation. Accuracies of
+            segmentation are of points.
+        last_figures: dict of those of the last epoch's weights.
         votes: int, passes averaged for these figures, see `Recipe`.
         held_out_accuracy: float or None, of the selected epoch on the
-            held-out part.
+            held-out part; of segmentation, the mIoU that it was selected by.
         trained_parameters: int, with the head.
         seconds_per_epoch: float, median over the epochs, validation left out.
         train_clouds: int, clouds that were trained on.
@@ -34,6 +37,8 @@ class TrainingResult:
     best_epoch: int
     selection: str
     mean_class_accuracy: float
+    figures: dict
+    last_figures: dict
     votes: int
     held_out_accuracy: float | None
     trained_parameters: int
@@ -44,33 +49,22 @@ class TrainingResult:
 
 
 def measured(
-    model, learned, test_split, recipe, best, history
+    objective, learned, test_split, recipe, best, history
 ) -> TrainingResult:
     """Measures a trained model and leaves the selected weights in it.
 
     Args:
-        model: the model, with the last epoch's weights.
-        learned: `keras_pointpeft.data.Split` that it was trained on.
-        test_split: `keras_pointpeft.data.Split`.
+        objective: `Objective` of the model, which has the last epoch's
+            weights.
+        learned: the split that it was trained on.
+        test_split: the split to measure on.
         recipe: `Recipe`.
         best: `BestEpoch`, or None if the last epoch is selected.
         history: list of dicts, one per epoch.
     """
 
-    def evaluation():
-        return voting.evaluate(
-            model,
-            test_split,
-            recipe.votes,
-            recipe.augmentation,
-            recipe.batch_size,
-            recipe.num_points,
-            recipe.evaluation_sampling,
-            recipe.sampling,
-            recipe.seed,
-        )
-
-    last = chosen = evaluation()
+    model = objective.model
+    last = chosen = objective.measure(test_split, recipe)
     epoch, held_out = len(history) - 1, None
     if best is not None:
         epoch = best.epoch
@@ -78,13 +72,15 @@ def measured(
             held_out = best.score[0]
         if epoch != len(history) - 1:
             assign(model.variables, best.values)
-            chosen = evaluation()
+            chosen = objective.measure(test_split, recipe)
     return TrainingResult(
-        last_accuracy=last.accuracy,
-        best_accuracy=chosen.accuracy,
+        last_accuracy=last["accuracy"],
+        best_accuracy=chosen["accuracy"],
         best_epoch=epoch,
         selection=recipe.selection,
-        mean_class_accuracy=chosen.mean_class_accuracy,
+        mean_class_accuracy=chosen["mean_class_accuracy"],
+        figures=chosen,
+        last_figures=last,
         votes=recipe.votes,
         held_out_accuracy=held_out,
         trained_parameters=sum(

@@ -4,6 +4,8 @@ import dataclasses
 import difflib
 import math
 
+from keras_pointpeft.layers.recompute import check_remat
+
 SELECTIONS = ("held_out", "last", "best_on_test")
 
 
@@ -41,9 +43,17 @@ class Recipe:
         held_out_fraction: float. The part held out for `"held_out"`.
         votes: int. Augmented passes whose logits are averaged in the final
             evaluation; 1 for one pass without augmentation.
+        double_step: bool. Whether every batch makes two steps, the first
+            without clipping, as published segmentation does.
+        column_size: float. Width in metres of the columns of a scene.
+        column_min_points: int. A column to learn from has more points.
+        column_stride: float. Step between columns of a whole scene, as a
+            part of their width.
         seed: int. Of everything random.
         dtype: string. The model's dtype policy, such as `"float32"` or
             `"mixed_bfloat16"`.
+        remat: string. What the backward pass computes again; see
+            `keras_pointpeft.models.PointBackbone.remat`.
 
     Raises:
         ValueError: for a value out of range.
@@ -77,10 +87,16 @@ class Recipe:
     selection: str = "held_out"
     held_out_fraction: float = 0.1
     votes: int = 1
+    double_step: bool = False
+    column_size: float = 1.0
+    column_min_points: int = 1024
+    column_stride: float = 0.5
     seed: int = 0
     dtype: str = "float32"
+    remat: str = "elementwise"
 
     def __post_init__(self):
+        check_remat(self.remat)
         if isinstance(self.augmentation, list):
             object.__setattr__(self, "augmentation", tuple(self.augmentation))
         if self.selection not in SELECTIONS:
@@ -101,10 +117,18 @@ class Recipe:
                 "weight_decay",
                 "warmup_learning_rate",
                 "min_learning_rate",
+                "column_min_points",
                 "seed",
             ),
         )
-        self._check(lambda value: value > 0, "positive", ("learning_rate",))
+        self._check(
+            lambda value: value > 0,
+            "positive",
+            ("learning_rate", "column_size"),
+        )
+        self._check(
+            lambda value: 0 < value <= 1, "in (0, 1]", ("column_stride",)
+        )
         self._check(
             lambda value: 0 < value < 1,
             "between 0 and 1",

@@ -41,12 +41,54 @@ MEASURED = (
     "version",
     "date",
 )
-REQUIRED = ("preset", "dataset", "seed", "epochs", "last_accuracy", "protocol")
+_RUN = MEASURED[MEASURED.index("selection") :]
+# The same of segmentation, of the selected weights. In percent.
+SEGMENTATION = (
+    "preset",
+    "dataset",
+    "seed",
+    "epochs",
+    "instance_miou",
+    "class_miou",
+    "miou",
+    "mean_class_accuracy",
+    "accuracy",
+    *_RUN,
+)
+# Of few-shot classification: mean and deviation over episodes.
+FEW_SHOT = (
+    "preset",
+    "dataset",
+    "ways",
+    "shots",
+    "episodes",
+    "seed",
+    "epochs",
+    "mean",
+    "deviation",
+    "accuracies",
+    *_RUN,
+)
+# Of a comparison of methods: `memory_bytes` is what a training step keeps for
+# its backward pass, where the backend tells. Epochs are counted from 1.
+COMPARED = (
+    *MEASURED,
+    "best_epoch",
+    "mean_class_accuracy",
+    "step_seconds",
+    "memory_bytes",
+)
+REQUIRED = {
+    COMPARED: ("preset", "dataset", "seed", "epochs", "last_accuracy"),
+    MEASURED: ("preset", "dataset", "seed", "epochs", "last_accuracy"),
+    SEGMENTATION: ("preset", "dataset", "seed", "epochs", "accuracy"),
+    FEW_SHOT: ("preset", "dataset", "ways", "shots", "episodes", "mean"),
+}
 # Runs that differ in these are not averaged with each other.
 GROUP = ("preset", "dataset", "epochs", "selection", "protocol", "weights")
 
 
-def append_row(path, row) -> None:
+def append_row(path, row, columns=MEASURED) -> None:
     """Adds one run to a file of measured results.
 
     The file is made if it does not exist. Several processes may add rows at
@@ -54,8 +96,9 @@ def append_row(path, row) -> None:
 
     Args:
         path: path of the CSV file.
-        row: dict with the keys `MEASURED`; those of `REQUIRED` must be
-            there, the others may be left out.
+        row: dict with the keys `columns`; those of `REQUIRED`, and the
+            protocol, must be there, the others may be left out.
+        columns: `MEASURED`, `SEGMENTATION` or `FEW_SHOT`.
 
     Raises:
         ValueError: for an unknown or a missing column, or if the file has
@@ -77,20 +120,21 @@ def append_row(path, row) -> None:
     )
     ```
     """
-    unknown = sorted(set(row) - set(MEASURED))
-    missing = [name for name in REQUIRED if row.get(name) in (None, "")]
+    unknown = sorted(set(row) - set(columns))
+    required = (*REQUIRED[columns], "protocol")
+    missing = [name for name in required if row.get(name) in (None, "")]
     if unknown or missing:
         raise ValueError(
-            f"A result has the columns {MEASURED}; unknown here: {unknown}, "
+            f"A result has the columns {columns}; unknown here: {unknown}, "
             f"missing: {missing}. Received: {sorted(row)}"
         )
     path = Path(path)
     with FileLock(_lock_of(path)):
         new = not path.exists() or path.stat().st_size == 0
         if not new:
-            _check_columns(path, MEASURED)
+            _check_columns(path, columns)
         with open(path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, MEASURED, lineterminator="\n")
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
             if new:
                 writer.writeheader()
             writer.writerow(row)

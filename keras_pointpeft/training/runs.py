@@ -12,12 +12,16 @@ from keras_pointpeft import presets
 from keras_pointpeft.data import procedural
 from keras_pointpeft.peft import PriorBank
 from keras_pointpeft.peft import prior_bank
+from keras_pointpeft.training import losses
+from keras_pointpeft.training import results
 from keras_pointpeft.training.recipe import Recipe
 
 WEIGHTS = ("backbone", "random")
 
 
-def load_split(preset, split, data_dir=None, dataset=None, limit=None):
+def load_split(
+    preset, split, data_dir=None, dataset=None, limit=None, **options
+):
     """Loads a split of a preset's data set.
 
     Args:
@@ -29,22 +33,29 @@ def load_split(preset, split, data_dir=None, dataset=None, limit=None):
         dataset: string or None, one of `keras_pointpeft.data.list_datasets()`
             in place of the preset's: own clouds are `"h5"` or `"folder"`.
         limit: int or None. At most so many clouds, spread over the split.
+        **options: arguments of the data set's loader.
 
     Returns:
-        `keras_pointpeft.data.Split`.
+        `keras_pointpeft.data.Split`; of scenes, a list of
+        `keras_pointpeft.data.Room`.
 
     Raises:
         ValueError: if `data_dir` is missing, or not wanted.
         FileNotFoundError: names the files that were expected.
     """
     dataset = dataset or preset.loader
+    # Made one by one: those that are not wanted need not be made.
     if dataset == "shapes" and limit is not None:
-        # Made one by one: those that are not wanted need not be made.
         count = min(limit, procedural.SPLITS[split][0])
-        return data.load(dataset, data_dir, split, num_clouds=count)
-    loaded = data.load(dataset, data_dir, split)
+        options = {**options, "num_clouds": count}
+    if dataset == "rooms" and limit is not None:
+        count = min(limit, procedural.ROOM_SPLITS[split][0])
+        options = {**options, "num_rooms": count}
+    loaded = data.load(dataset, data_dir, split, **options)
     if limit is not None and limit < len(loaded):
         chosen = np.linspace(0, len(loaded) - 1, limit).round().astype(int)
+        if isinstance(loaded, list):
+            return [loaded[i] for i in chosen]
         loaded = loaded.take(chosen)
     return loaded
 
@@ -66,19 +77,72 @@ def recipe_for(preset, **changes) -> Recipe:
     return recipe
 
 
+def task_arguments(preset, train_split, test_split, num_classes=None) -> dict:
+    """What a preset's task must be told of the data, if they are others.
+
+    Args:
+        preset: `keras_pointpeft.presets.PresetDescription`.
+        train_split: `keras_pointpeft.data.Split`, or a list of rooms.
+        test_split: the same. Of parts, it may have some that the training
+            split has not.
+        num_classes: optional int. Of scenes, the preset's by default.
+
+    Returns:
+        dict of constructor arguments of the preset's task.
+    """
+    if preset.task_class == "PartSegmenter":
+        return part_arguments(train_split, test_split)
+    if preset.task_class == "SemanticSegmenter":
+        labels = [room.labels for room in train_split]
+        count = num_classes or preset.task_config["num_classes"]
+        return {
+            "num_classes": count,
+            "class_weights": losses.class_weights(labels, count),
+        }
+    return {"num_classes": train_split.num_classes}
+
+
+def part_arguments(*splits) -> dict:
+    """Numbers of parts and categories, and which has which, of splits."""
+    categories = splits[0].num_classes
+    parts = [set() for _ in range(categories)]
+    for split in splits:
+        if split.part_labels is None:
+            raise ValueError(
+                "Part segmentation needs clouds with part labels. "
+                f"Received: {split.name}, which has none"
+            )
+        for label, own in zip(split.labels, split.part_labels):
+            parts[label].update(np.unique(own).tolist())
+    names = splits[0].part_names
+    most = 1 + max(max(own, default=0) for own in parts)
+    return {
+        "num_classes": most if names is None else len(names),
+        "num_categories": categories,
+        # A category without clouds still needs a part.
+        "category_parts": tuple(tuple(sorted(own)) or (0,) for own in parts),
+    }
+
+
 def build_model(
-    preset, recipe, num_classes, weights="backbone", backbone_dir=None
+    preset,
+    recipe,
+    num_classes=None,
+    weights="backbone",
+    backbone_dir=None,
+    **arguments,
 ):
     """Builds a preset's model as training starts from it.
 
     Args:
         preset: `keras_pointpeft.presets.PresetDescription`.
         recipe: `Recipe`; its seed decides what is drawn at random.
-        num_classes: int.
+        num_classes: optional int. The preset's by default.
         weights: `"backbone"` for the pre-trained backbone, `"random"` for
             none.
         backbone_dir: string or None, a preset directory of the same backbone
             whose weights are taken instead, as `scripts/pretrain.py` writes.
+        **arguments: further arguments of the task, see `task_arguments`.
 
     Returns:
         A task such as `keras_pointpeft.models.PointCloudClassifier`.
@@ -87,14 +151,17 @@ def build_model(
         raise ValueError(
             f"`weights` must be one of {WEIGHTS}. Received: weights={weights!r}"
         )
+    if num_classes is not None:
+        arguments["num_classes"] = num_classes
     keras.utils.set_random_seed(recipe.seed)
     pretrained = weights == "backbone" and backbone_dir is None
     model = presets.from_preset(
         preset.name,
         load_weights="backbone" if pretrained else False,
-        num_classes=num_classes,
         dtype=recipe.dtype,
+        **arguments,
     )
+    model.backbone.remat = recipe.remat
     if backbone_dir is not None:
         source = presets.from_preset(backbone_dir)
         source = getattr(source, "backbone", source)
@@ -108,7 +175,7 @@ def build_bank(model, split, recipe, source=None, **options):
 
     Args:
         model: a task.
-        split: `keras_pointpeft.data.Split`.
+        split: `keras_pointpeft.data.Split`; of rooms, random columns.
         recipe: `Recipe`.
         source: string or None, the split's name for the bank's recipe.
         **options: arguments of `keras_pointpeft.peft.PriorBank.build`.
@@ -116,6 +183,8 @@ def build_bank(model, split, recipe, source=None, **options):
     Returns:
         `keras_pointpeft.peft.PriorBank`.
     """
+    if isinstance(split, list):
+        split = columns(split, recipe)
     clouds = data.PointCloudDataset(
         split.points,
         split.labels,
@@ -126,6 +195,21 @@ def build_bank(model, split, recipe, source=None, **options):
     return PriorBank.build(model, clouds, source=source, **options)
 
 
+def columns(rooms, recipe) -> data.Split:
+    """An epoch's random columns of rooms as clouds, all of one class."""
+    batches = data.RoomDataset(
+        rooms,
+        batch_size=recipe.batch_size,
+        num_points=recipe.num_points,
+        size=recipe.column_size,
+        min_points=recipe.column_min_points,
+        seed=recipe.seed,
+    )
+    parts = [batches[index][0] for index in range(len(batches))]
+    points = np.concatenate(parts)
+    return data.Split(points, np.zeros(len(points)), ("column",))
+
+
 def prepare(model, split, recipe):
     """Gives a model's method what it needs of the training set.
 
@@ -134,7 +218,7 @@ def prepare(model, split, recipe):
 
     Args:
         model: a task.
-        split: `keras_pointpeft.data.Split`, the training split.
+        split: the training split.
         recipe: `Recipe`.
     """
     layer = prior_bank.prior_layer(model.backbone)
@@ -149,19 +233,27 @@ def prepare(model, split, recipe):
 def result_row(
     preset, recipe, result, dataset, adapter_bytes, seconds, weights
 ) -> dict:
-    """A run as a row for `keras_pointpeft.training.results.append_row`."""
-    protocol = str(recipe.augmentation)
-    if recipe.votes > 1:
-        protocol += f", {recipe.votes} votes"
+    """A run as a row for `keras_pointpeft.training.results.append_row`.
+
+    Of segmentation, it has the columns `results.SEGMENTATION`.
+    """
+    figures = {
+        "last_accuracy": round(100 * result.last_accuracy, 2),
+        "best_accuracy": round(100 * result.best_accuracy, 2),
+    }
+    if preset.task_class != "PointCloudClassifier":
+        figures = {
+            name: round(100 * value, 2)
+            for name, value in result.figures.items()
+        }
     return {
         "preset": preset.name,
         "dataset": dataset,
         "seed": recipe.seed,
         "epochs": recipe.epochs,
-        "last_accuracy": round(100 * result.last_accuracy, 2),
-        "best_accuracy": round(100 * result.best_accuracy, 2),
+        **figures,
         "selection": recipe.selection,
-        "protocol": protocol,
+        "protocol": protocol_of(recipe, preset.task_class),
         "trained_parameters": result.trained_parameters,
         "adapter_bytes": adapter_bytes,
         "backend": keras.backend.backend(),
@@ -173,6 +265,27 @@ def result_row(
         "version": keras_pointpeft.__version__,
         "date": datetime.date.today().isoformat(),
     }
+
+
+def result_columns(preset) -> tuple:
+    """The columns of the result file that a preset's runs belong to."""
+    if preset.task_class == "PointCloudClassifier":
+        return results.MEASURED
+    return results.SEGMENTATION
+
+
+def protocol_of(recipe, task_class="PointCloudClassifier") -> str:
+    """How a run was augmented and measured, in words for a result file."""
+    protocol = str(recipe.augmentation)
+    if task_class != "PointCloudClassifier":
+        protocol += f", {recipe.num_points} points"
+    if task_class == "SemanticSegmenter":
+        protocol += f", columns of {recipe.column_size:g} m, whole rooms"
+    if recipe.double_step:
+        protocol += ", two steps per batch"
+    if recipe.votes > 1:
+        protocol += f", {recipe.votes} votes"
+    return protocol
 
 
 def device_name() -> str:
@@ -200,7 +313,14 @@ def device_name() -> str:
 
 def _check_same_backbone(source, target, where):
     theirs, ours = source.get_config(), target.get_config()
-    ignored = ("peft", "name", "trainable", "dtype", "drop_path_rate")
+    ignored = (
+        "peft",
+        "name",
+        "trainable",
+        "dtype",
+        "drop_path_rate",
+        "class_token",
+    )
     different = [
         f"{name}: {theirs.get(name)!r} there, {value!r} here"
         for name, value in ours.items()

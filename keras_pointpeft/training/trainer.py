@@ -1,4 +1,4 @@
-"""`train`: a classifier, two splits and a recipe in, figures out."""
+"""`train`: a task, two splits and a recipe in, figures out."""
 
 import os
 import sys
@@ -7,9 +7,8 @@ import keras
 from absl import logging
 
 from keras_pointpeft.data import FollowEpoch
-from keras_pointpeft.data import PointCloudDataset
-from keras_pointpeft.data import train_validation_split
-from keras_pointpeft.training import voting
+from keras_pointpeft.ops import replicas
+from keras_pointpeft.training import parallel
 from keras_pointpeft.training.callbacks import BestEpoch
 from keras_pointpeft.training.callbacks import EpochLog
 from keras_pointpeft.training.callbacks import EpochSeed
@@ -18,7 +17,7 @@ from keras_pointpeft.training.callbacks import StopOnNaN
 from keras_pointpeft.training.callbacks import TensorBoardLog
 from keras_pointpeft.training.checkpoint import TrainingCheckpoint
 from keras_pointpeft.training.checkpoint import identity
-from keras_pointpeft.training.losses import SmoothedCrossentropy
+from keras_pointpeft.training.objectives import objective_of
 from keras_pointpeft.training.optimizer import make_optimizer
 from keras_pointpeft.training.outcome import TrainingResult
 from keras_pointpeft.training.outcome import measured
@@ -38,7 +37,12 @@ def train(
     callbacks=(),
     tensorboard: bool = False,
 ) -> TrainingResult:
-    """Trains a classifier by a recipe and measures it on the test split.
+    """Trains a task by a recipe and measures it on the test split.
+
+    In data-parallel training (`keras_pointpeft.training.parallel`) every
+    process calls it with the same arguments; `recipe.batch_size` is that of
+    all together, the first process alone writes, and all of them read the
+    state, so that `log_dir` must be a folder that they share.
 
     The model is compiled anew. Afterwards it has the weights of the selected
     epoch. The test split decides nothing, unless the recipe says
@@ -46,9 +50,11 @@ def train(
 
     Args:
         model: a classifier that returns logits, such as a
-            `keras_pointpeft.models.PointCloudClassifier`.
-        train_split: `keras_pointpeft.data.Split`.
-        test_split: `keras_pointpeft.data.Split` with the same classes.
+            `keras_pointpeft.models.PointCloudClassifier`, or a
+            `keras_pointpeft.models.PartSegmenter` or `SemanticSegmenter`.
+        train_split: `keras_pointpeft.data.Split`; of scenes, a list of
+            `keras_pointpeft.data.Room`.
+        test_split: the same, with the same classes.
         recipe: `Recipe`.
         log_dir: optional directory for `log.csv`, one line per epoch, and
             `state.npz`, the state of the run after its last whole epoch.
@@ -77,10 +83,13 @@ def train(
     ```
     """
     _check(model, train_split, test_split, recipe, log_dir, tensorboard)
-    learned, watched = _parts(train_split, test_split, recipe)
+    objective = objective_of(model)
+    learned, watched = _parts(objective, train_split, test_split, recipe)
     compile_for(model, recipe)
-    batches = training_batches(learned, recipe)
-    best = None if watched is None else BestEpoch()
+    batches = objective.training_batches(learned, recipe)
+    if replicas.count() > 1:
+        batches.shard = (replicas.rank(), replicas.count())
+    best = None if watched is None else BestEpoch(objective.figure)
     state = TrainingCheckpoint(
         os.path.join(log_dir or "", STATE_FILE),
         identity(model, recipe, train_split),
@@ -90,25 +99,50 @@ def train(
     if log_dir is not None:
         os.makedirs(log_dir, exist_ok=True)
         start = state.restore(model) if resume else 0
+        if replicas.mean_of_numbers([start]) != [start]:
+            raise ValueError(
+                "The processes do not see the same state to go on from; "
+                "`log_dir` must be a folder that they share. "
+                f"Received: log_dir={str(log_dir)!r}"
+            )
     if start:
         logging.info("Going on after epoch %d of %d", start, recipe.epochs)
     if start < recipe.epochs:
-        model.fit(
-            batches,
-            epochs=recipe.epochs,
-            initial_epoch=start,
-            validation_data=_fixed(watched, recipe) if watched else None,
-            shuffle=False,  # the data set shuffles clouds, not batches
-            verbose=1 if sys.stdout.isatty() else 2,
-            callbacks=_callbacks(
-                recipe, batches, best, state, log_dir, callbacks, tensorboard
-            ),
-        )
-    return measured(model, learned, test_split, recipe, best, state.history)
+        with parallel.synchronized(model):
+            model.fit(
+                batches,
+                epochs=recipe.epochs,
+                initial_epoch=start,
+                validation_data=(
+                    objective.fixed_batches(watched, recipe)
+                    if watched
+                    else None
+                ),
+                shuffle=False,  # the data set shuffles clouds, not batches
+                verbose=_verbosity(),
+                callbacks=_callbacks(
+                    recipe,
+                    batches,
+                    best,
+                    state,
+                    log_dir,
+                    callbacks,
+                    tensorboard,
+                ),
+            )
+    return measured(objective, learned, test_split, recipe, best, state.history)
+
+
+def _verbosity():
+    if not parallel.writes():
+        return 0
+    return 1 if sys.stdout.isatty() else 2
 
 
 def compile_for(model, recipe: Recipe):
-    """Compiles a classifier with a recipe's optimizer and loss."""
+    """Compiles a task with a recipe's optimizer and loss."""
+    parallel.check(recipe)
+    objective = objective_of(model)
     model.compile(
         optimizer=make_optimizer(
             model,
@@ -119,45 +153,23 @@ def compile_for(model, recipe: Recipe):
             recipe.beta_1,
             recipe.beta_2,
             recipe.epsilon,
+            recipe.double_step,
         ),
-        loss=SmoothedCrossentropy(recipe.label_smoothing),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        loss=objective.loss(recipe),
+        metrics=objective.metrics(),
     )
 
 
-def training_batches(split, recipe: Recipe) -> PointCloudDataset:
-    """The shuffled, augmented batches of a recipe."""
-    return PointCloudDataset(
-        split,
-        batch_size=recipe.batch_size,
-        num_points=recipe.num_points,
-        sampling=recipe.sampling,
-        augmentation=recipe.augmentation,
-        shuffle=True,
-        # As published, and a BatchNorm cannot learn from a batch of one.
-        drop_last=len(split) > recipe.batch_size,
-        seed=recipe.seed,
-    )
-
-
-def _fixed(split, recipe):
-    return voting.evaluation_batches(
-        split, recipe.batch_size, recipe.num_points, recipe.evaluation_sampling
-    )
-
-
-def _parts(train_split, test_split, recipe):
+def _parts(objective, train_split, test_split, recipe):
     """What is trained on, and what is watched to select an epoch."""
     if recipe.selection == "held_out":
-        parts = train_validation_split(
-            train_split, recipe.held_out_fraction, recipe.seed
-        )
+        parts = objective.hold_out(train_split, recipe)
         if len(parts[1]) == 0:
             raise ValueError(
                 "The training split is too small to hold a part out. Use "
                 "selection='last' or a larger `held_out_fraction`. Received: "
-                f"{len(train_split)} clouds of {train_split.num_classes} "
-                f"classes, held_out_fraction={recipe.held_out_fraction}"
+                f"{len(train_split)} clouds, "
+                f"held_out_fraction={recipe.held_out_fraction}"
             )
         return parts
     if recipe.selection == "best_on_test":
@@ -175,16 +187,17 @@ def _callbacks(recipe, batches, best, state, log_dir, others, tensorboard):
             recipe.min_learning_rate,
         ),
         FollowEpoch(batches),
-        EpochSeed(recipe.seed),
+        EpochSeed(recipe.seed, replicas.rank()),
         EpochTimer(),
+        parallel.MeanOfReplicas(),
         StopOnNaN(state.path if log_dir is not None else None),
     ]
     if best is not None:
         found.append(best)
     found.extend(others)
-    if tensorboard:
+    if tensorboard and parallel.writes():
         found.append(TensorBoardLog(log_dir))
-    if log_dir is None:
+    if log_dir is None or not parallel.writes():
         return [*found, _History(state.history)]
     log = EpochLog(os.path.join(log_dir, LOG_FILE), state.history)
     return [*found, state, log]
@@ -203,20 +216,7 @@ class _History(keras.callbacks.Callback):
 
 
 def _check(model, train_split, test_split, recipe, log_dir, tensorboard):
-    if tuple(train_split.class_names) != tuple(test_split.class_names):
-        raise ValueError(
-            "The two splits must have the same classes in the same order. "
-            f"Received: {train_split.class_names} and "
-            f"{test_split.class_names}"
-        )
-    classes = model.output_shape[-1]
-    if classes != train_split.num_classes:
-        raise ValueError(
-            f"The model has {classes} classes; build it with "
-            f"`num_classes={train_split.num_classes}` for this data set. "
-            f"Received: {train_split.name} with {train_split.num_classes} "
-            "classes"
-        )
+    objective_of(model).check(train_split, test_split)
     policies = {part.dtype_policy.name for part in model.layers if part.weights}
     if recipe.dtype not in policies:
         raise ValueError(

@@ -1,0 +1,95 @@
+"""Accuracy against trained parameters, as a figure."""
+
+
+def front(points):
+    """Which points no other one beats in both respects.
+
+    Args:
+        points: list of pairs: trained parameters and accuracy.
+
+    Returns:
+        List of the indices of these points, by rising number of parameters.
+    """
+    order = sorted(
+        range(len(points)), key=lambda i: (points[i][0], -points[i][1])
+    )
+    best, chosen = float("-inf"), []
+    for i in order:
+        if points[i][1] > best:
+            best = points[i][1]
+            chosen.append(i)
+    return chosen
+
+
+def write_png(path, entries, title):
+    """Draws the figure with matplotlib.
+
+    Args:
+        path: path of the PNG file.
+        entries: list of dicts of `"name"`, `"trained_parameters"`, `"mean"`
+            and `"std"` (or None), the last two in percent.
+        title: string.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    points = [(e["trained_parameters"], e["mean"]) for e in entries]
+    for entry, (size, mean) in zip(entries, points):
+        axes.errorbar(size, mean, entry["std"] or 0.0, fmt="o", capsize=3)
+        axes.annotate(
+            entry["name"],
+            (size, mean),
+            xytext=(5, 4),
+            textcoords="offset points",
+            fontsize=8,
+        )
+    edge = [points[i] for i in front(points)]
+    axes.plot(*zip(*edge), color="0.6", linestyle="--", zorder=0)
+    axes.set_xscale("log")
+    axes.set_xlabel("trained parameters, head included")
+    axes.set_ylabel("accuracy in %, mean and deviation over seeds")
+    axes.set_title(title)
+    axes.grid(color="0.9")
+    figure.savefig(path, dpi=150)
+
+
+def write_html(path, entries, title):
+    """Draws the figure with plotly, to look at in a browser.
+
+    The page fetches plotly's script when it is opened.
+
+    Args:
+        path: path of the HTML file.
+        entries: see `write_png`.
+        title: string.
+    """
+    import plotly.graph_objects as graph
+
+    points = [(e["trained_parameters"], e["mean"]) for e in entries]
+    edge = [points[i] for i in front(points)]
+    figure = graph.Figure()
+    figure.add_scatter(
+        x=[size for size, _ in edge],
+        y=[mean for _, mean in edge],
+        mode="lines",
+        line={"color": "lightgray", "dash": "dash"},
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=[size for size, _ in points],
+        y=[mean for _, mean in points],
+        error_y={"array": [entry["std"] or 0.0 for entry in entries]},
+        text=[entry["name"] for entry in entries],
+        mode="markers+text",
+        textposition="top center",
+        hovertemplate="%{text}<br>%{x:,} trained<br>%{y:.2f} %<extra></extra>",
+    )
+    figure.update_layout(
+        title=title,
+        showlegend=False,
+        template="simple_white",
+        xaxis={"type": "log", "title": "trained parameters, head included"},
+        yaxis={"title": "accuracy in %, mean and deviation over seeds"},
+    )
+    figure.write_html(path, include_plotlyjs="cdn")

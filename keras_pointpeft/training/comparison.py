@@ -1,0 +1,210 @@
+"""Methods compared: the same start, splits and budget for all."""
+
+import math
+import tempfile
+import time
+
+import keras
+from rich.table import Table
+
+from keras_pointpeft import presets
+from keras_pointpeft import zoo_data
+from keras_pointpeft.training import cost
+from keras_pointpeft.training import results
+from keras_pointpeft.training import runs
+from keras_pointpeft.training import trainer
+
+# What a run is known by in a result file.
+IDENTITY = ("preset", "dataset", "seed", "epochs", "protocol", "weights")
+
+
+def methods_for(backbone, dataset) -> list[str]:
+    """The methods that the zoo has for a backbone and a data set."""
+    names = presets.list_presets(f"*_{backbone}_{dataset}")
+    found = [presets.resolve(name) for name in names]
+    return [
+        preset.method
+        for preset in found
+        if (preset.backbone, preset.dataset) == (backbone, dataset)
+    ]
+
+
+def backbone_of(directory) -> str:
+    """The zoo's name of the backbone in a preset directory.
+
+    Raises:
+        ValueError: if the zoo has none like it.
+    """
+    model = presets.from_preset(directory, load_weights=False)
+    model = getattr(model, "backbone", model)
+    config = model.get_config()
+    for name, card in zoo_data.read_cards("backbones").items():
+        same = card["class"] == type(model).__name__ and all(
+            key in ("drop_path_rate", "skip_origin")
+            or _plain(config[key]) == _plain(value)
+            for key, value in card["config"].items()
+        )
+        if same:
+            return name
+    raise ValueError(
+        "The zoo has no backbone of this kind and size. "
+        f"Received: {str(directory)!r} with a {type(model).__name__}"
+    )
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+def run(
+    preset,
+    recipe,
+    train_split,
+    test_split,
+    dataset,
+    weights="backbone",
+    backbone_dir=None,
+) -> dict:
+    """Trains and measures one method from one seed.
+
+    Args:
+        preset: `keras_pointpeft.presets.PresetDescription`.
+        recipe: `Recipe`; its seed decides what is drawn at random.
+        train_split: `keras_pointpeft.data.Split`.
+        test_split: `keras_pointpeft.data.Split`.
+        dataset: string, the data set's name in the result.
+        weights: see `runs.build_model`.
+        backbone_dir: likewise.
+
+    Returns:
+        A row with the columns `results.COMPARED`.
+    """
+    model = runs.build_model(
+        preset, recipe, train_split.num_classes, weights, backbone_dir
+    )
+    runs.prepare(model, train_split, recipe)
+    begin = time.perf_counter()
+    result = trainer.train(model, train_split, test_split, recipe)
+    seconds = time.perf_counter() - begin
+    with tempfile.TemporaryDirectory() as folder:
+        adapter_bytes = model.save_adapter(folder)
+    row = runs.result_row(
+        preset,
+        recipe,
+        result,
+        dataset,
+        adapter_bytes,
+        seconds,
+        backbone_dir or weights,
+    )
+    steps = math.ceil(result.train_clouds / recipe.batch_size)
+    return {
+        **row,
+        "best_epoch": result.best_epoch + 1,
+        "mean_class_accuracy": round(100 * result.mean_class_accuracy, 2),
+        "step_seconds": round(result.seconds_per_epoch / steps, 4),
+        "memory_bytes": _memory(model, train_split, recipe),
+    }
+
+
+def _memory(model, split, recipe):
+    if keras.backend.backend() != "torch":
+        return None
+    points = split.points[: recipe.batch_size, : recipe.num_points]
+    return cost.kept_for_backward(
+        model, points, split.labels[: recipe.batch_size]
+    )
+
+
+def known(rows, preset, recipe, dataset, weights) -> bool:
+    """Whether there is a row of this run."""
+    wanted = {
+        "preset": preset.name,
+        "dataset": dataset,
+        "seed": recipe.seed,
+        "epochs": recipe.epochs,
+        "protocol": runs.protocol_of(recipe),
+        "weights": weights,
+    }
+    wanted = {name: str(value) for name, value in wanted.items()}
+    return any(
+        all(row[name] == wanted[name] for name in IDENTITY) for row in rows
+    )
+
+
+def summary(rows) -> list[dict]:
+    """One entry per method, averaged over the seeds, best first.
+
+    Args:
+        rows: list of dicts, as `results.read(path, results.COMPARED)` gives.
+
+    Returns:
+        The groups of `results.summarise`, each with `"method"` (the preset's
+        first word), `"best_epoch"`, `"step_seconds"` and `"memory_bytes"`
+        (means).
+    """
+    entries = []
+    for group in results.summarise(rows):
+        own = [
+            row
+            for row in rows
+            if all(str(row[k]) == group[k] for k in results.GROUP)
+        ]
+        for name in ("best_epoch", "step_seconds", "memory_bytes"):
+            values = [float(row[name]) for row in own if row[name]]
+            group[name] = sum(values) / len(values) if values else None
+        group["method"] = group["preset"].partition("_")[0]
+        entries.append(group)
+    return sorted(entries, key=lambda entry: -entry["last_mean"])
+
+
+def table(entries, title) -> Table:
+    """A summary as a table to print."""
+    shown = Table(title=title)
+    heads = (
+        "method",
+        "last epoch",
+        "best epoch",
+        "at",
+        "trained",
+        "adapter kB",
+        "step ms",
+        "memory MB",
+    )
+    for head in heads:
+        shown.add_column(head, justify="left" if head == "method" else "right")
+    for entry in entries:
+        shown.add_row(
+            entry["method"],
+            _spread(entry["last_mean"], entry["last_std"]),
+            _spread(entry["best_mean"], entry["best_std"]),
+            _number(entry["best_epoch"], 1, ".1f"),
+            f"{int(entry['trained_parameters']):,}",
+            _number(float(entry["adapter_bytes"]), 1e-3, ",.0f"),
+            _number(entry["step_seconds"], 1e3, ",.0f"),
+            _number(entry["memory_bytes"], 1e-6, ",.0f"),
+        )
+    return shown
+
+
+def _number(value, factor, form):
+    return "-" if value is None else format(value * factor, form)
+
+
+def _spread(mean, std):
+    if mean is None:
+        return "-"
+    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
+
+
+def figure_entries(entries) -> list[dict]:
+    """A summary as `keras_pointpeft.reports.pareto` takes it."""
+    return [
+        {
+            "name": entry["method"],
+            "trained_parameters": int(entry["trained_parameters"]),
+            "mean": entry["last_mean"],
+            "std": entry["last_std"],
+        }
+        for entry in entries
+    ]
