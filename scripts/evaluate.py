@@ -48,6 +48,7 @@ def main(_):
     logging.set_verbosity(logging.INFO)
     from keras_pointpeft import presets
     from keras_pointpeft import training
+    from keras_pointpeft.data.registry import PROCEDURAL
     from keras_pointpeft.training import runs
 
     if PRESET.value is None and MODEL_DIR.value is None:
@@ -63,7 +64,7 @@ def main(_):
             "--dataset=NAME is missing: a directory does not name its data "
             f"set, nor does a backbone. Received: --preset={PRESET.value}"
         )
-    if DATA.value is None and dataset != "shapes":
+    if DATA.value is None and dataset not in PROCEDURAL:
         raise app.UsageError(
             f"--data=DIR is missing: the folder of {dataset}. "
             "Received: no --data"
@@ -71,7 +72,10 @@ def main(_):
     split = runs.load_split(
         preset, SPLIT.value, DATA.value, DATASET.value, LIMIT.value
     )
-    model = make_model(preset, split.num_classes)
+    if preset is not None and preset.task_class != "PointCloudClassifier":
+        segmentation(preset, split)
+        return
+    model = make_model(preset, num_classes=split.num_classes)
     recipe = dict(preset.recipe) if preset is not None else {}
     num_points = NUM_POINTS.value or (preset and preset.num_points)
     evaluation = training.evaluate(
@@ -89,13 +93,47 @@ def main(_):
         print_classes(split, evaluation)
 
 
-def make_model(preset, num_classes):
+def segmentation(preset, split):
+    """Figures of parts or scenes."""
+    from keras_pointpeft import training
+    from keras_pointpeft.training import runs
+
+    told = {}
+    if ADAPTER.value is not None:
+        told = adapter_arguments()
+    model = make_model(preset, **told)
+    recipe = runs.recipe_for(
+        preset,
+        votes=VOTES.value,
+        num_points=NUM_POINTS.value,
+        batch_size=BATCH_SIZE.value,
+        seed=SEED.value,
+    )
+    objective = training.objective_of(model)
+    objective.check(split, split)
+    table = Table("figure", "percent", title=f"{preset.name}, {SPLIT.value}")
+    for name, value in objective.measure(split, recipe).items():
+        table.add_row(name, f"{100 * value:.2f}")
+    Console().print(table)
+    print(f"{len(split)} clouds or rooms, {VOTES.value} vote(s)")
+
+
+def adapter_arguments():
+    """What the adapter's task was told of its data."""
+    from keras_pointpeft.peft import adapters
+
+    config = adapters.read_config(ADAPTER.value)["task_config"]
+    names = ("num_classes", "num_categories", "category_parts")
+    return {name: config[name] for name in names if name in config}
+
+
+def make_model(preset, **told):
     import keras_pointpeft
 
     source = MODEL_DIR.value or PRESET.value
     if ADAPTER.value is not None:
         model = keras_pointpeft.from_preset(
-            source, load_weights="backbone", num_classes=num_classes
+            source, load_weights="backbone", **told
         )
         model.load_adapter(ADAPTER.value)
         return model
@@ -134,14 +172,27 @@ def print_table(preset, split, evaluation):
 
 
 def published_rows(preset):
-    """What papers report for the preset; nothing without one."""
+    """What authors and papers report for the preset; nothing without one.
+
+    First what the authors say of the weights that are loaded, with how it was
+    measured, then the tables of papers.
+    """
     from keras_pointpeft import zoo_data
     from keras_pointpeft.training import results
 
     if preset is None:
         return []
+    rows, weights = [], preset.weights or {}
+    if "accuracy" in weights:
+        rows.append(
+            {
+                "value": str(weights["accuracy"]),
+                "protocol": weights["protocol"],
+                "source": weights["source"],
+            }
+        )
     path = zoo_data.zoo_directory() / "results" / "published.csv"
-    return [
+    return rows + [
         row
         for row in results.read(path, results.PUBLISHED)
         if row["preset"] == preset.name and row["metric"] == "accuracy"

@@ -1,4 +1,6 @@
-"""Pre-trains a backbone without labels: Point-MAE on clouds of any kind.
+"""Pre-trains a backbone without labels, on clouds of any kind.
+
+Point-MAE's way, or Point-M2AE's or PointGPT's for their backbones.
 
     python scripts/pretrain.py --backbone=pointmaetiny --data=shapes \
         --epochs=40 --warmup=2 --decoder_depth=2 \
@@ -58,14 +60,14 @@ WARMUP = flags.DEFINE_integer("warmup", 10, "Epochs of linear warm-up.")
 MASK_RATIO = flags.DEFINE_float(
     "mask_ratio",
     None,
-    "Share of hidden patches. As published by default: 0.6, or 0.8 for "
-    "Point-M2AE.",
+    "Share of hidden patches. As published by default: 0.6, 0.8 for "
+    "Point-M2AE, 0.7 for PointGPT.",
 )
 MASK_TYPE = flags.DEFINE_enum(
     "mask_type",
     "random",
     ["random", "block"],
-    "Which patches to hide; random ones for Point-M2AE.",
+    "Which patches to hide; random ones for Point-M2AE and PointGPT.",
 )
 LOSS = flags.DEFINE_enum(
     "loss", "chamfer_l2", ["chamfer_l2", "chamfer_l1"], "Loss."
@@ -93,12 +95,25 @@ DECODER_DEPTH = flags.DEFINE_integer(
     "decoder_depth",
     None,
     "Decoder blocks. As published by default: 4, or 1 in each of the two "
-    "stages of Point-M2AE's.",
+    "stages of Point-M2AE's. Of PointGPT, blocks of the generation branch.",
 )
 DROP_PATH = flags.DEFINE_float(
     "drop_path_rate", None, "Of encoder and decoder. The card's by default."
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of everything.")
+SVM_EVERY = flags.DEFINE_integer(
+    "svm_every",
+    0,
+    "Every so many epochs, a linear SVM on the features of a labelled data "
+    "set tells how good they are; 0 for never.",
+)
+SVM_DATASET = flags.DEFINE_string(
+    "svm_dataset", "shapes", "That data set: 'shapes', 'modelnet40' ..."
+)
+SVM_DATA = flags.DEFINE_string("svm_data", None, "Folder of its files.")
+SVM_CLOUDS = flags.DEFINE_integer(
+    "svm_clouds", None, "At most so many clouds of each of its splits."
+)
 JIT = flags.DEFINE_bool(
     "jit", None, "Whether to compile the step. The backend's default if unset."
 )
@@ -150,13 +165,12 @@ def fit(model, split, epochs, folder):
 
     folder.mkdir(parents=True, exist_ok=True)
     masked = not isinstance(model, PointCloudClassifier)
-    groups = model.backbone.num_groups
-    per_group = 16 if isinstance(groups, int) else 4
+    num_points = points_per_cloud(model.backbone)
     dataset = PointCloudDataset(
         split.points,
         None if masked else split.labels,
         batch_size=BATCH_SIZE.value,
-        num_points=NUM_POINTS.value or per_group * int(np.max(groups)),
+        num_points=num_points,
         sampling="random",
         augmentation=AUGMENTATION.value,
         shuffle=True,
@@ -197,11 +211,34 @@ def fit(model, split, epochs, folder):
             CosineWithWarmup(LEARNING_RATE.value, epochs, WARMUP.value),
             EpochTimer(),
             StopOnNaN(state.path),
+            *(linear_svm(num_points) if masked else ()),
             state,
             EpochLog(folder / "log.csv", state.history),
         ],
     )
     return state
+
+
+def points_per_cloud(backbone):
+    groups = backbone.num_groups
+    per_group = 16 if isinstance(groups, int) else 4
+    return NUM_POINTS.value or per_group * int(np.max(groups))
+
+
+def linear_svm(num_points):
+    """The callback that judges features, if it is asked for."""
+    from keras_pointpeft.training.linear_svm import LinearSVM
+    from keras_pointpeft.training.runs import load_split
+
+    if not SVM_EVERY.value:
+        return []
+    splits = [
+        load_split(
+            None, name, SVM_DATA.value, SVM_DATASET.value, SVM_CLOUDS.value
+        )
+        for name in ("train", "test")
+    ]
+    return [LinearSVM(*splits, num_points, SVM_EVERY.value)]
 
 
 def run_identity(model, clouds):
@@ -210,6 +247,7 @@ def run_identity(model, clouds):
     digest = zlib.crc32(np.ascontiguousarray(clouds))
     own = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
     ignored = ("output", "resume")
+    ignored += ("svm_every", "svm_dataset", "svm_data", "svm_clouds")
     return {
         "model": f"{len(variables)} variables, "
         f"{zlib.crc32(' '.join(variables).encode()):08x}",
@@ -234,6 +272,9 @@ def make_model():
     config.update(card.get("by_num_points", {}).get(str(NUM_POINTS.value), {}))
     if DROP_PATH.value is not None:
         config["drop_path_rate"] = DROP_PATH.value
+    generative = card["class"] == "PointGPTBackbone"
+    if generative:
+        config["generator_depth"] = DECODER_DEPTH.value or 4
     backbone = getattr(models, card["class"])(**config)
     arguments = {
         "decoder_depth": DECODER_DEPTH.value,
@@ -245,6 +286,9 @@ def make_model():
         "seed": SEED.value,
     }
     autoencoder = models.MaskedAutoencoder
+    if generative:
+        autoencoder = models.GenerativePretrainer
+        arguments = {"mask_ratio": MASK_RATIO.value, "seed": SEED.value}
     if isinstance(backbone, models.PointM2AEBackbone):
         if arguments.pop("mask_type") != "random":
             raise app.UsageError(

@@ -26,7 +26,9 @@ SEEDS = flags.DEFINE_list("seeds", ["0"], "One run of each method per seed.")
 MODEL = flags.DEFINE_string(
     "model", "pointmaetiny_shapes", "Backbone and data set of the presets."
 )
-EPOCHS = flags.DEFINE_integer("epochs", 10, "Epochs.", lower_bound=1)
+EPOCHS = flags.DEFINE_integer(
+    "epochs", None, "Epochs, the presets' own by default.", lower_bound=1
+)
 LIMIT = flags.DEFINE_integer(
     "limit", None, "At most so many clouds of each split.", lower_bound=1
 )

@@ -8,6 +8,17 @@ Own clouds, in folders by class or in ScanObjectNN's h5 layout:
     python scripts/train.py --preset=dapt_pointmae_scanobjectnn \
         --dataset=folder --data=my_clouds --epochs=50
 
+Presets of segmentation train on parts or scenes:
+
+    python scripts/train.py --preset=dapt_pointmae_shapenetpart \
+        --data=/data/ShapeNetPart
+    python scripts/train.py --preset=dapt_act_s3dis --data=/data/S3DIS
+
+Several GPUs, or machines (docs/guides/multi_gpu.md):
+
+    torchrun --nproc-per-node=4 scripts/train.py \
+        --preset=dapt_pointmae_scanobjectnn --data=/data/ScanObjectNN
+
 Writes into the output folder: `adapter/`, what was trained (and `model/`,
 with --save_model); `result.json`; `log.csv`, one line per epoch; `state.npz`,
 from which the same command goes on, exactly, if it was interrupted.
@@ -63,12 +74,33 @@ SELECTION = flags.DEFINE_enum(
 VOTES = flags.DEFINE_integer(
     "votes", None, "Augmented passes averaged in the final evaluation."
 )
+DOUBLE_STEP = flags.DEFINE_bool(
+    "double_step",
+    None,
+    "Two steps per batch, the first without clipping, as published "
+    "segmentation does.",
+)
+COLUMN_SIZE = flags.DEFINE_float(
+    "column_size", None, "Width in metres of the columns of a scene."
+)
+TEST_AREA = flags.DEFINE_string(
+    "test_area", None, "Area of a scene data set to test on."
+)
+NUM_CLASSES = flags.DEFINE_integer(
+    "num_classes", None, "Classes of own scenes. The preset's by default."
+)
 SEED = flags.DEFINE_integer("seed", None, "Seed of everything.")
 PRECISION = flags.DEFINE_enum(
     "precision",
     None,
     ["float32", "mixed_bfloat16", "mixed_float16"],
     "The model's dtype policy.",
+)
+REMAT = flags.DEFINE_enum(
+    "remat",
+    None,
+    ["none", "elementwise", "block"],
+    "What backward computes again instead of keeping it.",
 )
 LIMIT = flags.DEFINE_integer(
     "limit", None, "At most so many clouds of each split.", lower_bound=1
@@ -85,13 +117,27 @@ SAVE_MODEL = flags.DEFINE_bool(
 RESULTS = flags.DEFINE_string(
     "results", None, "CSV file of measured results to add a row to."
 )
+ALL_DEVICES = flags.DEFINE_bool(
+    "all_devices",
+    False,
+    "Share each batch among all devices. On torch, use torchrun instead.",
+)
 flags.mark_flag_as_required("preset")
 
 
 def main(_):
     logging.set_verbosity(logging.INFO)
+    from keras_pointpeft.training import parallel
+
+    with parallel.start(ALL_DEVICES.value):
+        fine_tune()
+    parallel.finish()
+
+
+def fine_tune():
     from keras_pointpeft import presets
     from keras_pointpeft import training
+    from keras_pointpeft.training import parallel
     from keras_pointpeft.training import results
     from keras_pointpeft.training import runs
 
@@ -113,8 +159,11 @@ def main(_):
         num_points=NUM_POINTS.value,
         selection=SELECTION.value,
         votes=VOTES.value,
+        double_step=DOUBLE_STEP.value,
+        column_size=COLUMN_SIZE.value,
         seed=SEED.value,
         dtype=PRECISION.value,
+        remat=REMAT.value,
     )
     if recipe.selection == "best_on_test":
         logging.warning(
@@ -122,15 +171,19 @@ def main(_):
             "overstates accuracy, as most published ones do."
         )
     train_split, test_split = (load(runs, preset, s) for s in ("train", "test"))
+    told = runs.task_arguments(
+        preset, train_split, test_split, NUM_CLASSES.value
+    )
     model = runs.build_model(
         preset,
         recipe,
-        train_split.num_classes,
-        WEIGHTS.value,
-        BACKBONE.value,
+        weights=WEIGHTS.value,
+        backbone_dir=BACKBONE.value,
+        **told,
     )
     runs.prepare(model, train_split, recipe)
-    model.peft_summary()
+    if parallel.writes():
+        model.peft_summary()
     output = pathlib.Path(
         OUTPUT.value or f"runs/{preset.name}_seed{recipe.seed}"
     )
@@ -144,6 +197,8 @@ def main(_):
         resume=RESUME.value,
         tensorboard=TENSORBOARD.value,
     )
+    if not parallel.writes():
+        return
     seconds = time.perf_counter() - begin
     adapter_bytes = model.save_adapter(output / "adapter")
     if SAVE_MODEL.value:
@@ -163,7 +218,8 @@ def main(_):
             seconds,
             BACKBONE.value or WEIGHTS.value,
         )
-        results.append_row(RESULTS.value, row)
+        columns = runs.result_columns(preset)
+        results.append_row(RESULTS.value, row, columns)
 
 
 def preset_name():
@@ -174,13 +230,19 @@ def preset_name():
 
 
 def load(runs, preset, split):
-    if DATA.value is None and (DATASET.value or preset.loader) != "shapes":
+    from keras_pointpeft.data.registry import PROCEDURAL
+
+    made = (DATASET.value or preset.loader) in PROCEDURAL
+    if DATA.value is None and not made:
         raise app.UsageError(
             f"--data=DIR is missing: the folder of {preset.dataset}. "
             "Received: no --data"
         )
+    options = {}
+    if TEST_AREA.value is not None:
+        options["test_area"] = TEST_AREA.value
     return runs.load_split(
-        preset, split, DATA.value, DATASET.value, LIMIT.value
+        preset, split, DATA.value, DATASET.value, LIMIT.value, **options
     )
 
 
@@ -190,12 +252,29 @@ def print_result(preset, recipe, result, output):
         "best_on_test": "best epoch on the test split",
         "last": "last epoch",
     }
+    if preset.task_class != "PointCloudClassifier":
+        print_figures(preset, result, selected[recipe.selection], output)
+        return
     print(
         f"{preset.name}: {100 * result.last_accuracy:.2f} % last epoch, "
         f"{100 * result.best_accuracy:.2f} % "
         f"{selected[recipe.selection]} ({result.best_epoch + 1}), "
         f"mean over classes {100 * result.mean_class_accuracy:.2f} %, "
         f"{result.test_clouds} test clouds, {result.votes} vote(s)"
+    )
+    print(
+        f"{result.trained_parameters:,} trained parameters, "
+        f"{result.seconds_per_epoch:.2f} s per epoch. Written: {output}"
+    )
+
+
+def print_figures(preset, result, selected, output):
+    figures = ", ".join(
+        f"{name} {100 * value:.2f} %" for name, value in result.figures.items()
+    )
+    print(
+        f"{preset.name}: {figures}; {selected} ({result.best_epoch + 1}), "
+        f"{result.test_clouds} test clouds or rooms"
     )
     print(
         f"{result.trained_parameters:,} trained parameters, "

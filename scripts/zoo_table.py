@@ -4,11 +4,12 @@
     python scripts/zoo_table.py --check    # exit 1 if they are out of date
 
 `zoo/README.md` is written as a whole. In `README.md` only what stands between
-`<!-- presets -->` and `<!-- /presets -->`, and `<!-- results -->` and
-`<!-- /results -->`, is replaced; a pair that is not there is left out.
+marks such as `<!-- results -->` and `<!-- /results -->` is replaced; a pair
+that is not there is left out.
 """
 
 import re
+import statistics
 from pathlib import Path
 
 from absl import app
@@ -41,15 +42,21 @@ A preset is a product of three cards: `<method>_<backbone>_<dataset>`, as in
 * `weights.json`: which preset has weights, where from, SHA-256, licence; what
   is `null` is not known to us: see the source.
 * `results/published.csv`: figures from papers, each with its source.
-* `results/measured.csv`: one row per training run.
+* `results/measured.csv`: one row per training run; `segmentation.csv` and
+  `few_shot.csv` likewise.
 
 A backbone and a data set form presets when their `tier` is the same.
+"""
+
+PRESETS = """Trained parameters, head included. Bold: fine-tuned weights are
+released; the weights of bare backbones are listed below.
+
 """
 
 
 def main(_):
     root = Path(_ROOT.value)
-    tables = {"presets": preset_table(), "results": measured_table()}
+    tables = readme_tables()
     texts = {root / "zoo" / "README.md": zoo_readme(tables)}
     readme = root / "README.md"
     if readme.exists():
@@ -66,13 +73,26 @@ def main(_):
     return 1 if stale and _CHECK.value else 0
 
 
+def readme_tables():
+    """Text by the name that stands in the README's marks."""
+    return {
+        "presets": preset_table(["scanobjectnn"]),
+        "datasets": dataset_table(),
+        "results": measured_table(),
+    }
+
+
 def zoo_readme(tables):
     sections = (
-        ("Presets", tables["presets"]),
+        ("Data sets", tables["datasets"]),
+        ("Presets", PRESETS + preset_table()),
         ("Recipes", recipe_table()),
         ("Weights", weights_table()),
         ("Measured with this package", tables["results"]),
+        ("Segmentation, measured with this package", segmentation_table()),
+        ("Few shots, measured with this package", few_shot_table()),
         ("Published", published_table()),
+        ("Segmentation, published", published_segmentation_table()),
     )
     body = "".join(f"\n## {title}\n\n{text}" for title, text in sections)
     return INTRODUCTION + body
@@ -90,40 +110,50 @@ def replaced(text, tables):
     return text
 
 
-def preset_table():
-    """All presets: what they are made of, and whether they have weights."""
+def preset_table(datasets=None):
+    """Trained parameters of every preset: a table for each data set."""
     cards = {kind: zoo_data.read_cards(kind) for kind in zoo_data.KINDS}
-    rows = []
+    table = {}
     for name in presets.list_presets():
         preset = presets.resolve(name)
-        trunk = cards["backbones"][preset.backbone]
-        method, data, trained = "-", f"({trunk['pretrained_on']})", None
         if preset.method is not None:
-            how = cards["methods"][preset.method]
-            method = linked(how["title"], how.get("paper"))
-            data = cards["datasets"][preset.dataset]["title"]
-            trained = preset.trained_parameters
-        rows.append(
-            (
-                f"`{name}`",
-                method,
-                linked(trunk["title"], trunk.get("paper")),
-                data,
-                "-" if trained is None else f"{trained:,}",
-                weights_word(preset),
+            place = table.setdefault(preset.dataset, {})
+            place[preset.method, preset.backbone] = preset
+    parts = []
+    for dataset in datasets or table:
+        found = table[dataset]
+        methods, backbones = (sorted(set(names)) for names in zip(*found))
+        trunks = [cards["backbones"][name] for name in backbones]
+        rows = [("", *(linked(t["title"], t.get("paper")) for t in trunks))]
+        for method in methods:
+            how = cards["methods"][method]
+            rows.append(
+                (
+                    f"`{method}` {linked(how['title'], how.get('paper'))}",
+                    *(cell(found.get((method, b))) for b in backbones),
+                )
             )
-        )
-    header = "preset", "method", "backbone", "data set", "trained", "weights"
-    return markdown(header, rows)
+        header = "", *(f"`{name}`" for name in backbones)
+        title = f"`{dataset}`: {cards['datasets'][dataset]['title']}"
+        parts.append(f"**{title}**\n\n{markdown(header, rows)}")
+    return "\n".join(parts)
 
 
-def weights_word(preset):
-    if preset.weights is None:
-        if preset.method is None:
-            return "none"
-        pretrained = zoo_data.read_weights().get(preset.pretrained)
-        return "backbone only" if pretrained else "none"
-    return "shipped" if "file" in preset.weights else "authors' release"
+def cell(preset):
+    """Trained parameters; bold if there are trained weights to be had."""
+    if preset is None:
+        return "-"
+    count = preset.trained_parameters
+    count = "-" if count is None else f"{count:,}"
+    return count if preset.weights is None else f"**{count}**"
+
+
+def dataset_table():
+    rows = [
+        (f"`{name}`", card["title"], card["task"].replace("_", " "))
+        for name, card in zoo_data.read_cards("datasets").items()
+    ]
+    return markdown(("name", "data set", "task"), rows)
 
 
 def recipe_table():
@@ -195,6 +225,8 @@ def published_table():
     path = zoo_data.zoo_directory() / "results" / "published.csv"
     groups, columns = {}, []
     for row in results.read(path, results.PUBLISHED):
+        if row["metric"] != "accuracy":
+            continue
         vote = " vote" if row["protocol"].endswith("vote") else ""
         column = row["dataset"] + vote
         if column not in columns:
@@ -213,6 +245,83 @@ def published_table():
         "and translation; (r) by rotation, which is not comparable.\n\n"
     )
     return note + markdown(header, rows)
+
+
+def segmentation_table():
+    """Figures of parts and scenes: mean and deviation over seeds."""
+    path = zoo_data.zoo_directory() / "results" / "segmentation.csv"
+    figures = results.SEGMENTATION[4:9]
+    groups = {}
+    for row in results.read(path, results.SEGMENTATION):
+        key = tuple(row[name] for name in ("preset", *COMMON))
+        groups.setdefault(key, []).append(row)
+    if not groups:
+        return "No runs are recorded yet.\n"
+    rows = [
+        (
+            f"`{key[0]}`",
+            *(over_runs(runs, name) for name in figures),
+            len(runs),
+            number(runs[-1]["trained_parameters"]),
+            *key[1:],
+        )
+        for key, runs in groups.items()
+    ]
+    titles = ("instance mIoU", "class mIoU", "mIoU", "mAcc", "OA")
+    header = ("preset", *titles, "seeds", "trained", *COMMON)
+    return markdown(header, rows)
+
+
+# Runs that differ in these are not averaged with each other.
+COMMON = ("epochs", "selection", "protocol", "train_clouds", "weights")
+
+
+def over_runs(runs, name):
+    values = [float(run[name]) for run in runs if run[name]]
+    if not values:
+        return "-"
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return spread(statistics.fmean(values), std)
+
+
+def few_shot_table():
+    """Mean and standard deviation over episodes."""
+    path = zoo_data.zoo_directory() / "results" / "few_shot.csv"
+    rows = [
+        (
+            f"`{row['preset']}`",
+            row["dataset"],
+            f"{row['ways']} ways, {row['shots']} shots",
+            spread(float(row["mean"]), float(row["deviation"])),
+            row["episodes"],
+            row["epochs"],
+            row["selection"],
+        )
+        for row in results.read(path, results.FEW_SHOT)
+    ]
+    if not rows:
+        return "No runs are recorded yet.\n"
+    header = "preset", "data set", "kind", "accuracy %", "episodes", "epochs"
+    return markdown((*header, "selection"), rows)
+
+
+def published_segmentation_table():
+    """mIoU from papers, one row per method and backbone."""
+    path = zoo_data.zoo_directory() / "results" / "published.csv"
+    groups = {}
+    for row in results.read(path, results.PUBLISHED):
+        if row["metric"] == "accuracy":
+            continue
+        names = ("dataset", "backbone", "method", "trained_millions", "source")
+        entry = groups.setdefault(tuple(row[name] for name in names), {})
+        entry[row["metric"]] = row["value"]
+    metrics = ("class_miou", "instance_miou")
+    rows = [
+        (*key[:4], *(entry.get(name, "-") for name in metrics), key[4])
+        for key, entry in groups.items()
+    ]
+    header = ("data set", "backbone", "method", "trained M", *metrics, "source")
+    return markdown(header, rows)
 
 
 def spread(mean, std):

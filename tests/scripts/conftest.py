@@ -22,7 +22,10 @@ def run_script(tmp_path):
             text=True,
         )
         if check and process.returncode != 0:
-            raise AssertionError(process.stdout + process.stderr)
+            raise AssertionError(
+                f"exit status {process.returncode}\n"
+                f"{process.stdout}{process.stderr}"
+            )
         return process
 
     return run

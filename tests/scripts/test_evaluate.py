@@ -2,26 +2,31 @@ import h5py
 import numpy as np
 import pytest
 
-from keras_pointpeft.models import PointCloudClassifier
-from keras_pointpeft.models import PointMAEBackbone
+from keras_pointpeft import checkpoints
+from keras_pointpeft.checkpoints import loading
+from tests.checkpoints import published
+
+pytest.importorskip("torch")
+
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def write_scans(folder, count=5):
+    """A test split of ScanObjectNN in the official layout."""
+    (folder / "main_split").mkdir()
+    name = "test_objectdataset_augmentedrot_scale75.h5"
+    with h5py.File(folder / "main_split" / name, "w") as file:
+        rng = np.random.default_rng(0)
+        file["data"] = rng.normal(size=(count, 2048, 3)).astype("float32")
+        file["label"] = np.arange(count)
 
 
 def test_published_beside_measured(run_script, tmp_path):
-    backbone = PointMAEBackbone(
-        num_groups=4,
-        group_size=4,
-        dim=12,
-        depth=1,
-        num_heads=2,
-        encoder_dims=(8, 8, 16),
-    )
-    PointCloudClassifier(backbone, 15).save_to_preset(tmp_path / "model")
-    (tmp_path / "main_split").mkdir()
-    name = "test_objectdataset_augmentedrot_scale75.h5"
-    with h5py.File(tmp_path / "main_split" / name, "w") as file:
-        rng = np.random.default_rng(0)
-        file["data"] = rng.normal(size=(5, 2048, 3)).astype("float32")
-        file["label"] = np.arange(5)
+    model = published.classifier("PointMAEBackbone", classes=15)
+    model.save_to_preset(tmp_path / "model")
+    write_scans(tmp_path)
     process = run_script(
         "evaluate.py",
         "--preset=dapt_pointmae_scanobjectnn",
@@ -33,6 +38,34 @@ def test_published_beside_measured(run_script, tmp_path):
     assert any("published" in line and "85.08" in line for line in lines)
     assert any("measured" in line and "2 votes" in line for line in lines)
     assert any("5 clouds" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "preset, backbone, figure, protocol",
+    [
+        ("full_pointgpts", "PointGPTBackbone", "86.9", "best epoch"),
+        slow("full_pointbert", "PointBERTBackbone", "83.07", "scale"),
+        slow("full_act", "ACTBackbone", "88.21", "rotate, best epoch"),
+        slow("full_recon", "ReConBackbone", "91.26", "best of 8 seeds"),
+    ],
+)
+def test_converted_checkpoint(
+    run_script, tmp_path, monkeypatch, preset, backbone, figure, protocol
+):
+    monkeypatch.setitem(loading.NUM_HEADS, 24, 3)
+    model = published.shuffled(published.classifier(backbone, classes=15))
+    checkpoints.write_checkpoint(model, tmp_path / "file.pth")
+    checkpoints.convert(tmp_path / "file.pth", tmp_path / "model")
+    write_scans(tmp_path)
+    process = run_script(
+        "evaluate.py",
+        f"--preset={preset}_scanobjectnn",
+        "--model_dir=model",
+        f"--data={tmp_path}",
+    )
+    lines = [x for x in process.stdout.splitlines() if figure in x]
+    assert "published" in lines[0] and protocol in lines[0]
+    assert "measured" in process.stdout and "5 clouds" in process.stdout
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,7 @@ def zoo_table():
 
 
 def test_the_written_tables_are_up_to_date(zoo_table):
-    tables = {
-        "presets": zoo_table.preset_table(),
-        "results": zoo_table.measured_table(),
-    }
+    tables = zoo_table.readme_tables()
     hint = "run python scripts/zoo_table.py"
     written = (ROOT / "zoo" / "README.md").read_text(encoding="utf-8")
     assert written == zoo_table.zoo_readme(tables), hint
@@ -33,11 +30,17 @@ def test_the_written_tables_are_up_to_date(zoo_table):
         assert text == zoo_table.replaced(text, tables), hint
 
 
-def test_every_preset_has_a_row(zoo_table):
+def test_every_preset_has_a_place(zoo_table):
     table = zoo_table.preset_table()
     for name in presets.list_presets():
-        assert f"| `{name}` |" in table
-    assert "1,087,771" in table
+        preset = presets.resolve(name)
+        if preset.method is None:
+            continue
+        assert f"**`{preset.dataset}`: " in table
+        assert f"| `{preset.method}` " in table
+        assert f"| `{preset.backbone}` |" in table
+        assert zoo_table.cell(preset) in table
+    assert "| **1,087,771** |" in table
 
 
 def test_only_what_is_marked_is_replaced(zoo_table):

@@ -1,0 +1,149 @@
+"""Compares methods: the same start, splits and budget for all of them.
+
+    python scripts/compare.py --backbone=pointmaetiny --dataset=shapes \
+        --methods=all --seeds=0,1,2
+
+Own clouds, in ScanObjectNN's h5 layout or in folders by class, and a backbone
+that `scripts/pretrain.py` made; `--dataset` then says whose recipe is used:
+
+    python scripts/compare.py --backbone=my_backbone --dataset=shapes \
+        --data=my_clouds --loader=h5 --augmentation=scale_translate,rotate
+
+Writes into the output folder, each name beginning with the backbone's and the
+data set's: `.csv`, one line per run, to which a second call only adds what is
+missing; and `.png` and `.html`, accuracy against trained parameters. Prints
+means and deviations.
+"""
+
+import os
+import pathlib
+
+from absl import app
+from absl import flags
+from absl import logging
+
+BACKBONE = flags.DEFINE_string(
+    "backbone", "pointmaetiny", "A backbone of the zoo, or a preset directory."
+)
+DATASET = flags.DEFINE_string(
+    "dataset", "shapes", "A data set of the zoo, whose recipe is used."
+)
+METHODS = flags.DEFINE_list(
+    "methods", ["all"], "Methods of the zoo; 'all' for all that there are."
+)
+SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of the runs.")
+DATA = flags.DEFINE_string("data", None, "Folder of the clouds.")
+LOADER = flags.DEFINE_string(
+    "loader", None, "How to read --data, if not as the data set: h5, folder."
+)
+OUTPUT = flags.DEFINE_string("output", "runs/compare", "Folder to write to.")
+WEIGHTS = flags.DEFINE_enum(
+    "weights", "backbone", ["backbone", "random"], "What training starts from."
+)
+EPOCHS = flags.DEFINE_integer("epochs", None, "Epochs.", lower_bound=1)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Clouds in a batch.")
+AUGMENTATION = flags.DEFINE_list(
+    "augmentation", None, "scale_translate, rotate ...; several in a row."
+)
+SAMPLING = flags.DEFINE_string(
+    "sampling", None, "How points are chosen in training."
+)
+NUM_POINTS = flags.DEFINE_integer("num_points", None, "Points of a cloud.")
+SELECTION = flags.DEFINE_enum(
+    "selection",
+    None,
+    ["held_out", "last", "best_on_test"],
+    "Which epoch is kept as the best one.",
+)
+LIMIT = flags.DEFINE_integer(
+    "limit", None, "At most so many clouds of each split.", lower_bound=1
+)
+
+
+def main(_):
+    logging.set_verbosity(logging.INFO)
+    from rich.console import Console
+
+    from keras_pointpeft import presets
+    from keras_pointpeft.reports import pareto
+    from keras_pointpeft.training import comparison
+    from keras_pointpeft.training import results
+    from keras_pointpeft.training import runs
+
+    directory, backbone = None, BACKBONE.value
+    if os.path.isdir(backbone):
+        directory, backbone = backbone, comparison.backbone_of(backbone)
+    methods = METHODS.value
+    if methods == ["all"]:
+        methods = comparison.methods_for(backbone, DATASET.value)
+    found = [
+        presets.resolve(f"{method}_{backbone}_{DATASET.value}")
+        for method in methods
+    ]
+    train_split, test_split = (
+        runs.load_split(found[0], part, DATA.value, LOADER.value, LIMIT.value)
+        for part in ("train", "test")
+    )
+    dataset = pathlib.Path(DATA.value or DATASET.value).name
+    output = pathlib.Path(OUTPUT.value)
+    output.mkdir(parents=True, exist_ok=True)
+    file = output / f"{backbone}_{dataset}.csv"
+    weights = directory or WEIGHTS.value
+    for seed in SEEDS.value:
+        for preset in found:
+            recipe = recipe_of(runs, preset, int(seed))
+            rows = results.read(file, results.COMPARED)
+            if comparison.known(rows, preset, recipe, dataset, weights):
+                continue
+            row = comparison.run(
+                preset,
+                recipe,
+                train_split,
+                test_split,
+                dataset,
+                WEIGHTS.value,
+                directory,
+            )
+            results.append_row(file, row, results.COMPARED)
+            logging.info(
+                "%s, seed %s: %.2f %% after the last epoch",
+                preset.name,
+                seed,
+                row["last_accuracy"],
+            )
+    entries = comparison.summary(results.read(file, results.COMPARED))
+    title = f"{backbone} on {dataset}"
+    Console(width=100).print(comparison.table(entries, title))
+    drawn = comparison.figure_entries(entries)
+    for write, suffix in (
+        (pareto.write_png, ".png"),
+        (pareto.write_html, ".html"),
+    ):
+        try:
+            write(file.with_suffix(suffix), drawn, title)
+        except ImportError as error:
+            logging.warning(
+                "No %s figure: %s (pip install keras-pointpeft[viz])",
+                suffix,
+                error,
+            )
+
+
+def recipe_of(runs, preset, seed):
+    augmentation = AUGMENTATION.value
+    if augmentation is not None and len(augmentation) == 1:
+        (augmentation,) = augmentation
+    return runs.recipe_for(
+        preset,
+        epochs=EPOCHS.value,
+        batch_size=BATCH_SIZE.value,
+        augmentation=augmentation,
+        sampling=SAMPLING.value,
+        num_points=NUM_POINTS.value,
+        selection=SELECTION.value,
+        seed=seed,
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)

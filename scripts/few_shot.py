@@ -1,0 +1,178 @@
+"""Few-shot classification: mean and deviation over episodes.
+
+    python scripts/few_shot.py --preset=dapt_pointmae_modelnet40 \
+        --data=/data/ModelNetFewshot
+    python scripts/few_shot.py --preset=dapt_pointmaetiny_shapes --epochs=30
+
+With --data, the official episodes of ModelNet40 are read; without it,
+episodes are drawn from the preset's training split, and their queries from
+its test split. Every episode starts anew from the pre-trained backbone.
+Papers report the best epoch on the queries (--selection=best_on_test).
+"""
+
+import statistics
+import tempfile
+import time
+
+from absl import app
+from absl import flags
+from absl import logging
+from rich.console import Console
+from rich.table import Table
+
+PRESET = flags.DEFINE_string(
+    "preset", None, "A preset of classification, such as dapt_pointmae_..."
+)
+DATA = flags.DEFINE_string("data", None, "Folder of the official episodes.")
+WAYS = flags.DEFINE_list("ways", ["5", "10"], "Classes of an episode.")
+SHOTS = flags.DEFINE_list("shots", ["10", "20"], "Clouds to learn from, each.")
+QUERIES = flags.DEFINE_integer(
+    "queries", 20, "Clouds of each class to test on, in episodes of one's own."
+)
+LIMIT = flags.DEFINE_integer(
+    "limit", None, "At most so many clouds of each split to draw from."
+)
+EPISODES = flags.DEFINE_integer(
+    "episodes", 10, "How many of each kind.", lower_bound=1
+)
+EPOCHS = flags.DEFINE_integer("epochs", 150, "Epochs.", lower_bound=1)
+LEARNING_RATE = flags.DEFINE_float("learning_rate", None, "Peak rate.")
+SELECTION = flags.DEFINE_enum(
+    "selection",
+    "last",
+    ["last", "best_on_test"],
+    "Which epoch is reported. best_on_test is what papers report.",
+)
+WEIGHTS = flags.DEFINE_enum(
+    "weights", "backbone", ["backbone", "random"], "What to start from."
+)
+BACKBONE = flags.DEFINE_string(
+    "backbone", None, "Preset directory of a backbone to start from."
+)
+SEED = flags.DEFINE_integer("seed", 0, "Of episodes of one's own, and heads.")
+RESULTS = flags.DEFINE_string(
+    "results", None, "CSV file of few-shot results to add rows to."
+)
+flags.mark_flag_as_required("preset")
+
+
+def main(_):
+    from keras_pointpeft import presets
+    from keras_pointpeft.training import results
+
+    preset = presets.resolve(PRESET.value)
+    if preset.task_class != "PointCloudClassifier":
+        raise app.UsageError(
+            "--preset must name a method and a data set for classification. "
+            f"Received: --preset={PRESET.value}"
+        )
+    splits = None if DATA.value else load_splits(preset)
+    table = Table("ways", "shots", "accuracy %", title=preset.name)
+    for ways in map(int, WAYS.value):
+        for shots in map(int, SHOTS.value):
+            row = measure(preset, ways, shots, splits)
+            table.add_row(
+                str(ways), str(shots), f"{row['mean']} ± {row['deviation']}"
+            )
+            if RESULTS.value is not None:
+                results.append_row(RESULTS.value, row, results.FEW_SHOT)
+    Console().print(table)
+
+
+def load_splits(preset):
+    from keras_pointpeft.data.registry import PROCEDURAL
+    from keras_pointpeft.training import runs
+
+    if preset.loader not in PROCEDURAL:
+        raise app.UsageError(
+            "--data=DIR is missing: the folder of the official episodes. "
+            "Received: no --data"
+        )
+    return [
+        runs.load_split(preset, name, limit=LIMIT.value)
+        for name in ("train", "test")
+    ]
+
+
+def measure(preset, ways, shots, splits):
+    """Runs all episodes of one kind; returns a row of results."""
+    from keras_pointpeft.training import runs
+
+    begin, accuracies = time.perf_counter(), []
+    for episode in range(EPISODES.value):
+        support, query = draw(ways, shots, episode, splits)
+        result, adapter_bytes, recipe = fine_tune(
+            preset, episode, support, query
+        )
+        accuracies.append(round(100 * result.best_accuracy, 2))
+        print(
+            f"{ways} ways, {shots} shots, episode {episode}: "
+            f"{accuracies[-1]:.2f} %",
+            flush=True,
+        )
+    spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+    row = runs.result_row(
+        preset,
+        recipe,
+        result,
+        preset.dataset if DATA.value is None else "modelnet40 few-shot",
+        adapter_bytes,
+        time.perf_counter() - begin,
+        BACKBONE.value or WEIGHTS.value,
+    )
+    del row["last_accuracy"], row["best_accuracy"]
+    return {
+        **row,
+        "seed": SEED.value,
+        "ways": ways,
+        "shots": shots,
+        "episodes": EPISODES.value,
+        "mean": round(statistics.fmean(accuracies), 2),
+        "deviation": round(spread, 2),
+        "accuracies": " ".join(f"{value:.2f}" for value in accuracies),
+    }
+
+
+def draw(ways, shots, episode, splits):
+    """What to learn from and what to test on."""
+    from keras_pointpeft import data
+
+    if splits is None:
+        return data.load_few_shot(DATA.value, ways, shots, episode)
+    return data.sample_episode(
+        splits[0],
+        ways,
+        shots,
+        QUERIES.value,
+        seed=1000 * SEED.value + episode,
+        test=splits[1],
+    )
+
+
+def fine_tune(preset, episode, support, query):
+    from keras_pointpeft import training
+    from keras_pointpeft.training import runs
+
+    recipe = runs.recipe_for(
+        preset,
+        epochs=EPOCHS.value,
+        learning_rate=LEARNING_RATE.value,
+        selection=SELECTION.value,
+        seed=1000 * SEED.value + episode,
+    )
+    model = runs.build_model(
+        preset,
+        recipe,
+        support.num_classes,
+        WEIGHTS.value,
+        BACKBONE.value,
+    )
+    runs.prepare(model, support, recipe)
+    result = training.train(model, support, query, recipe)
+    with tempfile.TemporaryDirectory() as folder:
+        return result, model.save_adapter(folder), recipe
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.WARNING)
+    app.run(main)
