@@ -99,10 +99,12 @@ def load(directory, load_weights=True, **kwargs):
 
 def _load_backbone(directory, backbone, backbone_class, config, ours):
     weights = _existing(directory, BACKBONE_WEIGHTS)
-    if "peft" not in ours:
+    # What may differ from the backbone that was saved.
+    changed = {"peft", "class_token"} & set(ours)
+    if not changed:
         backbone.load_weights(weights)
         return
-    rest = {name: value for name, value in ours.items() if name != "peft"}
+    rest = {name: x for name, x in ours.items() if name not in changed}
     saved = backbone_class.from_config({**config, **rest})
     saved.load_weights(weights)
     copy_weights(saved, backbone)
@@ -121,7 +123,8 @@ def _existing(directory, names):
 
 def _read(directory, name):
     """Class and constructor arguments from one of a preset's files."""
-    import keras_pointpeft.models  # noqa: F401  registers the classes
+    from keras_pointpeft.models import PointBackbone
+    from keras_pointpeft.models.task import PointTask
 
     path = directory / name
     if not path.is_file():
@@ -132,9 +135,11 @@ def _read(directory, name):
     saved = json.loads(path.read_text(encoding="utf-8"))
     registered = str(saved.get("registered_name"))
     cls = keras.saving.get_registered_object(registered)
-    if cls is None or not registered.startswith("keras_pointpeft>"):
+    base = PointBackbone if name == BACKBONE_CONFIG else PointTask
+    if cls is None or not issubclass(cls, base):
         raise ValueError(
-            f"{path} is not of a model of keras_pointpeft. "
+            f"{path} is not of a {base.__name__} that is known here; one of "
+            "another package must be imported first. "
             f"Received: registered_name={registered!r}"
         )
     return cls, saved["config"]

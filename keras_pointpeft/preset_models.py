@@ -10,7 +10,15 @@ from keras_pointpeft import downloads
 from keras_pointpeft import zoo_data
 
 # Task arguments that change the head's weights.
-HEAD_ARGUMENTS = ("num_classes", "pooling", "head_dims", "head_norm")
+HEAD_ARGUMENTS = (
+    "num_classes",
+    "pooling",
+    "head_dims",
+    "head_norm",
+    "num_categories",
+    "blocks",
+    "propagation_dims",
+)
 
 
 class WeightsNotFound(FileNotFoundError):
@@ -34,20 +42,44 @@ def build(description, **kwargs):
     from keras_pointpeft import models
     from keras_pointpeft import peft
 
-    backbone_class = getattr(models, description.backbone_class)
+    backbone_class = find_class(description.backbone_class, models)
     task_class = None
     if description.task_class is not None:
         task_class = getattr(models, description.task_class)
     ours, theirs = split_arguments(kwargs, backbone_class, task_class)
     ours = {**description.backbone_config, **ours}
     if description.method_class is not None and "peft" not in ours:
-        method_class = getattr(peft, description.method_class)
+        method_class = find_class(description.method_class, peft)
         ours["peft"] = method_class(**description.method_config)
     model = backbone_class(**ours)
     if task_class is not None:
         model = task_class(model, **{**description.task_config, **theirs})
     model.preset = description.name
     return model
+
+
+def find_class(name, module):
+    """The class that a card names.
+
+    Args:
+        name: string, a class of `module`, or `"package>Class"`.
+        module: the module of this package that has such classes.
+
+    Raises:
+        ValueError: if there is no such class; it may only lack an import.
+    """
+    import keras
+
+    if ">" not in name and hasattr(module, name):
+        return getattr(module, name)
+    found = keras.saving.get_registered_object(name)
+    if found is None:
+        raise ValueError(
+            f"A card names a class of {module.__name__}, or one that is "
+            "registered with Keras, 'package>Class', and has been imported. "
+            f"Received: {name!r}"
+        )
+    return found
 
 
 def split_arguments(kwargs, backbone_class, task_class=None):
@@ -158,7 +190,10 @@ def load_pretrained(backbone, description):
     entry = zoo_data.read_weights().get(description.pretrained)
     if entry is None:
         raise _not_found(description.pretrained)
-    plain = type(backbone)(**{**_config(backbone), "peft": None})
+    config = {**_config(backbone), "peft": None}
+    if "class_token" in config:
+        config["class_token"] = True  # as it was pre-trained
+    plain = type(backbone)(**config)
     load_file(plain, entry, description.pretrained)
     copy_weights(plain, backbone)
 
@@ -172,7 +207,8 @@ def copy_weights(source, target):
     """Copies all weights of a backbone that another one has too.
 
     What a method adds lies under `tuner` and is copied only between two
-    backbones with the same method.
+    backbones with the same method. A backbone without class token, as some
+    segmentation models have it, takes all but that.
 
     Args:
         source: a backbone.
@@ -184,6 +220,8 @@ def copy_weights(source, target):
         path = variable.path
         added = re.search(r"(^|/)tuner[^/]*/", path)
         if "seed_generator" in path or (added and not same):
+            continue
+        if path.startswith("class_tokens/") and path not in targets:
             continue
         # A copy: on jax, training gives the arrays of a model away.
         targets[path].assign(variable.numpy())
@@ -236,7 +274,10 @@ def find_file(entry):
             f"Received: {entry['browser']}"
         )
     if "file" in entry:
-        path = zoo_data.zoo_directory() / "weights" / entry["file"]
+        paths = [
+            folder / "weights" / entry["file"] for folder in zoo_data.folders()
+        ]
+        path = next((path for path in paths if path.exists()), paths[0])
         if not path.exists():
             raise WeightsNotFound(
                 "The zoo's card names weights that this installation does "

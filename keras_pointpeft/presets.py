@@ -19,12 +19,17 @@ from keras_pointpeft.preset_models import WeightsNotFound
 __all__ = [
     "PresetDescription",
     "WeightsNotFound",
+    "add_cards",
     "from_preset",
     "list_presets",
     "resolve",
 ]
 
-TASKS = {"classification": "PointCloudClassifier"}
+TASKS = {
+    "classification": "PointCloudClassifier",
+    "part_segmentation": "PartSegmenter",
+    "semantic_segmentation": "SemanticSegmenter",
+}
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,13 @@ class PresetDescription:
     Attributes:
         name: string, the preset.
         backbone: string, the backbone's card.
-        backbone_class: string, a class of `keras_pointpeft.models`.
+        backbone_class: string, a class of `keras_pointpeft.models`, or
+            `"package>Class"` as registered with Keras.
         backbone_config: dict, its constructor arguments.
         pretrained: string, the preset of the pre-trained backbone alone.
         method: string, the method's card, or `None` for a backbone alone;
             so are all fields from here on but `num_points` and `weights`.
-        method_class: string, a class of `keras_pointpeft.peft`.
+        method_class: string, a class of `keras_pointpeft.peft`, likewise.
         method_config: dict, its constructor arguments.
         dataset: string, the data set's card.
         task_class: string, a class of `keras_pointpeft.models`.
@@ -87,7 +93,33 @@ def list_presets(pattern="*"):
     keras_pointpeft.list_presets("dapt_*")
     ```
     """
-    return sorted(fnmatch.filter(_products(zoo_data.zoo_directory()), pattern))
+    return sorted(fnmatch.filter(_products(zoo_data.folders()), pattern))
+
+
+def add_cards(folder):
+    """Adds a folder of cards to those of the zoo.
+
+    Its cards and those of the zoo multiply: a new backbone has all methods,
+    and a new method all backbones. A card names classes of other packages as
+    they are registered with Keras, `"package>Class"`; they must have been
+    imported when a preset is built.
+
+    Args:
+        folder: path of a folder with any of `backbones/`, `methods/` and
+            `datasets/`, of JSON cards like those in the zoo, and, if there
+            are weights, `weights.json` and `weights/`.
+
+    Raises:
+        ValueError: if a card is not valid, or has a name that is taken. No
+            card of the folder is added then.
+
+    Example:
+    ```python
+    keras_pointpeft.presets.add_cards("my_zoo")
+    keras_pointpeft.list_presets("mymethod_*")
+    ```
+    """
+    zoo_data.add(folder)
 
 
 def resolve(name):
@@ -108,7 +140,7 @@ def resolve(name):
     preset.method_config["rank"]  # 72
     ```
     """
-    products = _products(zoo_data.zoo_directory())
+    products = _products(zoo_data.folders())
     if name not in products:
         raise _unknown(name, "built-in preset")
     method, backbone, dataset = products[name]
@@ -164,7 +196,7 @@ def from_preset(preset, load_weights=True, **kwargs):
     preset = os.fspath(preset)
     if "://" in preset:
         preset = preset_directory.download(preset)
-    elif preset in _products(zoo_data.zoo_directory()):
+    elif preset in _products(zoo_data.folders()):
         return preset_models.build_with_weights(
             resolve(preset), load_weights, **kwargs
         )
@@ -174,7 +206,7 @@ def from_preset(preset, load_weights=True, **kwargs):
 
 
 @functools.cache
-def _products(folder):
+def _products(folders):
     """All presets: name to names of (method, backbone, data set)."""
     backbones, methods, datasets = map(zoo_data.read_cards, zoo_data.KINDS)
     products = {}
@@ -220,13 +252,19 @@ def _describe_product(name, method, backbone, dataset):
     how = zoo_data.read_cards("methods")[method]
     data = zoo_data.read_cards("datasets")[dataset]
     # What the method's card says of this backbone and data set comes last.
+    of_task = trunk.get("by_task", {}).get(data["task"], {})
     merged = {
         "config": dict(how["config"]),
         "backbone": {
             **trunk["config"],
             **trunk.get("by_num_points", {}).get(str(data["num_points"]), {}),
+            **of_task.get("backbone", {}),
         },
-        "model": {"num_classes": data["num_classes"]},
+        "model": {
+            "num_classes": data["num_classes"],
+            **of_task.get("model", {}),
+            **data.get("model", {}),
+        },
         "recipe": dict(data["recipe"]),
     }
     chosen = {"backbone": backbone, "dataset": dataset}

@@ -9,11 +9,11 @@ KINDS = ("backbones", "methods", "datasets")
 FIELDS = {
     "backbones": (
         ("title", "class", "pretrained_on", "tier", "tasks", "config"),
-        ("paper", "by_num_points", "parameters"),
+        ("paper", "by_num_points", "by_task", "parameters", "note"),
     ),
     "methods": (
         ("title", "class", "tasks", "config"),
-        ("paper", "backbones", "overrides", "trained_parameters"),
+        ("paper", "backbones", "overrides", "trained_parameters", "note"),
     ),
     "datasets": (
         ("title", "task", "tier", "num_points", "num_classes", "recipe"),
@@ -22,6 +22,7 @@ FIELDS = {
             "class_names",
             "loader",
             "protocol",
+            "model",
         ),
     ),
     "weights": (
@@ -38,9 +39,14 @@ FIELDS = {
             "note",
         ),
     ),
-    "overrides": (("when",), ("config", "backbone", "model", "recipe")),
+    "overrides": (
+        ("when",),
+        ("config", "backbone", "model", "recipe", "note"),
+    ),
 }
 FORMATS = ("pth", "keras", "adapter")
+# Folders like the zoo's that stand beside it; see `presets.add_cards`.
+_added = []
 
 
 def zoo_directory():
@@ -53,6 +59,31 @@ def zoo_directory():
         "The zoo's cards are missing from this installation of "
         f"keras_pointpeft. Received: no zoo beside or in {package}"
     )
+
+
+def folders():
+    """Returns the zoo's folder and those that were added, as a tuple."""
+    return (zoo_directory(), *_added)
+
+
+def add(folder):
+    """Adds a folder of cards; see `keras_pointpeft.presets.add_cards`."""
+    folder = Path(folder).resolve()
+    if not any((folder / kind).is_dir() for kind in KINDS):
+        raise ValueError(
+            f"A folder of cards has one of the folders {KINDS}. "
+            f"Received: {str(folder)!r}"
+        )
+    if folder in _added:
+        return
+    _added.append(folder)
+    try:
+        for kind in KINDS:
+            read_cards(kind)
+        read_weights()
+    except ValueError:
+        _added.remove(folder)
+        raise
 
 
 def read_cards(kind):
@@ -68,20 +99,24 @@ def read_cards(kind):
         dict from a card's name to its fields, sorted by name.
 
     Raises:
-        ValueError: if a card lacks a field or has an unknown one.
+        ValueError: if a card lacks a field or has an unknown one, or if two
+            cards have the same name.
     """
-    return _read_cards(zoo_directory(), kind)
+    return _read_cards(folders(), kind)
 
 
 def read_weights():
     """Returns `weights.json`: dict from a preset's name to its entry."""
-    return _read_weights(zoo_directory())
+    return _read_weights(folders())
 
 
 @functools.cache
-def _read_cards(folder, kind):
-    paths = sorted((folder / kind).glob("*.json"))
-    cards = {path.stem: _read_json(path) for path in paths}
+def _read_cards(folders, kind):
+    paths = {}
+    for folder in folders:
+        for path in (folder / kind).glob("*.json"):
+            _add_once(paths, path.stem, path)
+    cards = {name: _read_json(paths[name]) for name in sorted(paths)}
     for name, card in cards.items():
         where = f"{kind}/{name}.json"
         parent = card.pop("extends", None)
@@ -99,8 +134,13 @@ def _read_cards(folder, kind):
 
 
 @functools.cache
-def _read_weights(folder):
-    entries = _read_json(folder / "weights.json")
+def _read_weights(folders):
+    entries = {}
+    for folder in folders:
+        path = folder / "weights.json"
+        found = _read_json(path) if path.is_file() else {}
+        for name, entry in found.items():
+            _add_once(entries, name, entry)
     for name, entry in entries.items():
         where = f"weights.json ({name})"
         _check_fields(where, entry, *FIELDS["weights"])
@@ -115,6 +155,15 @@ def _read_weights(folder):
                 f"Received: format={entry['format']!r}"
             )
     return entries
+
+
+def _add_once(known, name, value):
+    if name in known:
+        raise ValueError(
+            f"{name!r} is there already. Received: {value}, beside "
+            f"{known[name]}"
+        )
+    known[name] = value
 
 
 def _read_json(path):

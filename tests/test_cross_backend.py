@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from keras_pointpeft.peft import DAPT
+from keras_pointpeft.peft import PointPEFT
+from keras_pointpeft.peft import PriorBank
 from tests.conftest import small_classifier
 
 BACKENDS = ("torch", "tensorflow", "jax")
@@ -17,6 +19,7 @@ LOAD = """
 import sys
 import numpy as np
 from keras_pointpeft.models import PointCloudClassifier
+from keras_pointpeft.peft import PriorBank
 folder = sys.argv[1]
 points = np.load(f"{folder}/points.npy")
 model = PointCloudClassifier.from_preset(f"{folder}/preset")
@@ -25,13 +28,24 @@ model = PointCloudClassifier.from_preset(f"{folder}/fresh")
 fresh = model.predict(points, verbose=0)
 model.load_adapter(f"{folder}/adapter")
 adapted = model.predict(points, verbose=0)
-np.savez(sys.argv[2], loaded=loaded, fresh=fresh, adapted=adapted)
+model = PointCloudClassifier.from_preset(f"{folder}/without_bank")
+PriorBank.load(f"{folder}/bank.npz").attach(model)
+prompted = model.predict(points, verbose=0)
+again = PriorBank.build(model, points, dtype="float32", verbose=0).features
+np.savez(
+    sys.argv[2],
+    loaded=loaded,
+    fresh=fresh,
+    adapted=adapted,
+    prompted=prompted,
+    bank=again,
+)
 """
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A tuned preset, its start, its adapter, and the logits of each."""
+    """Presets, an adapter, a bank, and what this backend makes of them."""
     folder = tmp_path_factory.mktemp("saved")
     rng = np.random.default_rng(0)
     points = rng.normal(size=(6, 64, 3)).astype("float32")
@@ -43,7 +57,17 @@ def saved(tmp_path_factory):
     model.fit(points, np.arange(6) % 3, epochs=3, verbose=0)
     model.save_to_preset(str(folder / "preset"))
     model.save_adapter(folder / "adapter")
-    return folder, fresh, model.predict(points, verbose=0)
+    tuned = model.predict(points, verbose=0)
+    method = PointPEFT(
+        num_prompts=5, prior_groups=None, prior_group_size=None, bank_size=6
+    )
+    model = small_classifier(method)
+    model.save_to_preset(str(folder / "without_bank"))
+    bank = PriorBank.build(model, points, dtype="float32", verbose=0)
+    bank.save(folder / "bank.npz")
+    bank.attach(model)
+    prompted = model.predict(points, verbose=0)
+    return folder, fresh, tuned, prompted, bank.features
 
 
 @pytest.mark.parametrize("other", BACKENDS)
@@ -52,7 +76,7 @@ def test_other_backends_agree(other, saved, tmp_path):
         pytest.skip("this backend")
     if importlib.util.find_spec(other) is None:
         pytest.skip(f"{other} is not installed")
-    folder, fresh, tuned = saved
+    folder, fresh, tuned, prompted, bank = saved
     subprocess.run(
         [sys.executable, "-c", LOAD, str(folder), str(tmp_path / "a.npz")],
         env={**os.environ, "KERAS_BACKEND": other},
@@ -62,4 +86,6 @@ def test_other_backends_agree(other, saved, tmp_path):
         np.testing.assert_allclose(found["fresh"], fresh, atol=1e-5)
         np.testing.assert_allclose(found["loaded"], tuned, atol=1e-5)
         np.testing.assert_allclose(found["adapted"], tuned, atol=1e-5)
+        np.testing.assert_allclose(found["prompted"], prompted, atol=1e-5)
+        np.testing.assert_allclose(found["bank"], bank, atol=1e-5)
     assert np.abs(tuned - fresh).max() > 1e-3

@@ -1,0 +1,167 @@
+"""Every method on every backbone, as the zoo pairs them, in tiny sizes.
+
+A new card joins by itself; a new backbone class needs a size in `TINY`.
+"""
+
+import inspect
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_pointpeft import models
+from keras_pointpeft import peft
+from keras_pointpeft import presets
+from keras_pointpeft.peft import adapters
+
+PLAIN = {
+    "num_groups": 8,
+    "group_size": 8,
+    "dim": 24,
+    "depth": 2,
+    "num_heads": 3,
+    "encoder_dims": (8, 12, 16),
+}
+TINY = {
+    "ACTBackbone": PLAIN,
+    "PointBERTBackbone": {**PLAIN, "token_dim": 16},
+    "PointGPTBackbone": PLAIN,
+    "PointM2AEBackbone": {
+        "num_groups": (16, 8, 8),
+        "group_sizes": (8, 4, 4),
+        "dims": (12, 18, 24),
+        "depths": (1, 1, 1),
+        "num_heads": 3,
+        "radii": (0.8, 1.2, 1.6),
+        "encoder_dims": (8, 8, 16),
+    },
+    "PointMAEBackbone": PLAIN,
+    "ReConBackbone": PLAIN,
+}
+# Arguments of methods that depend on a model's size.
+SMALL = {
+    "adapter_rank": 4,
+    "bank_size": 16,
+    "num_prompts": 4,
+    "prior_group_size": None,
+    "prior_groups": None,
+    "rank": 4,
+}
+
+
+def pairs():
+    """A preset for each method, backbone class and settings of the method.
+
+    At once run those that are the first of their method or backbone; the
+    others are slow.
+    """
+    seen, found = set(), []
+    for name in presets.list_presets():
+        preset = presets.resolve(name)
+        if preset.task_class != "PointCloudClassifier":
+            continue
+        method, backbone = preset.method, preset.backbone_class
+        settings = preset.method_config, preset.task_config.get("pooling")
+        settings = json.dumps([method, backbone, *settings], sort_keys=True)
+        if settings not in seen:
+            new = {method, backbone} - seen
+            marks = () if new else pytest.mark.slow
+            found.append(pytest.param(name, marks=marks))
+        seen |= {method, backbone, settings}
+    return found
+
+
+def build(name):
+    preset = presets.resolve(name)
+    method = getattr(peft, preset.method_class)
+    known = inspect.signature(method).parameters
+    small = {k: v for k, v in SMALL.items() if k in known}
+    backbone = getattr(models, preset.backbone_class)(
+        peft=method(**{**preset.method_config, **small}),
+        **TINY[preset.backbone_class],
+    )
+    task = {**preset.task_config, "num_classes": 3, "head_dims": (16,)}
+    return models.PointCloudClassifier(backbone, **task)
+
+
+def clouds(count):
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (count, 64, 3)).astype("float32")
+    return points, np.arange(count, dtype="int32") % 3
+
+
+def values(variables):
+    """By value: on a CPU, an array may be a view of what training moves."""
+    return {v.path: np.array(v.numpy()) for v in variables}
+
+
+class Tuned:
+    """A tiny model after one epoch, and what it was before."""
+
+    def __init__(self, name):
+        keras.utils.set_random_seed(0)
+        self.name = name
+        self.points, self.labels = clouds(32)
+        self.model = build(name)
+        prior = getattr(self.model.backbone.peft, "prior", False)
+        if prior:
+            bank = peft.PriorBank.build(self.model, self.points, verbose=0)
+            bank.sample(16).attach(self.model)
+        self.before = values(self.model.weights)
+        # Tracing costs more than it saves in so few steps.
+        eager = keras.config.backend() == "tensorflow"
+        self.model.compile(run_eagerly=eager)
+        self.model.fit(
+            self.points[:6], self.labels[:6], batch_size=6, verbose=0
+        )
+
+
+@pytest.fixture(scope="module", params=pairs())
+def tuned(request):
+    return Tuned(request.param)
+
+
+def test_every_backbone_has_a_tiny_size():
+    used = {presets.resolve(n).backbone_class for n in presets.list_presets()}
+    assert used <= set(TINY)
+
+
+def test_training_moves_what_trains_and_leaves_the_rest(tuned):
+    adapter, base = adapters.split_variables(tuned.model)
+    after = values(tuned.model.weights)
+    for path in base:
+        np.testing.assert_array_equal(after[path], tuned.before[path], path)
+    trained = {v.path for v in tuned.model.trainable_variables}
+    assert trained <= set(adapter)
+    moved = {p for p in trained if np.any(after[p] != tuned.before[p])}
+    # What starts at zero may hold back the gradient of what is behind it.
+    assert len(moved) >= len(trained) / 2
+
+
+def test_adapter_comes_back(tuned, tmp_path):
+    tuned.model.save_adapter(tmp_path)
+    other = build(tuned.name)
+    mine = {v.path: v for v in tuned.model.weights}
+    for path, variable in adapters.split_variables(other)[1].items():
+        variable.assign(np.array(mine[path].numpy()))
+    other.load_adapter(tmp_path)
+    expected = values(tuned.model.weights)
+    for path, value in values(other.weights).items():
+        if "seed_generator" not in path:
+            np.testing.assert_array_equal(value, expected[path], path)
+    points = tuned.points[:2]
+    np.testing.assert_allclose(
+        other.predict_on_batch(points),
+        tuned.model.predict_on_batch(points),
+        atol=1e-6,
+    )
+
+
+def test_a_cloud_does_not_depend_on_its_batch(tuned):
+    together = tuned.model.predict_on_batch(tuned.points)
+    assert np.all(np.isfinite(together)) and np.ptp(together) > 0
+    for size in (1, 2, 7):
+        alone = tuned.model.predict_on_batch(tuned.points[:size])
+        difference = np.abs(np.array(alone) - np.array(together)[:size])
+        assert difference.max() < 1e-6, size
