@@ -9,8 +9,8 @@ that `scripts/pretrain.py` made; `--dataset` then says whose recipe is used:
     python scripts/compare.py --backbone=my_backbone --dataset=shapes \
         --data=my_clouds --loader=h5 --augmentation=scale_translate,rotate
 
-Writes into the output folder, each name beginning with the backbone's and the
-data set's: `.csv`, one line per run, to which a second call only adds what is
+Writes into the output folder, named after the backbone and the data set or by
+--name: `.csv`, one line per run, to which a second call only adds what is
 missing; and `.png` and `.html`, accuracy against trained parameters. Prints
 means and deviations.
 """
@@ -29,7 +29,13 @@ DATASET = flags.DEFINE_string(
     "dataset", "shapes", "A data set of the zoo, whose recipe is used."
 )
 METHODS = flags.DEFINE_list(
-    "methods", ["all"], "Methods of the zoo; 'all' for all that there are."
+    "methods",
+    ["all"],
+    "Methods of the zoo; 'all' for all that there are. With other arguments "
+    "than the zoo's: pointpeft:prior=False:adapter_rank=8.",
+)
+NAME = flags.DEFINE_string(
+    "name", None, "Name of the files. <backbone>_<data set> by default."
 )
 SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of the runs.")
 DATA = flags.DEFINE_string("data", None, "Folder of the clouds.")
@@ -64,7 +70,6 @@ def main(_):
     logging.set_verbosity(logging.INFO)
     from rich.console import Console
 
-    from keras_pointpeft import presets
     from keras_pointpeft.reports import pareto
     from keras_pointpeft.training import comparison
     from keras_pointpeft.training import results
@@ -76,27 +81,28 @@ def main(_):
     methods = METHODS.value
     if methods == ["all"]:
         methods = comparison.methods_for(backbone, DATASET.value)
-    found = [
-        presets.resolve(f"{method}_{backbone}_{DATASET.value}")
+    entrants = [
+        comparison.Entrant.from_text(method, backbone, DATASET.value)
         for method in methods
     ]
+    first = entrants[0].preset
     train_split, test_split = (
-        runs.load_split(found[0], part, DATA.value, LOADER.value, LIMIT.value)
+        runs.load_split(first, part, DATA.value, LOADER.value, LIMIT.value)
         for part in ("train", "test")
     )
     dataset = pathlib.Path(DATA.value or DATASET.value).name
     output = pathlib.Path(OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
-    file = output / f"{backbone}_{dataset}.csv"
+    file = output / f"{NAME.value or f'{backbone}_{dataset}'}.csv"
     weights = directory or WEIGHTS.value
     for seed in SEEDS.value:
-        for preset in found:
-            recipe = recipe_of(runs, preset, int(seed))
+        for entrant in entrants:
+            recipe = recipe_of(runs, entrant.preset, int(seed))
             rows = results.read(file, results.COMPARED)
-            if comparison.known(rows, preset, recipe, dataset, weights):
+            if comparison.known(rows, entrant, recipe, dataset, weights):
                 continue
             row = comparison.run(
-                preset,
+                entrant,
                 recipe,
                 train_split,
                 test_split,
@@ -106,8 +112,9 @@ def main(_):
             )
             results.append_row(file, row, results.COMPARED)
             logging.info(
-                "%s, seed %s: %.2f %% after the last epoch",
-                preset.name,
+                "%s %s, seed %s: %.2f %% after the last epoch",
+                entrant.preset.name,
+                entrant.changes_text,
                 seed,
                 row["last_accuracy"],
             )

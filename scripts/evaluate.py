@@ -76,16 +76,17 @@ def main(_):
         segmentation(preset, split)
         return
     model = make_model(preset, num_classes=split.num_classes)
-    recipe = dict(preset.recipe) if preset is not None else {}
-    num_points = NUM_POINTS.value or (preset and preset.num_points)
+    recipe = make_recipe(preset)
     evaluation = training.evaluate(
         model,
         split,
-        votes=VOTES.value,
-        augmentation=recipe.get("augmentation", "scale_translate"),
-        batch_size=BATCH_SIZE.value,
-        num_points=num_points,
-        seed=SEED.value,
+        votes=recipe.votes,
+        augmentation=recipe.augmentation,
+        batch_size=recipe.batch_size,
+        num_points=recipe.num_points,
+        sampling=recipe.evaluation_sampling,
+        vote_sampling=recipe.sampling,
+        seed=recipe.seed,
     )
     same_data = preset is not None and DATASET.value is None
     print_table(preset if same_data else None, split, evaluation)
@@ -93,26 +94,35 @@ def main(_):
         print_classes(split, evaluation)
 
 
+def make_recipe(preset):
+    """How the preset is measured: points and votes as in its training."""
+    from keras_pointpeft.training import runs
+    from keras_pointpeft.training.recipe import Recipe
+
+    changes = {
+        "votes": VOTES.value,
+        "batch_size": BATCH_SIZE.value,
+        "seed": SEED.value,
+    }
+    if NUM_POINTS.value is not None:
+        changes["num_points"] = NUM_POINTS.value
+    if preset is None:
+        return Recipe(**changes)
+    return runs.recipe_for(preset, **changes)
+
+
 def segmentation(preset, split):
     """Figures of parts or scenes."""
     from keras_pointpeft import training
-    from keras_pointpeft.training import runs
 
     told = {}
     if ADAPTER.value is not None:
         told = adapter_arguments()
     model = make_model(preset, **told)
-    recipe = runs.recipe_for(
-        preset,
-        votes=VOTES.value,
-        num_points=NUM_POINTS.value,
-        batch_size=BATCH_SIZE.value,
-        seed=SEED.value,
-    )
     objective = training.objective_of(model)
     objective.check(split, split)
     table = Table("figure", "percent", title=f"{preset.name}, {SPLIT.value}")
-    for name, value in objective.measure(split, recipe).items():
+    for name, value in objective.measure(split, make_recipe(preset)).items():
         table.add_row(name, f"{100 * value:.2f}")
     Console().print(table)
     print(f"{len(split)} clouds or rooms, {VOTES.value} vote(s)")

@@ -1,12 +1,17 @@
 """Methods compared: the same start, splits and budget for all."""
 
+import ast
 import math
 import tempfile
 import time
+from dataclasses import dataclass
+from dataclasses import field
 
 import keras
 from rich.table import Table
 
+from keras_pointpeft import peft
+from keras_pointpeft import preset_models
 from keras_pointpeft import presets
 from keras_pointpeft import zoo_data
 from keras_pointpeft.training import cost
@@ -15,7 +20,73 @@ from keras_pointpeft.training import runs
 from keras_pointpeft.training import trainer
 
 # What a run is known by in a result file.
-IDENTITY = ("preset", "dataset", "seed", "epochs", "protocol", "weights")
+IDENTITY = (
+    "preset",
+    "changes",
+    "dataset",
+    "seed",
+    "epochs",
+    "protocol",
+    "weights",
+)
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """What takes part in a comparison.
+
+    Attributes:
+        preset: `keras_pointpeft.presets.PresetDescription`.
+        changes: dict, arguments of the method that replace the preset's.
+    """
+
+    preset: presets.PresetDescription
+    changes: dict = field(default_factory=dict)
+
+    @classmethod
+    def from_text(cls, text, backbone, dataset):
+        """Reads `"pointpeft"`, or `"pointpeft:prior=False:bank_size=64"`.
+
+        Args:
+            text: string, a method of the zoo and, behind colons, arguments of
+                its class. What is no Python literal is a string.
+            backbone: string, a backbone of the zoo.
+            dataset: string, a data set of the zoo.
+
+        Raises:
+            ValueError: for an unknown method, or text of another form.
+            TypeError: for an argument that the method does not take.
+        """
+        method, *pairs = text.split(":")
+        changes = {}
+        for pair in pairs:
+            name, equals, value = pair.partition("=")
+            if not (name and equals and value):
+                raise ValueError(
+                    "A method with other arguments is written "
+                    f"'method:argument=value'. Received: {text!r}"
+                )
+            changes[name] = _literal(value)
+        preset = presets.resolve(f"{method}_{backbone}_{dataset}")
+        entrant = cls(preset, changes)
+        entrant.method()  # Errors show now, not after hours.
+        return entrant
+
+    def method(self):
+        """A new instance of the method."""
+        found = preset_models.find_class(self.preset.method_class, peft)
+        return found(**{**self.preset.method_config, **self.changes})
+
+    @property
+    def changes_text(self):
+        return ", ".join(f"{k}={v}" for k, v in self.changes.items())
+
+
+def _literal(text):
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
 
 
 def methods_for(backbone, dataset) -> list[str]:
@@ -57,7 +128,7 @@ def _plain(value):
 
 
 def run(
-    preset,
+    entrant,
     recipe,
     train_split,
     test_split,
@@ -68,7 +139,7 @@ def run(
     """Trains and measures one method from one seed.
 
     Args:
-        preset: `keras_pointpeft.presets.PresetDescription`.
+        entrant: `Entrant`.
         recipe: `Recipe`; its seed decides what is drawn at random.
         train_split: `keras_pointpeft.data.Split`.
         test_split: `keras_pointpeft.data.Split`.
@@ -79,8 +150,14 @@ def run(
     Returns:
         A row with the columns `results.COMPARED`.
     """
+    preset = entrant.preset
     model = runs.build_model(
-        preset, recipe, train_split.num_classes, weights, backbone_dir
+        preset,
+        recipe,
+        train_split.num_classes,
+        weights,
+        backbone_dir,
+        peft=entrant.method(),
     )
     runs.prepare(model, train_split, recipe)
     begin = time.perf_counter()
@@ -100,6 +177,7 @@ def run(
     steps = math.ceil(result.train_clouds / recipe.batch_size)
     return {
         **row,
+        "changes": entrant.changes_text,
         "best_epoch": result.best_epoch + 1,
         "mean_class_accuracy": round(100 * result.mean_class_accuracy, 2),
         "step_seconds": round(result.seconds_per_epoch / steps, 4),
@@ -116,10 +194,11 @@ def _memory(model, split, recipe):
     )
 
 
-def known(rows, preset, recipe, dataset, weights) -> bool:
+def known(rows, entrant, recipe, dataset, weights) -> bool:
     """Whether there is a row of this run."""
     wanted = {
-        "preset": preset.name,
+        "preset": entrant.preset.name,
+        "changes": entrant.changes_text,
         "dataset": dataset,
         "seed": recipe.seed,
         "epochs": recipe.epochs,
@@ -140,8 +219,8 @@ def summary(rows) -> list[dict]:
 
     Returns:
         The groups of `results.summarise`, each with `"method"` (the preset's
-        first word), `"best_epoch"`, `"step_seconds"` and `"memory_bytes"`
-        (means).
+        first word and what was changed), `"best_epoch"`, `"step_seconds"` and
+        `"memory_bytes"` (means).
     """
     entries = []
     for group in results.summarise(rows):
@@ -153,7 +232,9 @@ def summary(rows) -> list[dict]:
         for name in ("best_epoch", "step_seconds", "memory_bytes"):
             values = [float(row[name]) for row in own if row[name]]
             group[name] = sum(values) / len(values) if values else None
-        group["method"] = group["preset"].partition("_")[0]
+        name = group["preset"].partition("_")[0]
+        changes = group["changes"]
+        group["method"] = f"{name} ({changes})" if changes else name
         entries.append(group)
     return sorted(entries, key=lambda entry: -entry["last_mean"])
 

@@ -69,10 +69,12 @@ FEW_SHOT = (
     "accuracies",
     *_RUN,
 )
-# Of a comparison of methods: `memory_bytes` is what a training step keeps for
-# its backward pass, where the backend tells. Epochs are counted from 1.
+# Of a comparison of methods: `changes` are arguments of the method that are
+# not the preset's, `memory_bytes` is what a training step keeps for its
+# backward pass, where the backend tells. Epochs are counted from 1.
 COMPARED = (
     *MEASURED,
+    "changes",
     "best_epoch",
     "mean_class_accuracy",
     "step_seconds",
@@ -85,7 +87,15 @@ REQUIRED = {
     FEW_SHOT: ("preset", "dataset", "ways", "shots", "episodes", "mean"),
 }
 # Runs that differ in these are not averaged with each other.
-GROUP = ("preset", "dataset", "epochs", "selection", "protocol", "weights")
+GROUP = (
+    "preset",
+    "changes",
+    "dataset",
+    "epochs",
+    "selection",
+    "protocol",
+    "weights",
+)
 
 
 def append_row(path, row, columns=MEASURED) -> None:

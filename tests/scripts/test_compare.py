@@ -1,0 +1,57 @@
+import csv
+
+import pytest
+
+from keras_pointpeft.training.comparison import Entrant
+
+
+def read(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_variant_stands_beside_its_method(run_script, tmp_path):
+    arguments = (
+        "compare.py",
+        "--methods=linear,pointpeft:prior=False:adapter_rank=4",
+        "--weights=random",
+        "--limit=40",
+        "--epochs=1",
+        "--batch_size=20",
+        "--name=worth",
+        "--output=results",
+    )
+    shown = run_script(*arguments, "--seeds=0")
+    file = tmp_path / "results" / "worth.csv"
+    linear, variant = read(file)
+    assert linear["preset"] == "linear_pointmaetiny_shapes"
+    assert linear["changes"] == ""
+    assert variant["changes"] == "prior=False, adapter_rank=4"
+    assert variant["epochs"] == "1" and variant["train_clouds"] == "36"
+    assert "pointpeft (prior=False," in shown.stdout.replace("\n", " ")
+    before = file.read_text()
+    # What is known is not run again.
+    run_script(*arguments, "--seeds=0")
+    assert file.read_text() == before
+
+
+def test_an_entrant_is_read():
+    entrant = Entrant.from_text(
+        "pointpeft:bank_size=64:adapter_start=xavier", "pointmaetiny", "shapes"
+    )
+    assert entrant.changes == {"bank_size": 64, "adapter_start": "xavier"}
+    assert entrant.changes_text == "bank_size=64, adapter_start=xavier"
+    assert entrant.method().bank_size == 64
+
+
+@pytest.mark.parametrize(
+    "text, error, message",
+    [
+        ("nothing", ValueError, "There is no built-in preset"),
+        ("pointpeft:prior", ValueError, "'pointpeft:prior'"),
+        ("pointpeft:no_such=1", TypeError, "no_such"),
+    ],
+)
+def test_wrong_entrants(text, error, message):
+    with pytest.raises(error, match=message):
+        Entrant.from_text(text, "pointmaetiny", "shapes")
