@@ -120,7 +120,7 @@ def main(_):
             )
     entries = comparison.summary(results.read(file, results.COMPARED))
     title = f"{backbone} on {dataset}"
-    Console(width=100).print(comparison.table(entries, title))
+    Console().print(comparison.table(entries, title))
     drawn = comparison.figure_entries(entries)
     for write, suffix in (
         (pareto.write_png, ".png"),
