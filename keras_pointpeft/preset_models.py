@@ -207,14 +207,18 @@ def copy_weights(source, target):
     """Copies all weights of a backbone that another one has too.
 
     What a method adds lies under `tuner` and is copied only between two
-    backbones with the same method. A backbone without class token, as some
+    backbones with the same method; with another method, or none, the target
+    gets what the source's base had. A backbone without class token, as some
     segmentation models have it, takes all but that.
 
     Args:
         source: a backbone.
         target: a backbone of the same class and size.
     """
+    from keras_pointpeft.peft import adapter_base
+
     same = source.get_config()["peft"] == target.get_config()["peft"]
+    base = adapter_base.base_values(source)
     targets = {variable.path: variable for variable in target.weights}
     for variable in source.weights:
         path = variable.path
@@ -223,8 +227,12 @@ def copy_weights(source, target):
             continue
         if path.startswith("class_tokens/") and path not in targets:
             continue
-        # A copy: on jax, training gives the arrays of a model away.
-        targets[path].assign(variable.numpy())
+        value = variable if same else (base or {}).get(path, variable)
+        targets[path].assign(adapter_base.by_value(value))
+    if base is None:
+        adapter_base.set_base(target, adapter_base.UNKNOWN)
+    else:
+        adapter_base.set_base(target, base if same else None)
 
 
 def load_file(model, entry, name):

@@ -13,6 +13,8 @@ from keras_pointpeft.checkpoints.sources import identify
 from keras_pointpeft.checkpoints.sources import method_of
 from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.peft.adapter_base import UNKNOWN
+from keras_pointpeft.peft.adapter_base import set_base
 
 HEAD = r"(^|\.)cls_head_finetune\."
 TUNER = r"(^|/)tuner[^/]*/"
@@ -67,7 +69,10 @@ def load_into(model, path):
     names = published_names(model)
     names = NameMap(names.modules, names.parameters, source.prefix)
     try:
-        return fill(model, state, names, ignored, initial, source.title)
+        report = fill(model, state, names, ignored, initial, source.title)
+        # A tuned file does not say what its method has changed.
+        set_base(backbone, None if source.pretrained else UNKNOWN)
+        return report
     except CheckpointMismatch as error:
         method = method_of(state)
         if method is None or source.pretrained:

@@ -9,6 +9,8 @@ from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.recompute import check_remat
 from keras_pointpeft.models.frozen_pass import FrozenPass
 from keras_pointpeft.ops import validate_points
+from keras_pointpeft.peft.adapter_base import load_base
+from keras_pointpeft.peft.adapter_base import save_base
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.serialization import Configurable
 
@@ -249,6 +251,13 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         config = super().get_config()
         config["peft"] = keras.saving.serialize_keras_object(self.peft)
         return config
+
+    def save_own_variables(self, store):
+        """Saves what the method has changed of the base, as it was."""
+        save_base(self, store)
+
+    def load_own_variables(self, store):
+        load_base(self, store)
 
 
 def as_method(peft):

@@ -42,20 +42,23 @@ class PointTask(Configurable, keras_hub.models.Task):
         keras.Model.compile(
             self, optimizer=optimizer, loss=loss, metrics=metrics, **kwargs
         )
+        if self._adapters is not None:
+            self._adapters.trained = self._adapters.active
 
-    def _check_method(self, training=False):
+    def _prepare(self, training=False):
         backbone = self.backbone
         if backbone.peft is not None:
             backbone.peft.check(backbone)
-        if self._adapters is not None:
-            self._adapters.restore()
+        self._put_in_place()
         if training:
             from keras_pointpeft.peft import adapters
 
             adapters.remember_base(self)
+            if self._adapters is not None:
+                self._adapters.before_training()
 
     def fit(self, x=None, y=None, **kwargs):
-        self._check_method(training=True)
+        self._prepare(training=True)
         if not self.compiled:
             self.compile()
         if isinstance(x, keras.utils.PyDataset):
@@ -64,24 +67,34 @@ class PointTask(Configurable, keras_hub.models.Task):
         return keras.Model.fit(self, _checked(x), y, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
-        self._check_method()
+        self._prepare()
         return keras.Model.evaluate(self, _checked(x), y, **kwargs)
 
     def predict(self, x=None, **kwargs):
-        self._check_method()
+        self._prepare()
         return keras.Model.predict(self, _checked(x), **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
-        self._check_method(training=True)
+        self._prepare(training=True)
         return keras.Model.train_on_batch(self, x, y, **kwargs)
 
     def test_on_batch(self, x, y=None, **kwargs):
-        self._check_method()
+        self._prepare()
         return keras.Model.test_on_batch(self, x, y, **kwargs)
 
     def predict_on_batch(self, x):
-        self._check_method()
+        self._prepare()
         return keras.Model.predict_on_batch(self, x)
+
+    def save_to_preset(self, preset_dir, **kwargs):
+        """Saves backbone and task, of several adapters the active one."""
+        self._put_in_place()
+        super().save_to_preset(preset_dir, **kwargs)
+
+    def save_own_variables(self, store):
+        # Before the variables of the layers are saved.
+        self._put_in_place()
+        super().save_own_variables(store)
 
     def save_task_weights(self, filepath):
         """Saves the weights outside of the backbone, without optimizer."""
@@ -104,9 +117,14 @@ class PointTask(Configurable, keras_hub.models.Task):
     # The `AdapterSet` of a task with several adapters.
     _adapters = None
 
-    def __call__(self, *args, **kwargs):
+    def _put_in_place(self):
         if self._adapters is not None:
             self._adapters.restore()
+
+    def __call__(self, *args, **kwargs):
+        # Not put in place here: a call may be traced.
+        if self._adapters is not None:
+            self._adapters.check_in_place()
         return super().__call__(*args, **kwargs)
 
     @property
@@ -116,15 +134,21 @@ class PointTask(Configurable, keras_hub.models.Task):
 
     @property
     def active_adapter(self):
-        """The name of the adapter in place, or None if it has no name."""
+        """The name of the active adapter, or None if it has no name."""
         return None if self._adapters is None else self._adapters.active
 
     def add_adapter(self, name, path=None):
-        """Adds a named adapter, without putting it in place.
+        """Adds a named adapter, without making it the active one.
 
-        What is in place at the first call becomes the adapter `"default"`.
-        All adapters of a task have its method and its head; the backbone is
-        there once. See `keras_pointpeft.peft.adapter_set.AdapterSet`.
+        What is there at the first call becomes the adapter `"default"`. All
+        adapters of a task have its method and its head; the backbone is there
+        once. It may have tasks with other heads, each with adapters of its
+        own: `fit`, `evaluate`, `predict` and what saves put the task's active
+        adapter in place, and so does `set_adapter`, which must come before a
+        direct call of the task.
+
+        They are not saved with the model, only the active one is; save each
+        with `save_adapter`.
 
         Args:
             name: string.
@@ -145,11 +169,15 @@ class PointTask(Configurable, keras_hub.models.Task):
         self._adapters.add(name, path)
 
     def set_adapter(self, name):
-        """Puts an adapter in place, by name; takes milliseconds."""
+        """Makes an adapter the active one, by name; takes milliseconds.
+
+        Training goes on with the optimizer's slots if this adapter was the
+        last that was trained, and else starts them anew.
+        """
         self._named_adapters().use(name)
 
     def delete_adapter(self, name):
-        """Removes an adapter that is not in place."""
+        """Removes an adapter that is not the active one."""
         self._named_adapters().delete(name)
 
     def _named_adapters(self):
@@ -176,6 +204,7 @@ class PointTask(Configurable, keras_hub.models.Task):
         """
         from keras_pointpeft.peft import adapters
 
+        self._put_in_place()
         return adapters.merge(self, partial)
 
     def save_adapter(self, path, state=True):
@@ -185,6 +214,7 @@ class PointTask(Configurable, keras_hub.models.Task):
         """
         from keras_pointpeft.peft import adapters
 
+        self._put_in_place()
         return adapters.save_adapter(self, path, state)
 
     def load_adapter(self, path):
@@ -194,6 +224,7 @@ class PointTask(Configurable, keras_hub.models.Task):
         """
         from keras_pointpeft.peft import adapters
 
+        self._put_in_place()
         return adapters.load_adapter(self, path)
 
     def peft_summary(self, print_fn=print):

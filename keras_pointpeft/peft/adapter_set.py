@@ -1,10 +1,10 @@
 """Several named adapters on one backbone, of which one is in place."""
 
 import keras
-from keras import ops
 
 from keras_pointpeft.peft import adapters
 from keras_pointpeft.peft.adapter_base import base_values
+from keras_pointpeft.peft.adapter_base import copies
 from keras_pointpeft.peft.adapter_base import remember_base
 
 
@@ -15,31 +15,39 @@ class AdapterSet:
     training changes them; those of the others are kept as arrays. So every
     adapter costs its own size, and the backbone is there once. All have the
     method and the head of the task. A task with another head, such as one for
-    other classes, can stand on the same backbone and have a set of its own:
-    a task whose adapter is not in place puts it there before it is used.
+    other classes, can stand on the same backbone and have a set of its own;
+    of all the sets of a backbone, one adapter is in place.
 
     Args:
         task: a task with a `backbone`.
         name: string. The name of what is in place now.
 
     Attributes:
-        active: string, the name of the adapter in place.
+        active: string, the name of the adapter that the task works with.
     """
 
     def __init__(self, task, name="default"):
         self.task = task
         self.active = name
+        # None stands for what the variables have.
         self.values = {name: None}
+        # The adapter that the optimizer has slots of.
+        self.trained = name
         remember_base(task)
-        _claim(task.backbone, self)
+        self._claim()
 
     @property
     def names(self):
         """Names of all adapters, in the order in which they were added."""
         return list(self.values)
 
+    @property
+    def in_place(self):
+        """Whether the variables are those of the active adapter."""
+        return _owner(self.task.backbone) is self
+
     def add(self, name, path=None):
-        """Adds an adapter without putting it in place.
+        """Adds an adapter without making it the active one.
 
         Args:
             name: string.
@@ -54,7 +62,8 @@ class AdapterSet:
         if path is None:
             self.values[name] = self._fresh()
         else:
-            # Statistics and state that a file leaves out are those of now.
+            self.restore()
+            # State that a file leaves out is that of the active one.
             values = self._current()
             values.update(adapters.read_values(self.task, path))
             self.values[name] = values
@@ -62,41 +71,30 @@ class AdapterSet:
     def use(self, name):
         """Puts an adapter in place.
 
-        Slots of the optimizer belong to the adapter that was trained, and
-        start anew.
-
         Args:
             name: string.
         """
         self._check(name)
-        if name == self.active:
-            self.restore()
-            return
-        self._store()
-        self.active = name
+        if name != self.active:
+            self._store()
+            self.active = name
         self.restore()
-        optimizer = getattr(self.task, "optimizer", None)
-        if optimizer is not None and optimizer.built:
-            for variable in optimizer.variables:
-                if variable.name != "learning_rate":
-                    variable.assign(ops.zeros(variable.shape, variable.dtype))
 
     def delete(self, name):
-        """Removes an adapter that is not in place."""
+        """Removes an adapter that is not the active one."""
         self._check(name)
         if name == self.active:
             raise ValueError(
-                "The adapter in place cannot be deleted; put another one in "
-                f"place first. Received: name={name!r}"
+                "The active adapter cannot be deleted; make another one "
+                f"active first. Received: name={name!r}"
             )
         del self.values[name]
+        if name == self.trained:
+            self.trained = None
 
     def restore(self):
-        """Puts the active adapter's values into the task, if need be."""
-        owner = _owner(self.task.backbone)
-        if owner is not self and owner is not None:
-            owner._store()
-        _claim(self.task.backbone, self)
+        """Puts the active adapter in place, if it is not."""
+        self._claim()
         values, self.values[self.active] = self.values[self.active], None
         if values is None:
             return
@@ -104,14 +102,42 @@ class AdapterSet:
         for path, value in values.items():
             variables[path].assign(value)
 
+    def check_in_place(self):
+        """Raises ValueError if another task's adapter is in place."""
+        if not self.in_place:
+            raise ValueError(
+                "The adapter of another task on this backbone is in place; "
+                f"`set_adapter({self.active!r})` puts this one there. "
+                f"Received: a call of {self.task.name!r}"
+            )
+
+    def before_training(self):
+        """Starts the optimizer anew if it has trained another adapter."""
+        optimizer = getattr(self.task, "optimizer", None)
+        other = self.trained != self.active
+        self.trained = self.active
+        if optimizer is None or not optimizer.built or not other:
+            return
+        fresh = type(optimizer).from_config(optimizer.get_config())
+        fresh.build(self.task.trainable_variables)
+        pairs = zip(optimizer.variables, fresh.variables, strict=True)
+        for variable, start in pairs:
+            variable.assign(start.numpy())
+
+    def _claim(self):
+        backbone = self.task.backbone
+        owner = _owner(backbone)
+        if owner is not self and owner is not None:
+            owner._store()
+        # Past Keras, which would take it for a part of the model.
+        object.__setattr__(backbone, "_adapter_set", self)
+
     def _store(self):
         if self.values[self.active] is None:
             self.values[self.active] = self._current()
 
     def _current(self):
-        variables, _ = adapters.split_variables(self.task)
-        # A copy: on jax, training gives the arrays of a model away.
-        return {path: v.numpy().copy() for path, v in variables.items()}
+        return copies(adapters.split_variables(self.task)[0])
 
     def _fresh(self):
         """What the variables of an untrained adapter are."""
@@ -129,9 +155,9 @@ class AdapterSet:
             ),
             **config,
         )
-        variables, _ = adapters.split_variables(twin)
-        values = {path: v.numpy().copy() for path, v in variables.items()}
-        return {**values, **(base_values(backbone) or {})}
+        values = copies(adapters.split_variables(twin)[0])
+        base = base_values(backbone) or {}
+        return {**values, **{path: x.copy() for path, x in base.items()}}
 
     def _check(self, name):
         if name not in self.values:
@@ -144,8 +170,3 @@ class AdapterSet:
 def _owner(backbone):
     """The `AdapterSet` whose adapter is in place, or None."""
     return getattr(backbone, "_adapter_set", None)
-
-
-def _claim(backbone, owner):
-    # Past Keras, which would take it for a part of the model.
-    object.__setattr__(backbone, "_adapter_set", owner)

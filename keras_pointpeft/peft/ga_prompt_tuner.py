@@ -241,4 +241,4 @@ class GAPromptTuner(Configurable, BlockTuner):
 
 def _tokens_at(tokens, index):
     found = ops.take(tokens, ops.reshape(index, (-1,)), axis=0)
-    return ops.reshape(found, (*index.shape, tokens.shape[-1]))
+    return ops.reshape(found, (-1, index.shape[1], tokens.shape[-1]))

@@ -1,9 +1,14 @@
 """Folds what a method has trained into the weights of the backbone."""
 
+import re
+
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.peft.adapter_base import UNKNOWN
 from keras_pointpeft.peft.adapter_base import own_variables
+from keras_pointpeft.peft.adapter_base import set_base
+from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import BLOCK_SITES
 
 KERNELS = {"kernel": "bias", "gamma": "beta"}
@@ -27,7 +32,8 @@ def merge(task, partial=False):
         A new task. With `partial`, of a method without what was folded.
 
     Raises:
-        ValueError: if the method cannot be folded exactly.
+        ValueError: if the method cannot be folded exactly, or the backbone
+            has no place for the result.
 
     Example:
     ```python
@@ -63,9 +69,17 @@ def merge(task, partial=False):
     for variable in merged_task.weights:
         if "seed_generator" in variable.path:
             continue
-        value = weights.get(variable.path)
+        value = weights.pop(variable.path, None)
         # Only what has become necessary elsewhere is missing: a bias.
         variable.assign(np.zeros(variable.shape) if value is None else value)
+    lost = [path for path in weights if not re.search(ADDED, path)]
+    if lost:
+        raise ValueError(
+            f"{type(merged).__name__} has no place for what came of merging: "
+            f"{lost}. Received: peft={type(backbone.peft).__name__}"
+        )
+    if rest is not None:
+        set_base(merged, UNKNOWN)
     return merged_task
 
 

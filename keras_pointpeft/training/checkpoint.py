@@ -8,6 +8,7 @@ import zlib
 import keras
 import numpy as np
 
+from keras_pointpeft.peft.adapter_base import remember_base
 from keras_pointpeft.training.callbacks import assign
 from keras_pointpeft.training.callbacks import snapshot
 
@@ -145,6 +146,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
                     arrays[f"best/{i}"] if f"best/{i}" in arrays else value
                     for i, value in enumerate(values)
                 ]
+        if hasattr(model, "backbone"):
+            remember_base(model)
         assign(model.variables, values)
         assign(model.optimizer.variables, slots)
         self.history[:] = meta["history"]

@@ -2,16 +2,19 @@
 
 import json
 
+import h5py
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
+from keras_pointpeft import models
 from keras_pointpeft import peft
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.peft import adapters
 from tests.conftest import small_backbone
 from tests.conftest import small_classifier
+from tests.test_registry import TINY
 
 
 def stir(model, seed=0):
@@ -41,8 +44,8 @@ def test_ten_adapters_on_one_backbone(clouds, tmp_path):
     model = small_classifier(peft.DAPT(rank=4))
     before = len(model.weights)
     expected = {}
+    single = with_base_of(model, peft.DAPT(rank=4))
     for i in range(10):
-        single = with_base_of(model, peft.DAPT(rank=4))
         stir(single, i)
         single.save_adapter(tmp_path / str(i))
         expected[str(i)] = logits(single, points)
@@ -78,17 +81,62 @@ def test_training_changes_the_adapter_in_place_alone(clouds):
     np.testing.assert_array_equal(logits(model, points), trained)
 
 
-def test_a_second_task_on_the_same_backbone(clouds):
-    points, _ = clouds
+def test_a_second_task_on_the_same_backbone(clouds, tmp_path):
+    points, labels = clouds
     first = small_classifier(peft.DAPT(rank=4))
     first.add_adapter("other")
     second = PointCloudClassifier(first.backbone, 5, head_dims=(16,))
     before = logits(first, points)
     second.add_adapter("five")
-    stir(second)
+    second.set_adapter("five")
+    second.fit(points, labels, batch_size=3, verbose=0)
     moved = logits(second, points)
+    # A call may be traced, so it puts nothing in place.
+    with pytest.raises(ValueError, match="adapter of another task"):
+        first(points)
+    first.set_adapter("default")
     np.testing.assert_array_equal(logits(first, points), before)
+    # What is no call puts its own adapter in place.
+    expected = first.predict(points, verbose=0)
+    found = second.predict(points, verbose=0)
+    np.testing.assert_allclose(found, moved, atol=1e-6)
+    first.save(tmp_path / "first.keras")
+    again = keras.saving.load_model(tmp_path / "first.keras")
+    np.testing.assert_array_equal(again.predict(points, verbose=0), expected)
+    second.save_adapter(tmp_path / "five")
+    first.set_adapter("other")
+    second.add_adapter("again", tmp_path / "five")
+    second.set_adapter("again")
     np.testing.assert_array_equal(logits(second, points), moved)
+
+
+def test_slots_of_the_optimizer_belong_to_one_adapter(clouds):
+    points, labels = clouds
+    model = small_classifier(peft.LoRA(rank=2))
+    model.add_adapter("a")
+    model.fit(points, labels, batch_size=3, verbose=0)
+    optimizer = model.optimizer
+
+    def slots():
+        return [np.array(ops.convert_to_numpy(v)) for v in optimizer.variables]
+
+    trained = slots()
+    model.set_adapter("a")
+    model.predict(points, verbose=0)
+    model.set_adapter("default")
+    model._prepare(training=True)
+    for found, expected in zip(slots(), trained):
+        np.testing.assert_array_equal(found, expected)
+    optimizer.learning_rate = 0.25
+    model.set_adapter("a")
+    model._prepare(training=True)
+    moments = [
+        value
+        for variable, value in zip(optimizer.variables, slots())
+        if variable.name != "learning_rate"
+    ]
+    assert moments and not any(np.any(value) for value in moments)
+    assert float(optimizer.learning_rate) == 0.25
 
 
 def test_names_are_checked(clouds):
@@ -100,13 +148,16 @@ def test_names_are_checked(clouds):
         model.add_adapter("a")
     with pytest.raises(ValueError, match="no adapter of this name"):
         model.set_adapter("b")
-    with pytest.raises(ValueError, match="in place cannot be deleted"):
+    with pytest.raises(ValueError, match="active adapter cannot be deleted"):
         model.delete_adapter("default")
     model.delete_adapter("a")
     assert model.adapter_names == ["default"]
 
 
-@pytest.mark.parametrize("frozen_bn", ["inference", "track"])
+@pytest.mark.parametrize(
+    "frozen_bn",
+    [pytest.param("inference", marks=pytest.mark.slow), "track"],
+)
 def test_the_base_comes_back_bit_for_bit(frozen_bn, clouds):
     points, labels = clouds
     model = small_classifier(peft.DAPT(rank=4, frozen_bn=frozen_bn))
@@ -124,6 +175,60 @@ def test_the_base_comes_back_bit_for_bit(frozen_bn, clouds):
         np.testing.assert_array_equal(
             ops.convert_to_numpy(found[name]), ops.convert_to_numpy(value)
         )
+
+
+def test_the_base_is_kept_with_the_weights(clouds, tmp_path):
+    points, labels = clouds
+    model = small_classifier(peft.DAPT(rank=4, frozen_bn="track"))
+    with model.disable_adapters() as base:
+        expected = copies(base)
+    model.fit(points, labels, batch_size=3, verbose=0)
+    assert not np.array_equal(
+        model.backbone.get_layer("class_tokens").weights[0].numpy(),
+        expected["class_tokens/token"],
+    )
+    model.save(tmp_path / "model.keras")
+    model.save_to_preset(str(tmp_path / "preset"))
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    preset = PointCloudClassifier.from_preset(str(tmp_path / "preset"))
+    for other in (again, preset):
+        np.testing.assert_array_equal(
+            logits(other, points), logits(model, points)
+        )
+        with other.disable_adapters() as base:
+            same(copies(base), expected)
+    stripped = PointCloudClassifier.from_preset(
+        str(tmp_path / "preset"), peft=None
+    )
+    same(copies(stripped.backbone), expected)
+
+
+def test_a_file_that_does_not_know_the_base(tmp_path):
+    model = small_classifier(peft.DAPT(rank=4))
+    model.save_weights(tmp_path / "a.weights.h5")
+    with h5py.File(tmp_path / "a.weights.h5", "a") as file:
+        found = []
+        file.visit(lambda name: found.append(name))
+        (own,) = (n for n in found if n.endswith("point_mae_backbone/vars"))
+        del file[f"{own}/0"]
+    model.load_weights(tmp_path / "a.weights.h5")
+    with pytest.raises(ValueError, match="class_tokens/token"):
+        with model.disable_adapters():
+            pass
+
+
+def copies(backbone):
+    return {
+        v.path: np.array(ops.convert_to_numpy(v))
+        for v in backbone.weights
+        if "seed_generator" not in v.path
+    }
+
+
+def same(found, expected):
+    assert set(found) == set(expected)
+    for path, value in expected.items():
+        np.testing.assert_array_equal(found[path], value, path)
 
 
 def test_full_fine_tuning_leaves_no_base():
@@ -151,6 +256,24 @@ def test_merging_is_exact(method, clouds):
     assert not any("tuner" in v.path for v in merged.weights)
     np.testing.assert_allclose(
         logits(merged, points), logits(model, points), atol=1e-5, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        pytest.param("PointGPTBackbone", marks=pytest.mark.slow),
+        pytest.param("PointM2AEBackbone", marks=pytest.mark.slow),
+        "ReConBackbone",
+    ],
+)
+def test_merging_is_exact_on_other_backbones(backbone, clouds):
+    points, _ = clouds
+    made = getattr(models, backbone)(peft=peft.SSF(), **TINY[backbone])
+    model = PointCloudClassifier(made, 3, head_dims=(16,))
+    stir(model)
+    np.testing.assert_allclose(
+        logits(model.merge(), points), logits(model, points), atol=1e-5
     )
 
 
