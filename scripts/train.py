@@ -21,7 +21,8 @@ Several GPUs, or machines (docs/guides/multi_gpu.md):
 
 Writes into the output folder: `adapter/`, what was trained (and `model/`,
 with --save_model); `result.json`; `log.csv`, one line per epoch; `state.npz`,
-from which the same command goes on, exactly, if it was interrupted.
+from which the same command goes on, exactly, if it was interrupted;
+`report.html` and `figures/`, to look at, with the extra `viz`.
 """
 
 import dataclasses
@@ -114,6 +115,9 @@ TENSORBOARD = flags.DEFINE_bool(
 SAVE_MODEL = flags.DEFINE_bool(
     "save_model", False, "Also write the whole model, a preset directory."
 )
+REPORT = flags.DEFINE_bool(
+    "report", True, "Write report.html and figures/, see scripts/report.py."
+)
 RESULTS = flags.DEFINE_string(
     "results", None, "CSV file of measured results to add a row to."
 )
@@ -205,6 +209,7 @@ def fine_tune():
         model.save_to_preset(output / "model")
     report = {**dataclasses.asdict(result), "recipe": recipe.to_dict()}
     report.update(preset=preset.name, adapter_bytes=adapter_bytes)
+    report.update(arguments=arguments())
     text = json.dumps(report, indent=2)
     (output / "result.json").write_text(text + "\n", encoding="utf-8")
     print_result(preset, recipe, result, output)
@@ -220,6 +225,36 @@ def fine_tune():
         )
         columns = runs.result_columns(preset)
         results.append_row(RESULTS.value, row, columns)
+    if REPORT.value:
+        write_report(output, train_split, test_split)
+
+
+def arguments():
+    """What the run was started with and the recipe does not say."""
+    return {
+        "dataset": DATASET.value,
+        "data": DATA.value and str(pathlib.Path(DATA.value).resolve()),
+        "limit": LIMIT.value,
+        "test_area": TEST_AREA.value,
+        "num_classes": NUM_CLASSES.value,
+        "weights": WEIGHTS.value,
+        "backbone": BACKBONE.value,
+    }
+
+
+def write_report(output, train_split, test_split):
+    from keras_pointpeft import reports
+
+    if missing := reports.missing_packages():
+        logging.info(
+            "No report, for want of %s: pip install keras-pointpeft[viz], "
+            "then python scripts/report.py --run=%s",
+            ", ".join(missing),
+            output,
+        )
+        return
+    path = reports.write_report(output, train_split, test_split)
+    print(f"To look at: {path}")
 
 
 def preset_name():

@@ -80,12 +80,23 @@ class ContrastTokens(Configurable, keras.layers.Layer):
         Returns:
             `(batch, num_tokens, dim)`.
         """
+        query, key, value = self._attended(tokens, others)
+        seen = ops.dot_product_attention(
+            query, key, value, flash_attention=False
+        )
+        return ops.reshape(seen, (-1, tokens.shape[1], self.dim))
+
+    def attention(self, tokens, others):
+        """How they look: `(batch, heads, num_tokens, tokens)`; see `look`."""
+        query, key, _ = self._attended(tokens, others)
+        scores = ops.einsum("bqhw,bkhw->bhqk", query, key)
+        scores = ops.cast(scores, "float32") * query.shape[-1] ** -0.5
+        return ops.softmax(scores, axis=-1)
+
+    def _attended(self, tokens, others):
         heads, width = self.num_heads, self.dim // self.num_heads
         query = self.query(tokens)
         query = ops.reshape(query, (-1, tokens.shape[1], heads, width))
         pair = self.key_value(others)
         pair = ops.reshape(pair, (-1, others.shape[1], 2, heads, width))
-        seen = ops.dot_product_attention(
-            query, pair[:, :, 0], pair[:, :, 1], flash_attention=False
-        )
-        return ops.reshape(seen, (-1, tokens.shape[1], self.dim))
+        return query, pair[:, :, 0], pair[:, :, 1]

@@ -5,6 +5,7 @@ from keras_pointpeft.layers.drop_path import DropPath
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.recompute import recomputed
 from keras_pointpeft.layers.recompute import recomputed_layer
+from keras_pointpeft.layers.watch import Watch
 from keras_pointpeft.peft.method import NO_TUNER
 from keras_pointpeft.peft.method import see_prefixes
 from keras_pointpeft.serialization import Configurable
@@ -150,6 +151,53 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         """The block as in inference, without tuner and contrast tokens."""
         return self._run(tokens, None, attention_mask, False, NO_TUNER, None)
 
+    def watched(self, tokens, geometry=None, attention_mask=None):
+        """The block in inference, and what happens inside it.
+
+        Args:
+            tokens: `(batch, tokens, dim)`, as in a call.
+            geometry: dict of tensors, likewise.
+            attention_mask: optional boolean tensor, likewise.
+
+        Returns:
+            dict of `"output"`, what a call returns; `"attention"`
+            `(batch, heads, queries, keys)`, the weights of the attention, of
+            tokens as the tuner makes them (prompts included; without contrast
+            tokens); with contrast tokens `"contrast_attention"`, theirs; and
+            of a tuner that has one `"token_scale"` `(batch, tokens, 1)`, see
+            `keras_pointpeft.peft.BlockTuner.token_scale`.
+
+        Example:
+        ```python
+        block = keras_pointpeft.layers.TransformerBlock(24, num_heads=3)
+        found = block.watched(tokens)
+        found["attention"]  # (batch, 3, tokens, tokens)
+        ```
+        """
+        watch = Watch(NO_TUNER if self.tuner is None else self.tuner)
+        output = self._run(
+            tokens, geometry or {}, attention_mask, False, watch, self.contrast
+        )
+        query, key, _, mask, causal = self._attended(
+            watch.qkv, watch.mask, watch.tuner
+        )
+        scores = ops.einsum("bqhw,bkhw->bhqk", query, key)
+        scores = ops.cast(scores, "float32") * query.shape[-1] ** -0.5
+        if causal:
+            place = ops.arange(query.shape[1])
+            mask = (place[None] <= place[:, None])[None, None]
+        if mask is not None:
+            scores = ops.where(mask, scores, -1e30)
+        found = {"output": output, "attention": ops.softmax(scores, axis=-1)}
+        if self.contrast is not None:
+            found["contrast_attention"] = self.contrast.attention(
+                *self.contrast.split(watch.normalized)
+            )
+        scale = watch.tuner.token_scale(watch.mlp_tokens)
+        if scale is not None:
+            found["token_scale"] = scale
+        return found
+
     def _run(self, tokens, geometry, attention_mask, training, tuner, contrast):
         x = tuner.enter(tokens, geometry, training)
         if attention_mask is not None:
@@ -244,7 +292,8 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         qkv = ops.reshape(qkv, (-1, qkv.shape[1], 3, heads, width))
         return qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
 
-    def _attend(self, qkv, mask, tuner):
+    def _attended(self, qkv, mask, tuner):
+        """What the attention works on; last, whether it is causal besides."""
         tokens = qkv.shape[1]
         query, key, value = self.split_heads(qkv)
         key, value = tuner.keys_and_values(key, value)
@@ -255,16 +304,20 @@ class TransformerBlock(Configurable, keras.layers.Layer):
             mask = before[None] if mask is None else mask & before
         if mask is not None:
             mask = see_prefixes(mask, added)[:, None]
+        return query, key, value, mask, self.causal and mask is None
+
+    def _attend(self, qkv, mask, tuner):
+        query, key, value, mask, causal = self._attended(qkv, mask, tuner)
         # Without `flash_attention=False` Keras probes the device every call.
         x = ops.dot_product_attention(
             query,
             key,
             value,
             mask=mask,
-            is_causal=self.causal and mask is None,
+            is_causal=causal,
             flash_attention=False,
         )
-        return ops.reshape(x, (-1, tokens, self.dim))
+        return ops.reshape(x, (-1, qkv.shape[1], self.dim))
 
     def compute_output_shape(
         self, tokens_shape, geometry_shape=None, attention_mask_shape=None

@@ -182,6 +182,9 @@ class DAPTTuner(SiteTransforms):
     def beside_mlp(self, x, training):
         return self.adapter(x, training=training)
 
+    def token_scale(self, x):
+        return self.adapter.token_scale(self.adapter.norm(x))
+
     def leave(self, tokens, side, geometry, training):
         return self.prompt(tokens, side)
 

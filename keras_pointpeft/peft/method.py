@@ -104,6 +104,14 @@ class BlockTuner(keras.layers.Layer):
         """
         return None
 
+    def token_scale(self, x):
+        """How much each token gets of what `beside_mlp` makes of `x`.
+
+        For people to look at: `(batch, tokens, 1)`, or None if there is no
+        such number.
+        """
+        return None
+
     def after_mlp(self, x, training):
         """On the MLP branch after drop path, before it joins the residual."""
         return x

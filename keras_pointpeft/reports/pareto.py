@@ -1,5 +1,9 @@
 """Accuracy against trained parameters, as a figure."""
 
+import pathlib
+
+from keras_pointpeft.reports import page
+
 
 def front(points):
     """Which points no other one beats in both respects.
@@ -57,7 +61,7 @@ def write_png(path, entries, title):
 def write_html(path, entries, title):
     """Draws the figure with plotly, to look at in a browser.
 
-    The page fetches plotly's script when it is opened.
+    plotly's script is inside: the page needs no network.
 
     Args:
         path: path of the HTML file.
@@ -86,10 +90,10 @@ def write_html(path, entries, title):
         hovertemplate="%{text}<br>%{x:,} trained<br>%{y:.2f} %<extra></extra>",
     )
     figure.update_layout(
-        title=title,
         showlegend=False,
         template="simple_white",
         xaxis={"type": "log", "title": "trained parameters, head included"},
         yaxis={"title": "accuracy in %, mean and deviation over seeds"},
     )
-    figure.write_html(path, include_plotlyjs="cdn")
+    body = page.figure(figure, 900, 560)
+    pathlib.Path(path).write_text(page.whole(title, body), encoding="utf-8")

@@ -20,6 +20,9 @@ SMALL = (
 
 
 def test_train_then_evaluate(run_script, tmp_path):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("plotly")
+    pytest.importorskip("sklearn")
     arguments = (
         "train.py",
         *SMALL,
@@ -32,6 +35,9 @@ def test_train_then_evaluate(run_script, tmp_path):
     output = tmp_path / "runs" / "dapt_pointmaetiny_shapes_seed3"
     result = json.loads((output / "result.json").read_text())
     assert result["recipe"]["seed"] == 3
+    page = (output / "report.html").read_text()
+    assert "<h2>What each block does</h2>" in page
+    assert (output / "figures" / "blocks.png").exists()
     assert result["train_clouds"] == 36 and result["test_clouds"] == 40
     assert (output / "adapter" / "adapter.json").exists()
     with open(tmp_path / "measured.csv", newline="") as file:
@@ -49,6 +55,12 @@ def test_train_then_evaluate(run_script, tmp_path):
     )
     assert accuracy in shown.stdout
     assert "airplane" in shown.stdout
+
+
+def test_report_of_a_run_folder(run_script, tmp_path):
+    process = run_script("report.py", "--run=nowhere", check=False)
+    assert process.returncode != 0
+    assert "A run folder has a result.json" in process.stderr
 
 
 @pytest.mark.parametrize(
@@ -71,7 +83,7 @@ def test_errors(run_script, arguments, message):
 
 @pytest.mark.slow
 def test_a_killed_process_goes_on_exactly(run_script, tmp_path):
-    arguments = (*SMALL, "--epochs=4", "--seed=0")
+    arguments = (*SMALL, "--epochs=4", "--seed=0", "--noreport")
     run_script("train.py", *arguments, "--output=straight")
     process = subprocess.Popen(
         [

@@ -1,0 +1,197 @@
+"""The report of a run folder, as `scripts/train.py` writes it."""
+
+import csv
+import json
+import pathlib
+
+import numpy as np
+
+from keras_pointpeft import presets
+from keras_pointpeft.reports import findings
+from keras_pointpeft.reports import html
+from keras_pointpeft.reports import png
+from keras_pointpeft.training import runs
+from keras_pointpeft.training.recipe import Recipe
+
+NEEDED = ("matplotlib", "plotly", "scikit-learn")
+
+
+def missing_packages():
+    """Names of the packages that a report needs and that are missing."""
+    import importlib.util
+
+    modules = ("matplotlib", "plotly", "sklearn")
+    return [
+        name
+        for name, module in zip(NEEDED, modules)
+        if importlib.util.find_spec(module) is None
+    ]
+
+
+def read_run(folder) -> dict:
+    """What `result.json` of a run folder says.
+
+    Args:
+        folder: path.
+
+    Returns:
+        dict.
+
+    Raises:
+        FileNotFoundError: if it is no run folder, or the run has not ended.
+        ValueError: if the run was written by a version without reports.
+    """
+    folder = pathlib.Path(folder)
+    for name in ("result.json", "adapter"):
+        if not (folder / name).exists():
+            raise FileNotFoundError(
+                f"A run folder has a {name}; scripts/train.py writes it at "
+                f"the end of a run. Received: {str(folder)!r}"
+            )
+    with open(folder / "result.json", encoding="utf-8") as file:
+        run = json.load(file)
+    if "arguments" not in run:
+        raise ValueError(
+            "This run does not say what it was started with: it was written "
+            "before there were reports. Train it again. Received: "
+            f"{str(folder / 'result.json')!r}"
+        )
+    return run
+
+
+def load_splits(run, data_dir=None):
+    """Training and test split of a run.
+
+    Args:
+        run: dict, see `read_run`.
+        data_dir: string or None, where the files are now. By default where
+            they were.
+    """
+    preset, told = presets.resolve(run["preset"]), run["arguments"]
+    options = {}
+    if told["test_area"] is not None:
+        options["test_area"] = told["test_area"]
+    return tuple(
+        runs.load_split(
+            preset,
+            split,
+            data_dir or told["data"],
+            told["dataset"],
+            told["limit"],
+            **options,
+        )
+        for split in ("train", "test")
+    )
+
+
+def describe(folder, train_split, test_split):
+    """Rebuilds a run's model as it was before and after, and looks at it.
+
+    Args:
+        folder: path of the run folder.
+        train_split: the split that it was trained on.
+        test_split: the split that it was measured on.
+
+    Returns:
+        `keras_pointpeft.reports.findings.Findings`.
+    """
+    folder = pathlib.Path(folder)
+    run = read_run(folder)
+    preset, told = presets.resolve(run["preset"]), run["arguments"]
+    recipe = Recipe.from_dict(run["recipe"])
+    model = runs.build_model(
+        preset,
+        recipe,
+        weights=told["weights"],
+        backbone_dir=told["backbone"],
+        **runs.task_arguments(
+            preset, train_split, test_split, told["num_classes"]
+        ),
+    )
+    # Full fine-tuning changes the very weights: looked at before they load.
+    given = findings.samples(model, test_split, recipe, preset.class_names)
+    before = model.backbone.frozen_pass().predict(
+        given.points[given.some], batch_size=recipe.batch_size, verbose=0
+    )
+    model.load_adapter(folder / "adapter")
+    return findings.collect(
+        model,
+        given,
+        before,
+        train_split,
+        recipe,
+        f"{run['preset']}, seed {recipe.seed}",
+        facts=_facts(run, folder),
+        history=read_log(folder / "log.csv"),
+    )
+
+
+def write_report(folder, train_split, test_split, output=None):
+    """Writes `report.html` and a folder `figures` of PNG files.
+
+    Args:
+        folder: path of the run folder.
+        train_split: the split that it was trained on.
+        test_split: the split that it was measured on.
+        output: path to write to. By default the run folder.
+
+    Returns:
+        path of the page.
+
+    Raises:
+        ImportError: if a package of the extra `viz` is missing.
+
+    Example:
+    ```python
+    from keras_pointpeft import reports
+
+    splits = reports.load_splits(reports.read_run("runs/my_run"))
+    reports.write_report("runs/my_run", *splits)
+    ```
+    """
+    if missing := missing_packages():
+        raise ImportError(
+            "A report needs `pip install keras-pointpeft[viz]`. "
+            f"Received: no {', '.join(missing)}"
+        )
+    output = pathlib.Path(folder if output is None else output)
+    found = describe(folder, train_split, test_split)
+    output.mkdir(parents=True, exist_ok=True)
+    html.write(found, output / "report.html")
+    png.write(found, output / "figures")
+    return output / "report.html"
+
+
+def read_log(path) -> list:
+    """The epochs of a `log.csv`, as dicts of floats; empty cells left out."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return [
+            {name: float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]
+
+
+def _facts(run, folder):
+    selection = {
+        "held_out": "the best on a held-out part of the training split",
+        "best_on_test": "the best on the test split, which flatters",
+        "last": "the last",
+    }[run["selection"]]
+    rows = [
+        (name.replace("_", " "), f"{100 * value:.2f} %")
+        for name, value in run["figures"].items()
+    ]
+    seconds = np.round(run["seconds_per_epoch"], 2)
+    return [
+        *rows,
+        ("weights", f"of epoch {run['best_epoch'] + 1}, {selection}"),
+        ("votes", str(run["votes"])),
+        ("test clouds or rooms", f"{run['test_clouds']:,}"),
+        ("training clouds or rooms", f"{run['train_clouds']:,}"),
+        ("seconds per epoch", str(seconds)),
+        ("adapter", f"{run['adapter_bytes'] / 1e6:.2f} MB"),
+        (
+            "started from",
+            run["arguments"]["backbone"] or run["arguments"]["weights"],
+        ),
+    ]
