@@ -182,7 +182,7 @@ def collect(model, given, before, train_split, recipe, title, **known):
         found.clouds.append(view)
     _add_blocks(found, model.backbone, shown)
     if not rooms:
-        _add_nearest(found, model, shown, train_split, recipe)
+        add_nearest(found, model, shown, train_split, recipe)
     return found
 
 
@@ -256,7 +256,7 @@ def _add_blocks(found, backbone, points):
         )
 
 
-def _add_nearest(found, model, points, train_split, recipe):
+def add_nearest(found, model, points, train_split, recipe):
     """The clouds that the nearest entries of a bank were made of."""
     layer = prior_bank.prior_layer(model.backbone)
     if layer is None:

@@ -55,6 +55,7 @@ def test_a_classifier():
     assert found.scale_range.shape == (2, 2)
 
 
+@pytest.mark.slow
 def test_a_bank_s_nearest_samples_are_those_of_its_query():
     pytest.importorskip("sklearn")
     method = PointPEFT(
@@ -77,7 +78,8 @@ def test_a_bank_s_nearest_samples_are_those_of_its_query():
     with pytest.raises(ValueError, match="other clouds"):
         rng = np.random.default_rng(5)
         other = rng.normal(size=(12, 64, 3)).astype("float32")
-        look(model, data.Split(other, clouds.labels, clouds.class_names))
+        other = data.Split(other, clouds.labels, clouds.class_names)
+        findings.add_nearest(found, model, clouds.points[:2], other, RECIPE)
 
 
 def test_parts():
@@ -98,6 +100,7 @@ def test_parts():
     assert found.looks == "all patches"
 
 
+@pytest.mark.slow
 def test_a_hierarchy_is_seen_in_its_last_stage():
     backbone = PointM2AEBackbone(
         num_groups=(16, 8, 4),
