@@ -1,3 +1,5 @@
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -23,6 +25,17 @@ METHODS = {
 @pytest.fixture(autouse=True)
 def seed():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_functions():
+    """Those of a finished file are of no use, and add up to gigabytes."""
+    yield
+    gc.collect()
+    if keras.config.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
 
 
 @pytest.fixture
