@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -12,7 +13,11 @@ import pytest
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import PointPEFT
 from keras_pointpeft.peft import PriorBank
+from keras_pointpeft.peft import adapters
 from tests.conftest import small_classifier
+from tests.test_registry import build
+from tests.test_registry import one_of_each_method
+from tests.test_registry import values
 
 BACKENDS = ("torch", "tensorflow", "jax")
 LOAD = """
@@ -40,6 +45,25 @@ np.savez(
     prompted=prompted,
     bank=again,
 )
+"""
+
+# Every method's adapter; each variable is as it was, bit for bit.
+ADAPTERS = """
+import sys
+import numpy as np
+from keras_pointpeft.peft import adapters
+from tests.test_registry import build, one_of_each_method, same_weights
+for name in one_of_each_method():
+    model = build(name)
+    with np.load(f"{sys.argv[1]}/{name}.npz") as expected:
+        for path, variable in adapters.split_variables(model)[1].items():
+            variable.assign(expected[path])
+        model.load_adapter(f"{sys.argv[1]}/{name}")
+        same_weights(model, expected)
+        if name.startswith("pointgst"):
+            found = model.predict(expected["points"], verbose=0)
+            np.testing.assert_allclose(found, expected["logits"], atol=1e-5)
+print(len(one_of_each_method()), "adapters are the same")
 """
 
 
@@ -70,12 +94,16 @@ def saved(tmp_path_factory):
     return folder, fresh, tuned, prompted, bank.features
 
 
-@pytest.mark.parametrize("other", BACKENDS)
-def test_other_backends_agree(other, saved, tmp_path):
+def skip_without(other):
     if other == keras.config.backend():
         pytest.skip("this backend")
     if importlib.util.find_spec(other) is None:
         pytest.skip(f"{other} is not installed")
+
+
+@pytest.mark.parametrize("other", BACKENDS)
+def test_other_backends_agree(other, saved, tmp_path):
+    skip_without(other)
     folder, fresh, tuned, prompted, bank = saved
     subprocess.run(
         [sys.executable, "-c", LOAD, str(folder), str(tmp_path / "a.npz")],
@@ -89,3 +117,38 @@ def test_other_backends_agree(other, saved, tmp_path):
         np.testing.assert_allclose(found["prompted"], prompted, atol=1e-5)
         np.testing.assert_allclose(found["bank"], bank, atol=1e-5)
     assert np.abs(tuned - fresh).max() > 1e-3
+
+
+@pytest.fixture(scope="module")
+def saved_adapters(tmp_path_factory):
+    """An adapter of every method, and all weights under its own name."""
+    folder = tmp_path_factory.mktemp("adapters")
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (2, 64, 3)).astype("float32")
+    for name in one_of_each_method():
+        model = build(name)
+        for variable in adapters.split_variables(model)[0].values():
+            if "float" in variable.dtype:
+                noise = np.abs(rng.normal(size=variable.shape))
+                variable.assign(variable.numpy() + 0.1 * noise)
+        model.save_adapter(folder / name)
+        more = {}
+        if name.startswith("pointgst"):
+            logits = model.predict(points, verbose=0)
+            more = {"points": points, "logits": logits}
+        np.savez(folder / f"{name}.npz", **values(model.weights), **more)
+    return folder
+
+
+@pytest.mark.parametrize("other", BACKENDS)
+def test_adapters_of_every_method_are_the_same(other, saved_adapters):
+    skip_without(other)
+    found = subprocess.run(
+        [sys.executable, "-c", ADAPTERS, str(saved_adapters)],
+        cwd=pathlib.Path(__file__).parents[1],
+        env={**os.environ, "KERAS_BACKEND": other},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert f"{len(one_of_each_method())} adapters" in found.stdout

@@ -54,7 +54,7 @@ def pairs():
     """A preset for each method, backbone class and settings of the method.
 
     At once run those that are the first of their method or backbone; the
-    others are slow.
+    others are slow. Every method's first trains in mixed precision.
     """
     seen, found = set(), []
     for name in presets.list_presets():
@@ -67,18 +67,26 @@ def pairs():
         if settings not in seen:
             new = {method, backbone} - seen
             marks = () if new else pytest.mark.slow
-            found.append(pytest.param(name, marks=marks))
+            dtype = "mixed_bfloat16" if method in new else "float32"
+            found.append(pytest.param((name, dtype), marks=marks, id=name))
         seen |= {method, backbone, settings}
     return found
 
 
-def build(name):
+def one_of_each_method():
+    """Names of presets, those that `pairs` trains in mixed precision."""
+    found = [pair.values[0] for pair in pairs()]
+    return [name for name, dtype in found if dtype == "mixed_bfloat16"]
+
+
+def build(name, dtype="float32"):
     preset = presets.resolve(name)
     method = getattr(peft, preset.method_class)
     known = inspect.signature(method).parameters
     small = {k: v for k, v in SMALL.items() if k in known}
     backbone = getattr(models, preset.backbone_class)(
         peft=method(**{**preset.method_config, **small}),
+        dtype=dtype,
         **TINY[preset.backbone_class],
     )
     task = {**preset.task_config, "num_classes": 3, "head_dims": (16,)}
@@ -99,11 +107,10 @@ def values(variables):
 class Tuned:
     """A tiny model after one epoch, and what it was before."""
 
-    def __init__(self, name):
+    def __init__(self, name, dtype, folder):
         keras.utils.set_random_seed(0)
-        self.name = name
         self.points, self.labels = clouds(32)
-        self.model = build(name)
+        self.model = build(name, dtype)
         prior = getattr(self.model.backbone.peft, "prior", False)
         if prior:
             bank = peft.PriorBank.build(self.model, self.points, verbose=0)
@@ -112,14 +119,21 @@ class Tuned:
         # Tracing costs more than it saves in so few steps.
         eager = keras.config.backend() == "tensorflow"
         self.model.compile(run_eagerly=eager)
-        self.model.fit(
+        self.history = self.model.fit(
             self.points[:6], self.labels[:6], batch_size=6, verbose=0
-        )
+        ).history
+        self.model.save_adapter(folder)
+        self.after = values(self.model.weights)
+        # In float32, whatever the training was in.
+        self.loaded = build(name)
+        for path, var in adapters.split_variables(self.loaded)[1].items():
+            var.assign(self.after[path])
+        self.loaded.load_adapter(folder)
 
 
 @pytest.fixture(scope="module", params=pairs())
-def tuned(request):
-    return Tuned(request.param)
+def tuned(request, tmp_path_factory):
+    return Tuned(*request.param, tmp_path_factory.mktemp("adapter"))
 
 
 def test_every_backbone_has_a_tiny_size():
@@ -127,41 +141,50 @@ def test_every_backbone_has_a_tiny_size():
     assert used <= set(TINY)
 
 
+def test_every_method_is_here():
+    methods = {presets.resolve(n).method for n in one_of_each_method()}
+    known = {presets.resolve(n).method for n in presets.list_presets()}
+    assert methods == known - {None}
+
+
 def test_training_moves_what_trains_and_leaves_the_rest(tuned):
+    assert np.all(np.isfinite(tuned.history["loss"]))
     adapter, base = adapters.split_variables(tuned.model)
-    after = values(tuned.model.weights)
     for path in base:
-        np.testing.assert_array_equal(after[path], tuned.before[path], path)
+        np.testing.assert_array_equal(
+            tuned.after[path], tuned.before[path], path
+        )
     trained = {v.path for v in tuned.model.trainable_variables}
     assert trained <= set(adapter)
-    moved = {p for p in trained if np.any(after[p] != tuned.before[p])}
+    moved = {p for p in trained if np.any(tuned.after[p] != tuned.before[p])}
     # What starts at zero may hold back the gradient of what is behind it.
     assert len(moved) >= len(trained) / 2
 
 
-def test_adapter_comes_back(tuned, tmp_path):
-    tuned.model.save_adapter(tmp_path)
-    other = build(tuned.name)
-    mine = {v.path: v for v in tuned.model.weights}
-    for path, variable in adapters.split_variables(other)[1].items():
-        variable.assign(np.array(mine[path].numpy()))
-    other.load_adapter(tmp_path)
-    expected = values(tuned.model.weights)
-    for path, value in values(other.weights).items():
+def same_weights(model, expected):
+    for path, value in values(model.weights).items():
         if "seed_generator" not in path:
             np.testing.assert_array_equal(value, expected[path], path)
-    points = tuned.points[:2]
-    np.testing.assert_allclose(
-        other.predict_on_batch(points),
-        tuned.model.predict_on_batch(points),
-        atol=1e-6,
-    )
+
+
+def test_adapter_comes_back(tuned):
+    same_weights(tuned.loaded, tuned.after)
+
+
+def test_model_file_comes_back(tuned, tmp_path):
+    tuned.model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    found, expected = again.get_config(), tuned.model.get_config()
+    assert json.loads(json.dumps(found)) == json.loads(json.dumps(expected))
+    same_weights(again, tuned.after)
+    trained = [v.path for v in again.trainable_variables]
+    assert trained == [v.path for v in tuned.model.trainable_variables]
 
 
 def test_a_cloud_does_not_depend_on_its_batch(tuned):
-    together = tuned.model.predict_on_batch(tuned.points)
+    # In a graph that knows no batch size, where there are graphs.
+    together = tuned.loaded.predict(tuned.points, verbose=0)
     assert np.all(np.isfinite(together)) and np.ptp(together) > 0
     for size in (1, 2, 7):
-        alone = tuned.model.predict_on_batch(tuned.points[:size])
-        difference = np.abs(np.array(alone) - np.array(together)[:size])
-        assert difference.max() < 1e-6, size
+        alone = tuned.loaded.predict(tuned.points[:size], verbose=0)
+        assert np.abs(alone - together[:size]).max() < 1e-6, size

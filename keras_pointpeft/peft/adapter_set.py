@@ -33,6 +33,8 @@ class AdapterSet:
         self.values = {name: None}
         # The adapter that the optimizer has slots of.
         self.trained = name
+        # What an adapter consists of.
+        self.variables, _ = adapters.split_variables(task)
         remember_base(task)
         self._claim()
 
@@ -98,9 +100,8 @@ class AdapterSet:
         values, self.values[self.active] = self.values[self.active], None
         if values is None:
             return
-        variables, _ = adapters.split_variables(self.task)
         for path, value in values.items():
-            variables[path].assign(value)
+            self.variables[path].assign(value)
 
     def check_in_place(self):
         """Raises ValueError if another task's adapter is in place."""
@@ -137,7 +138,7 @@ class AdapterSet:
             self.values[self.active] = self._current()
 
     def _current(self):
-        return copies(adapters.split_variables(self.task)[0])
+        return copies(self.variables)
 
     def _fresh(self):
         """What the variables of an untrained adapter are."""

@@ -146,6 +146,9 @@ def save_adapter(task, path, state=True):
         with h5py.File(file, "w") as h5:
             for name, variable in adapter.items():
                 value = keras.ops.convert_to_numpy(variable)
+                if value.dtype.name == "bfloat16":
+                    # The file format has no such type.
+                    value = value.astype("float32")
                 if name in kept and value.ndim:
                     _write_compact(h5, name, value)
                 else:
