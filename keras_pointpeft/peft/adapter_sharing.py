@@ -81,6 +81,9 @@ def upload_adapter(path, handle):
         raise ValueError(
             f"A handle has the form 'hf://owner/name'. Received: {handle!r}"
         )
+    from keras_pointpeft.peft.adapters import read_config
+
+    read_config(path)
     from huggingface_hub import HfApi
 
     api = HfApi()

@@ -343,6 +343,47 @@ def test_a_handle_is_fetched(clouds, tmp_path, monkeypatch):
     np.testing.assert_array_equal(logits(other, points), logits(model, points))
 
 
+def test_upload(tmp_path, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+    calls = []
+
+    class Api:
+        def create_repo(self, name, exist_ok):
+            calls.append(("create", name, exist_ok))
+
+        def upload_folder(self, repo_id, folder_path):
+            calls.append(("upload", repo_id, folder_path))
+
+    monkeypatch.setattr(hub, "HfApi", Api)
+    small_classifier(peft.LoRA(rank=2)).save_adapter(tmp_path)
+    adapters.upload_adapter(tmp_path, "hf://someone/something")
+    assert calls == [
+        ("create", "someone/something", True),
+        ("upload", "someone/something", str(tmp_path)),
+    ]
+    with pytest.raises(ValueError, match="hf://owner/name"):
+        adapters.upload_adapter(tmp_path, "kaggle://someone/something")
+    with pytest.raises(FileNotFoundError, match="adapter.json"):
+        adapters.upload_adapter(tmp_path / "no", "hf://someone/something")
+
+
+def test_bfloat16_comes_back(tmp_path):
+    model = small_classifier(peft.LoRA(rank=2), dtype="bfloat16")
+    stir(model)
+    model.save_adapter(tmp_path)
+    other = small_classifier(peft.LoRA(rank=2), dtype="bfloat16")
+    _, base = adapters.split_variables(model)
+    for path, variable in adapters.split_variables(other)[1].items():
+        variable.assign(base[path].value)
+    other.load_adapter(tmp_path)
+    expected, _ = adapters.split_variables(model)
+    for path, variable in adapters.split_variables(other)[0].items():
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(ops.cast(variable, "float32")),
+            ops.convert_to_numpy(ops.cast(expected[path], "float32")),
+        )
+
+
 def test_named_adapters_are_not_saved_with_the_model(clouds, tmp_path):
     points, _ = clouds
     model = small_classifier(peft.LoRA(rank=2))

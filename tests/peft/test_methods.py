@@ -1,5 +1,6 @@
 """The methods without recorded cases, against closed forms; all of them."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -11,6 +12,7 @@ from keras_pointpeft.peft.instance_prompt import EdgeConv
 from keras_pointpeft.peft.spectral_basis import eigenvectors
 from keras_pointpeft.peft.spectral_basis import graph_laplacian
 from tests.conftest import small_backbone
+from tests.conftest import small_classifier
 
 DIM = 12
 SHAPE = (2, 5, DIM)
@@ -174,6 +176,21 @@ def test_spectral_basis_is_orthogonal_sorted_and_of_fixed_sign():
     # A cloud's graph knows nothing of the rest of its batch.
     alone = ops.convert_to_numpy(graph_laplacian(points[:1]))
     np.testing.assert_array_equal(alone, laplacian[:1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    keras.config.backend() == "torch", reason="torch has no XLA"
+)
+def test_point_gst_trains_under_xla(clouds):
+    points, labels = clouds
+    model = small_classifier(peft.PointGST(rank=4, local=4), depth=1)
+    expected = ops.convert_to_numpy(model(points))
+    model.compile(jit_compile=True)
+    found = model.predict(points, verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    history = model.fit(points, labels, batch_size=3, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
 
 
 def test_points_at_one_place_are_no_problem():
