@@ -53,23 +53,29 @@ SMALL = {
 def pairs():
     """A preset for each method, backbone class and settings of the method.
 
-    At once run those that are the first of their method or backbone; the
-    others are slow. Every method's first trains in mixed precision.
+    At once run those on the diagonals of the matrix: every method once, in
+    mixed precision, and every backbone about as often as any other. The rest
+    is slow.
     """
+    known = [presets.resolve(name) for name in presets.list_presets()]
+    known = [p for p in known if p.task_class == "PointCloudClassifier"]
+    methods = sorted({preset.method for preset in known})
     seen, found = set(), []
-    for name in presets.list_presets():
-        preset = presets.resolve(name)
-        if preset.task_class != "PointCloudClassifier":
-            continue
+    for preset in known:
         method, backbone = preset.method, preset.backbone_class
         settings = preset.method_config, preset.task_config.get("pooling")
         settings = json.dumps([method, backbone, *settings], sort_keys=True)
-        if settings not in seen:
-            new = {method, backbone} - seen
-            marks = () if new else pytest.mark.slow
-            dtype = "mixed_bfloat16" if method in new else "float32"
-            found.append(pytest.param((name, dtype), marks=marks, id=name))
-        seen |= {method, backbone, settings}
+        if settings in seen:
+            continue
+        partner = list(TINY)[methods.index(method) % len(TINY)]
+        first = backbone == partner and method not in seen
+        marks = () if first else pytest.mark.slow
+        dtype = "mixed_bfloat16" if first else "float32"
+        name = preset.name
+        found.append(pytest.param((name, dtype), marks=marks, id=name))
+        seen.add(settings)
+        if first:
+            seen.add(method)
     return found
 
 
@@ -105,7 +111,10 @@ def values(variables):
 
 
 class Tuned:
-    """A tiny model after one epoch, and what it was before."""
+    """A tiny model after a few steps, and what it was before.
+
+    What starts at zero holds back the gradients behind it, twice in PointGST.
+    """
 
     def __init__(self, name, dtype, folder):
         keras.utils.set_random_seed(0)
@@ -120,7 +129,7 @@ class Tuned:
         eager = keras.config.backend() == "tensorflow"
         self.model.compile(run_eagerly=eager)
         self.history = self.model.fit(
-            self.points[:6], self.labels[:6], batch_size=6, verbose=0
+            self.points[:6], self.labels[:6], batch_size=6, epochs=3, verbose=0
         ).history
         self.model.save_adapter(folder)
         self.after = values(self.model.weights)
@@ -157,8 +166,9 @@ def test_training_moves_what_trains_and_leaves_the_rest(tuned):
     trained = {v.path for v in tuned.model.trainable_variables}
     assert trained <= set(adapter)
     moved = {p for p in trained if np.any(tuned.after[p] != tuned.before[p])}
-    # What starts at zero may hold back the gradient of what is behind it.
-    assert len(moved) >= len(trained) / 2
+    # The last block's prompt goes nowhere if the head does not read it.
+    still = {p for p in trained - moved if "/tuner/prompt/transform/" not in p}
+    assert not still
 
 
 def same_weights(model, expected):
