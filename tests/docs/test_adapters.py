@@ -3,11 +3,16 @@
 import pathlib
 import re
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_pointpeft.data import make_shapes
+
+# It compiles ten times; what it shows is tested bit by bit elsewhere.
+if keras.config.backend() != "torch":
+    pytestmark = pytest.mark.slow
 
 GUIDE = pathlib.Path(__file__).parents[2] / "docs/guides/adapters.md"
 
