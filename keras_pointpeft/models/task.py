@@ -96,6 +96,49 @@ class PointTask(Configurable, keras_hub.models.Task):
         self._put_in_place()
         super().save_own_variables(store)
 
+    def export(
+        self,
+        filepath,
+        format="tf_saved_model",
+        verbose=None,
+        input_signature=None,
+        **kwargs,
+    ):
+        """Exports the task for inference without Keras.
+
+        Formats and backends that work are in `docs/guides/export.md`.
+        Sampling and neighbours are in the file. On torch, `"onnx"` and
+        `"torch"` take any batch and any number of points, unless
+        `input_signature` fixes them.
+
+        Args:
+            filepath: path to write to.
+            format: `"tf_saved_model"`, `"onnx"`, `"torch"`, `"litert"` ...
+            verbose: optional bool.
+            input_signature: optional list of one `keras.InputSpec`.
+            **kwargs: further arguments of `keras.Model.export`; on torch, of
+                `"onnx"`, `opset_version`.
+
+        Example:
+        ```python
+        model.export("model.onnx", format="onnx")
+        ```
+        """
+        self._prepare()
+        if keras.backend.backend() == "torch" and format in ("onnx", "torch"):
+            from keras_pointpeft.models import exporting
+
+            return exporting.export(
+                self, filepath, format, input_signature, **kwargs
+            )
+        return super().export(
+            filepath,
+            format=format,
+            verbose=verbose,
+            input_signature=input_signature,
+            **kwargs,
+        )
+
     def save_task_weights(self, filepath):
         """Saves the weights outside of the backbone, without optimizer."""
         keras.saving.save_weights(

@@ -123,9 +123,9 @@ class GeometryAwareAdapter(Configurable, keras.layers.Layer):
         full = ops.reshape(full, shape)
         full = full + ops.stop_gradient(update)
         winner = _first_maximum(full)
-        row = ops.take_along_axis(neighbors, winner, axis=1)
         neighborhoods = ops.arange(ops.shape(winner)[0], dtype="int32")
         place = neighborhoods[:, None] * update.shape[1] + winner
+        row = ops.take(flat, place, axis=0)
         pooled = _pick(rows, row) + _pick(update, place)
         if self.pooling == "max":
             return pooled

@@ -1,7 +1,9 @@
 """The bank of features that Point-PEFT's prompts draw on."""
 
 import json
+import os
 import pathlib
+import zipfile
 
 import keras
 import numpy as np
@@ -231,7 +233,7 @@ class PriorBank:
         backbone.peft.bank_recipe = dict(self.recipe)
 
     def save(self, path):
-        """Writes the bank to a `.npz` file."""
+        """Writes the bank to a `.npz` file, whole or not at all."""
         arrays = {"features": self.features}
         if self.labels is not None:
             arrays["labels"] = self.labels
@@ -240,31 +242,59 @@ class PriorBank:
             "fingerprint": self.fingerprint,
             "recipe": self.recipe,
         }
-        with open(path, "wb") as stream:
-            np.savez(stream, about=json.dumps(about), **arrays)
+        path = pathlib.Path(path)
+        temporary = path.with_name(f"{path.name}.part")
+        try:
+            with open(temporary, "wb") as stream:
+                np.savez(stream, about=json.dumps(about), **arrays)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path):
-        """Reads a bank that `save` wrote."""
-        with np.load(pathlib.Path(path), allow_pickle=False) as archive:
-            if "about" not in archive.files or "features" not in archive.files:
-                raise ValueError(
-                    "This is no bank that `PriorBank.save` wrote. "
-                    f"Received: {str(path)!r} with {archive.files}"
-                )
-            about = json.loads(str(archive["about"]))
-            if about.get("format") != FORMAT:
-                raise ValueError(
-                    f"This version reads banks of format {FORMAT}. "
-                    f"Received: format={about.get('format')!r}"
-                )
-            labels = archive["labels"] if "labels" in archive.files else None
-            return cls(
-                archive["features"],
-                about["fingerprint"],
-                about["recipe"],
-                labels,
+        """Reads a bank that `save` wrote.
+
+        Raises:
+            ValueError: for a file that is damaged, of another kind or format,
+                or compressed: as written, it is as large as what it holds.
+        """
+        path = pathlib.Path(path)
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = _uncompressed(archive)
+            about = json.loads(str(arrays["about"]))
+            features = arrays["features"]
+            found = about.get("format")
+        except FileNotFoundError:
+            raise
+        except (
+            *(AttributeError, EOFError, KeyError, MemoryError),
+            *(NotImplementedError, OSError, ValueError, zipfile.BadZipFile),
+        ) as error:
+            raise ValueError(
+                "This is no bank that `PriorBank.save` wrote, or a damaged "
+                f"one: {error}. Received: {str(path)!r}"
+            ) from error
+        if found != FORMAT:
+            raise ValueError(
+                f"This version reads banks of format {FORMAT}. "
+                f"Received: format={found!r}"
             )
+        return cls(
+            features,
+            about["fingerprint"],
+            about["recipe"],
+            arrays.get("labels"),
+        )
+
+
+def _uncompressed(archive):
+    """All arrays of an `.npz` file, if none is compressed."""
+    for member in archive.zip.infolist():
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{member.filename} is compressed")
+    return {name: archive[name] for name in archive.files}
 
 
 def prior_layer(backbone):

@@ -51,6 +51,11 @@ def weighted_sum(values, index, weights):
         return torch_cuda.weighted_sum(values, index, weights)
     batch, count, channels = values.shape
     k = index.shape[-1]
+    if torch.compiler.is_exporting():
+        # Other runtimes do not know a bag, and it fixes the batch's size.
+        rows = index.reshape(batch, -1, 1).long().expand(-1, -1, channels)
+        rows = torch.gather(values, 1, rows).reshape(batch, -1, k, channels)
+        return (rows * weights.reshape(batch, -1, k, 1)).sum(2)
     start = torch.arange(batch, device=index.device)[:, None, None] * count
     mixed = torch.nn.functional.embedding_bag(
         (index + start).reshape(-1, k),

@@ -27,11 +27,12 @@ def linear(x, kernel, bias):
 
 def _suits(x, kernel):
     return (
-        x.device.type == "cpu"
+        # First, for an exported program must not depend on sizes.
+        not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and x.device.type == "cpu"
         and x.dtype == kernel.dtype == torch.float32
         and x.numel() * kernel.shape[-1] >= SMALLEST
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
     )
 
 

@@ -1,0 +1,223 @@
+"""Faults of files, injected and counted; prints a table with `-s`.
+
+Whatever is done to a file: it is refused, and the model, or what stood there
+before, is as it was; or it is read whole. See also `test_downloads.py`,
+`checkpoints/test_fuzz.py`, `data/test_archives.py` and
+`training/test_checkpoint.py`.
+"""
+
+import builtins
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from keras_pointpeft import ops
+from keras_pointpeft.peft import DAPT
+from keras_pointpeft.peft import PriorBank
+from keras_pointpeft.peft import adapters
+from tests.conftest import small_classifier
+
+REFUSALS = (ValueError, OSError, KeyError, RuntimeError)
+
+
+def mutations(content, rng, count=12):
+    """Names and contents: cut off, empty, garbage, single bytes changed."""
+    yield "empty", b""
+    yield "garbage", rng.bytes(len(content))
+    for part in (0.1, 0.5, 0.9, 0.999):
+        yield "cut off", content[: int(part * len(content))]
+    for place in rng.integers(0, len(content), count):
+        changed = bytearray(content)
+        changed[place] ^= 1 << int(rng.integers(8))
+        yield "one bit", bytes(changed)
+
+
+def report(title, table):
+    print(f"\n{title}")
+    for fault, (tried, refused) in table.items():
+        print(f"  {fault:10} {tried:3} tried, {refused:3} refused")
+
+
+def inject(path, load, unchanged):
+    """Tries all mutations of a file; fault to (tried, refused)."""
+    content, table = path.read_bytes(), {}
+    for fault, damaged in mutations(content, np.random.default_rng(0)):
+        path.write_bytes(damaged)
+        tried, refused = table.get(fault, (0, 0))
+        try:
+            load()
+        except REFUSALS as error:
+            refused += 1
+            assert str(error), fault
+            unchanged()
+        # Never written to, whatever it was.
+        assert path.read_bytes() == damaged
+        table[fault] = (tried + 1, refused)
+    path.write_bytes(content)
+    load()
+    for fault in ("empty", "garbage", "cut off"):
+        assert table[fault][0] == table[fault][1], fault
+    return table
+
+
+@pytest.mark.parametrize("name", ["adapter.json", adapters.WEIGHTS_FILE])
+def test_adapters(tmp_path, name):
+    model = small_classifier(DAPT(rank=4))
+    model.save_adapter(tmp_path)
+    before = [np.array(ops_value(v)) for v in model.variables]
+
+    def unchanged():
+        for variable, value in zip(model.variables, before):
+            np.testing.assert_array_equal(ops_value(variable), value)
+
+    def load():
+        for variable, value in zip(model.variables, before):
+            variable.assign(value)
+        model.load_adapter(tmp_path)
+
+    report(name, inject(tmp_path / name, load, unchanged))
+
+
+def ops_value(variable):
+    from keras.ops import convert_to_numpy
+
+    return convert_to_numpy(variable)
+
+
+def bank(entries=4):
+    rng = np.random.default_rng(0)
+    return PriorBank(rng.normal(size=(entries, 8)).astype("float32"), "ab")
+
+
+def test_banks(tmp_path):
+    path = tmp_path / "bank.npz"
+    bank().save(path)
+    table = inject(path, lambda: PriorBank.load(path), lambda: None)
+    report("bank.npz", table)
+    # A zip file knows the sums of what it holds.
+    with pytest.raises(FileNotFoundError):
+        PriorBank.load(tmp_path / "none.npz")
+
+
+def test_a_bank_that_would_fill_the_memory_is_refused(tmp_path):
+    path = tmp_path / "bank.npz"
+    np.savez_compressed(
+        path, about="{}", features=np.zeros((2000, 2000), "float32")
+    )
+    with pytest.raises(ValueError, match="compressed"):
+        PriorBank.load(path)
+    # A header that promises more than there is.
+    bank().save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {n: archive.read(n) for n in archive.namelist()}
+    small, large = b"(4, 8), }", b"(4000000000000, 8), }"
+    old = members["features.npy"]
+    room = b" " * (len(large) - len(small))
+    header = old.replace(small + room, large)
+    assert len(header) == len(old) and header != old
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**members, "features.npy": header}.items():
+            archive.writestr(name, content)
+    with pytest.raises(ValueError, match="damaged"):
+        PriorBank.load(path)
+
+
+def test_an_adapter_that_would_fill_the_memory_is_refused(tmp_path):
+    model = small_classifier(DAPT(rank=4))
+    model.save_adapter(tmp_path)
+    with h5py.File(tmp_path / adapters.WEIGHTS_FILE, "a") as file:
+        name = "class_tokens/token"
+        del file[name]
+        # A terabyte that takes no room: chunks that were never written.
+        file.create_dataset(
+            name, (2**38,), "float32", chunks=(2**20,), compression="gzip"
+        )
+    with pytest.raises(ValueError, match=f"shape of {name}"):
+        model.load_adapter(tmp_path)
+
+
+def test_a_full_disk_keeps_the_old_bank(tmp_path, monkeypatch):
+    path = tmp_path / "bank.npz"
+    bank().save(path)
+    old = path.read_bytes()
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        bank(5).save(path)
+    assert path.read_bytes() == old
+    assert [file.name for file in tmp_path.iterdir()] == ["bank.npz"]
+
+
+def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
+    """As root, permissions stop nobody: `open` itself refuses here."""
+    real = builtins.open
+
+    def refuse(file, mode="r", *args, **kwargs):
+        if "w" in mode and str(file).startswith(str(tmp_path)):
+            raise PermissionError(13, "Permission denied", str(file))
+        return real(file, mode, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "open", refuse)
+    with pytest.raises(PermissionError, match="bank.npz"):
+        bank().save(tmp_path / "bank.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+# Clouds of equal points, on a line, far out, tiny; few sizes, so that a
+# backend compiles few programs.
+KINDS = ("normal", "equal", "line", "far", "tiny", "grid")
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    kind=st.sampled_from(KINDS),
+    dtype=st.sampled_from(("float16", "float32", "float64")),
+    seed=st.integers(0, 5),
+)
+def test_degenerate_clouds(kind, dtype, seed):
+    points = cloud(kind, seed).astype(dtype)
+    chosen = ops_value(ops.farthest_point_sample(points, 8))
+    near = ops_value(ops.knn(points, points, 4))
+    assert chosen.dtype == near.dtype == np.int32
+    for index in (chosen, near):
+        assert index.min() >= 0 and index.max() < 24
+    # Distances of what is nearest do not fall, and are the smallest.
+    x = points.astype("float32")
+    squared = ((x[:, :, None] - x[:, None]) ** 2).sum(-1)
+    found = np.take_along_axis(squared, near, axis=-1)
+    assert (np.diff(found, axis=-1) >= 0).all()
+    np.testing.assert_array_equal(found, np.sort(squared, axis=-1)[..., :4])
+    # No point is chosen twice while another is left.
+    for row, own in zip(x, chosen):
+        distinct = len(np.unique(row, axis=0))
+        assert len(np.unique(own)) >= min(distinct, 8)
+
+
+def cloud(kind, seed):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(2, 24, 3))
+    if kind == "equal":
+        points[:] = points[:, :1]
+    elif kind == "line":
+        points[..., 1:] = 0
+    elif kind == "far":
+        points = points * 10 + 100
+    elif kind == "tiny":
+        points = points * 1e-3
+    elif kind == "grid":
+        points = rng.integers(0, 2, points.shape).astype("float64")
+    return points
