@@ -1,3 +1,4 @@
+import os
 import pathlib
 import subprocess
 import sys
@@ -68,3 +69,67 @@ def test_wheel_carries_the_zoo(tmp_path):
         if path.is_file() and path.suffix in (".json", ".h5", ".csv"):
             name = f"keras_pointpeft/zoo/{path.relative_to(ROOT / 'zoo')}"
             assert name in inside
+
+
+IN_AN_EMPTY_FOLDER = """
+import os
+import pathlib
+import sys
+
+import numpy as np
+
+import keras_pointpeft
+
+place = pathlib.Path(keras_pointpeft.__file__)
+assert place.is_relative_to(sys.prefix), place
+assert len(keras_pointpeft.list_presets()) > 100
+model = keras_pointpeft.from_preset(
+    "dapt_pointmaetiny_shapes", load_weights="backbone", num_classes=2
+)
+points = np.random.default_rng(0).normal(size=(4, 512, 3)).astype("float32")
+model.fit(points, np.arange(4) % 2, verbose=0)
+model.save_adapter("adapter")
+model.load_adapter("adapter")
+print(model.predict(points, verbose=0).shape)
+"""
+
+
+@pytest.mark.slow
+def test_wheel_works_without_the_repository(tmp_path):
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--no-deps", "-q"),
+            *("-w", str(tmp_path), str(ROOT)),
+        ],
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    # What it depends on is that of this environment.
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "venv", "--system-site-packages"),
+            str(tmp_path / "venv"),
+        ],
+        check=True,
+    )
+    python = str(tmp_path / "venv" / "bin" / "python")
+    subprocess.run(
+        [
+            *(python, "-m", "pip", "install", "--no-deps", "-q"),
+            *("--force-reinstall", "--no-index", str(wheel)),
+        ],
+        check=True,
+    )
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment["KERAS_HOME"] = str(tmp_path / "keras")
+    process = subprocess.run(
+        [python, "-c", IN_AN_EMPTY_FOLDER],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.strip().endswith("(4, 2)")
