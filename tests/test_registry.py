@@ -124,6 +124,10 @@ class Tuned:
         if prior:
             bank = peft.PriorBank.build(self.model, self.points, verbose=0)
             bank.sample(16).attach(self.model)
+        # A dynamic scale that is 0 for all tokens stays so behind its ReLU.
+        for variable in self.model.trainable_variables:
+            if variable.path.endswith("/tuner/adapter/scale/bias"):
+                variable.assign(np.ones(variable.shape))
         self.before = values(self.model.weights)
         # Tracing costs more than it saves in so few steps.
         eager = keras.config.backend() == "tensorflow"
