@@ -45,7 +45,7 @@ __all__ = [
     "upload_adapter",
 ]
 
-FORMAT = 1
+FORMAT = 2
 
 
 def split_variables(task):
@@ -100,8 +100,8 @@ def fingerprint(task):
 def save_adapter(task, path, state=True):
     """Saves what fine-tuning changed.
 
-    Files are written under temporary names and then renamed: an interrupted
-    save leaves an older adapter as it was.
+    All files are written under temporary names and then renamed: a save that
+    fails leaves an older adapter as it was.
 
     Args:
         task: a task with a `backbone`, such as a `PointCloudClassifier`.
@@ -125,10 +125,12 @@ def save_adapter(task, path, state=True):
     kept = _state(task)
     if not state:
         adapter = {k: v for k, v in adapter.items() if k not in kept}
+    values = {name: _stored(v, name in kept) for name, v in adapter.items()}
     config = {
         "format": FORMAT,
         "base_preset": getattr(task, "preset", None),
         "base_fingerprint": fingerprint(task),
+        "weights_sha256": _digest(values),
         "backbone": type(backbone).__name__,
         "peft": keras.saving.serialize_keras_object(backbone.peft),
         "task": type(task).__name__,
@@ -144,15 +146,12 @@ def save_adapter(task, path, state=True):
 
     def write_weights(file):
         with h5py.File(file, "w") as h5:
-            for name, variable in adapter.items():
-                value = keras.ops.convert_to_numpy(variable)
-                if value.dtype.name == "bfloat16":
-                    # The file format has no such type.
-                    value = value.astype("float32")
-                if name in kept and value.ndim:
-                    _write_compact(h5, name, value)
-                else:
-                    h5[name] = value
+            for name, value in values.items():
+                packed = name in kept and value.ndim
+                options = {"compression": "gzip", "compression_opts": 1}
+                h5.create_dataset(
+                    name, data=value, **(options if packed else {})
+                )
 
     def write_config(file):
         with open(file, "w", encoding="utf-8") as stream:
@@ -163,8 +162,7 @@ def save_adapter(task, path, state=True):
         CONFIG_FILE: write_config,
         CARD_FILE: lambda file: write_card(file, config),
     }
-    for name, write in writers.items():
-        _replace(directory / name, write)
+    _replace(directory, writers)
     return sum((directory / name).stat().st_size for name in writers)
 
 
@@ -176,26 +174,50 @@ def _state(task):
     return {v.path for v in task.backbone.weights if peft.keeps(v.path)}
 
 
-def _write_compact(h5, name, value):
-    """Writes an array compressed, as float16 where that loses nothing."""
-    if value.dtype == np.float32:
+def _stored(variable, compact):
+    """A variable's value as a file has it.
+
+    Args:
+        variable: variable.
+        compact: bool. Whether as float16 where that loses nothing.
+    """
+    value = keras.ops.convert_to_numpy(variable)
+    if value.dtype.name == "bfloat16":
+        # The file format has no such type.
+        value = value.astype("float32")
+    if compact and value.dtype == np.float32:
         half = value.astype("float16")
-        value = half if np.array_equal(half.astype("float32"), value) else value
-    h5.create_dataset(name, data=value, compression="gzip", compression_opts=1)
+        if np.array_equal(half.astype("float32"), value):
+            return half
+    return value
 
 
-def _replace(path, write):
-    """Writes a file beside `path` and then puts it in its place."""
-    handle, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}."
-    )
-    os.close(handle)
+def _digest(values):
+    """SHA-256 of named arrays."""
+    digest = hashlib.sha256()
+    for name in sorted(values):
+        value = np.ascontiguousarray(values[name])
+        digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def _replace(directory, writers):
+    """Writes files beside their places, and then puts all in place."""
+    written = {}
     try:
-        write(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        for name, write in writers.items():
+            handle, temporary = tempfile.mkstemp(
+                dir=directory, prefix=f".{name}."
+            )
+            os.close(handle)
+            written[name] = temporary
+            write(temporary)
+        for name, temporary in written.items():
+            os.replace(temporary, directory / name)
+    finally:
+        for temporary in written.values():
+            pathlib.Path(temporary).unlink(missing_ok=True)
 
 
 def read_config(path):
@@ -232,8 +254,9 @@ def load_adapter(task, path):
             hub, `"hf://owner/name"`.
 
     Raises:
-        ValueError: if the frozen base differs from the adapter's, or if
-            variables are missing, unknown or of another shape.
+        ValueError: if the frozen base differs from the adapter's, if
+            variables are missing, unknown or of another shape, or if the
+            weights are not those that were saved.
     """
     values = read_values(task, path)
     remember_base(task)
@@ -288,4 +311,12 @@ def read_values(task, path):
                 f"model's is {found[:16]}... Its base preset is "
                 f"{config['base_preset']!r}. Received: {str(path)!r}"
             )
-        return {name: h5[name][()] for name in target}
+        values = {name: h5[name][()] for name in target}
+    found, expected = _digest(values), config["weights_sha256"]
+    if found != expected:
+        raise ValueError(
+            f"{WEIGHTS_FILE} is damaged, or not the file that {CONFIG_FILE} "
+            f"was written for: expected SHA-256 {expected}, found {found}. "
+            f"Received: {str(path)!r}"
+        )
+    return values

@@ -109,21 +109,6 @@ def test_a_file_in_the_way_is_not_overwritten(tmp_path):
     assert (tmp_path / "task").read_text() == "precious"
 
 
-def test_a_failed_save_keeps_the_old_adapter(tmp_path, monkeypatch):
-    model = small_classifier(DAPT(rank=4))
-    model.save_adapter(tmp_path)
-    old = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
-
-    class Full(h5py.File):
-        def __setitem__(self, name, value):
-            raise OSError("No space left on device")
-
-    monkeypatch.setattr(adapters.h5py, "File", Full)
-    with pytest.raises(OSError, match="No space left"):
-        model.save_adapter(tmp_path)
-    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == old
-
-
 def test_summary_counts(capsys):
     model = small_classifier(DAPT(rank=4))
     report = model.peft_summary()
@@ -147,3 +132,26 @@ def test_dropout_seeds_are_no_part_of_an_adapter(tmp_path):
     assert not any("seed" in path for path in {**adapter, **base})
     seeds = [v for v in model.variables if "seed" in v.path]
     assert keras.config.backend() == "torch" or seeds
+
+
+def test_another_value_in_the_file_is_seen(tmp_path):
+    model = small_classifier(DAPT(rank=4))
+    model.save_adapter(tmp_path)
+    with h5py.File(tmp_path / adapters.WEIGHTS_FILE, "a") as file:
+        file["head/logits/bias"][0] += 1e-6
+    with pytest.raises(ValueError, match="is damaged, or not the file"):
+        model.load_adapter(tmp_path)
+
+
+def test_a_failed_save_keeps_the_old_adapter(tmp_path, monkeypatch):
+    model = small_classifier(DAPT(rank=4))
+    model.save_adapter(tmp_path)
+    before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(adapters, "write_card", full)
+    with pytest.raises(OSError, match="No space left"):
+        model.save_adapter(tmp_path)
+    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == before
