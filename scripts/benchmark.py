@@ -1,6 +1,6 @@
 """Measures what training costs, against other ways to do the same.
 
-    python scripts/benchmark.py            # about ten minutes on a CPU
+    python scripts/benchmark.py            # full batches
     python scripts/benchmark.py --quick    # small batches, few repetitions
 
 Both sides of a ratio are measured in one run on one machine, in turns; times
