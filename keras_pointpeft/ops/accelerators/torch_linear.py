@@ -47,7 +47,12 @@ def usable():
 
 @functools.cache
 def is_faster():
-    """Whether oneDNN multiplies faster on this machine. Measured once."""
+    """Whether oneDNN multiplies clearly faster here. Measured once.
+
+    It takes half the time, or about as much: where little is to be had, a
+    choice that falls one way today and the other tomorrow would change a
+    run's last digits from one process to the next.
+    """
     x, kernel = torch.rand(512, 384), torch.rand(384, 384)
 
     def seconds(product):
@@ -59,7 +64,7 @@ def is_faster():
         return min(taken)
 
     with torch.no_grad():
-        return seconds(lambda: _one_dnn(x, kernel.t())) < 0.9 * seconds(
+        return seconds(lambda: _one_dnn(x, kernel.t())) < 0.75 * seconds(
             lambda: torch.matmul(x, kernel)
         )
 
