@@ -90,6 +90,13 @@ TEST_AREA = flags.DEFINE_string(
 NUM_CLASSES = flags.DEFINE_integer(
     "num_classes", None, "Classes of own scenes. The preset's by default."
 )
+ON_BAD = flags.DEFINE_enum(
+    "on_bad",
+    None,
+    ["raise", "skip"],
+    "Whether clouds that cannot be used stop everything, or are left out with "
+    "a warning that names them.",
+)
 SEED = flags.DEFINE_integer("seed", None, "Seed of everything.")
 PRECISION = flags.DEFINE_enum(
     "precision",
@@ -235,7 +242,7 @@ def arguments():
         "dataset": DATASET.value,
         "data": DATA.value and str(pathlib.Path(DATA.value).resolve()),
         "limit": LIMIT.value,
-        "test_area": TEST_AREA.value,
+        **loader_options(),
         "num_classes": NUM_CLASSES.value,
         "weights": WEIGHTS.value,
         "backbone": BACKBONE.value,
@@ -273,12 +280,14 @@ def load(runs, preset, split):
             f"--data=DIR is missing: the folder of {preset.dataset}. "
             "Received: no --data"
         )
-    options = {}
-    if TEST_AREA.value is not None:
-        options["test_area"] = TEST_AREA.value
+    options = {k: v for k, v in loader_options().items() if v is not None}
     return runs.load_split(
         preset, split, DATA.value, DATASET.value, LIMIT.value, **options
     )
+
+
+def loader_options():
+    return {"test_area": TEST_AREA.value, "on_bad": ON_BAD.value}
 
 
 def print_result(preset, recipe, result, output):

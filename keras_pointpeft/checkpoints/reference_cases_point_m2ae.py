@@ -44,6 +44,15 @@ def point_m2ae_backbone(config, peft=None):
     )
 
 
+def patches_of(backbone, points):
+    """The patches of all stages, a list of dicts."""
+    stages = []
+    for i in range(len(backbone.depths)):
+        stages.append(backbone.get_layer(f"patches_{i}")(points))
+        points = stages[-1]["centers"]
+    return stages
+
+
 def check_patches(recorded, stages):
     """Centres and neighbours of all stages, as indices."""
     data, points = recorded.data, recorded.data["points"]
@@ -95,11 +104,7 @@ def pointm2ae_finetune(recorded):
     fill(model, recorded.weights(), names)
     recorded.check_counts(model, names)
     points = data["points"]
-    stages, centers = [], points
-    for i in range(len(backbone.depths)):
-        stages.append(backbone.get_layer(f"patches_{i}")(centers))
-        centers = stages[-1]["centers"]
-    check_patches(recorded, stages)
+    check_patches(recorded, patches_of(backbone, points))
     check_tokens(recorded, backbone)
     pooled = model.token_pooling(backbone(points))
     recorded.close("pooled", pooled, TOKENS)

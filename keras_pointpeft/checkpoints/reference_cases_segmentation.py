@@ -16,6 +16,8 @@ from keras_pointpeft.checkpoints.names import NameMap
 from keras_pointpeft.checkpoints.reference import LOGITS
 from keras_pointpeft.checkpoints.reference import TOKENS
 from keras_pointpeft.checkpoints.reference import case
+from keras_pointpeft.checkpoints.reference_cases_point_m2ae import check_patches
+from keras_pointpeft.checkpoints.reference_cases_point_m2ae import patches_of
 from keras_pointpeft.checkpoints.reference_cases_trunks import (
     backbone_arguments,
 )
@@ -52,8 +54,8 @@ def pointmae_partseg(recorded):
     parts["patch_tokens"] = backbone.get_layer("patch_encoder").output
     parts["propagation_0_first16"] = model.get_layer("propagation").output
     _check_own(recorded, model, names, parts)
-    patches = backbone.get_layer("patches")(recorded.data["points"])
-    recorded.same_sets("knn_idx_0", patches["neighbors"])
+    points = recorded.data["points"]
+    check_patches(recorded, [backbone.get_layer("patches")(points)])
 
 
 @case("pointm2ae_partseg_*")
@@ -68,6 +70,7 @@ def pointm2ae_partseg(recorded):
         carried = model.get_layer(f"propagation_{i}").output
         parts[f"propagation_{i}_first16"] = carried
     _check_own(recorded, model, names, parts)
+    check_patches(recorded, patches_of(backbone, recorded.data["points"]))
 
 
 def _check_own(recorded, model, names, parts):
@@ -133,27 +136,18 @@ def pointgpt_partseg(recorded):
     _check_family(recorded, model, names, ignored)
 
 
-def _act(recorded, task_class):
+@case("act_*seg_*")
+def act_segmentation(recorded):
     """The part that the authors call `only_new` trains."""
-    return _token_model(
+    scenes = "semseg" in recorded.name
+    model = _token_model(
         recorded,
         ACTBackbone,
-        task_class,
+        SemanticSegmenter if scenes else PartSegmenter,
         token_dim=recorded.config["encoder_dims"],
         class_token=False,
         peft=LinearProbe("track"),
     )
-
-
-@case("act_partseg_*")
-def act_partseg(recorded):
-    model = _act(recorded, PartSegmenter)
-    _check_family(recorded, model, act.ACT | segmentation.TOKENS_CLS)
-
-
-@case("act_semseg_*")
-def act_semseg(recorded):
-    model = _act(recorded, SemanticSegmenter)
     _check_family(recorded, model, act.ACT | segmentation.TOKENS_CLS)
 
 

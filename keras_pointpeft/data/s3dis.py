@@ -64,8 +64,8 @@ def load_s3dis(
         test_area: int or string. Defaults to 5, as published.
         class_names: sequence of strings; other scans in this layout have
             others. Defaults to the 13 classes of S3DIS.
-        on_bad: "raise", or "skip" to leave out rooms with NaN, infinity or
-            labels out of range.
+        on_bad: "raise", or "skip" to leave out rooms that cannot be read, or
+            have NaN, infinity or labels out of range.
         max_bytes: int, refuse files that declare more.
 
     Returns:
@@ -103,7 +103,11 @@ def load_s3dis(
     bad = BadClouds(data_dir, on_bad, len(paths))
     rooms = []
     for path in paths:
-        room = _read_room(path, max_bytes)
+        try:
+            room = _read_room(path, max_bytes)
+        except ValueError as error:
+            bad.add(os.path.basename(path), str(error))
+            continue
         wrong = (room.labels < 0) | (room.labels >= len(class_names))
         infinite = ~np.isfinite(room.points).all(axis=1)
         if infinite.any():

@@ -99,7 +99,11 @@ def load_shapenetpart(
     tables, labels, ids = [], [], []
     for place, label in files:
         path = os.path.join(root, *place.split("/")) + ".txt"
-        table = read_table(path, (0, 1, 2, 6))
+        try:
+            table = read_table(path, (0, 1, 2, 6))
+        except ValueError as error:
+            bad.add(place, str(error))
+            continue
         part = table[:, 3]
         if not np.isfinite(table).all():
             bad.add(place, "NaN or infinity")
@@ -192,7 +196,11 @@ def load_shapenet55(
     points, labels, ids = None, [], []
     for number, name in enumerate(names):
         path = os.path.join(data_dir, "shapenet_pc", name)
-        cloud = read_cloud(path, max_bytes=max_bytes)
+        try:
+            cloud = read_cloud(path, max_bytes=max_bytes)
+        except ValueError as error:
+            bad.add(name, str(error))
+            continue
         if points is None:
             shape = (len(names), num_points or len(cloud), 3)
             points = allocate(listing, shape, max_bytes, storage)
@@ -210,7 +218,10 @@ def load_shapenet55(
         ids.append(name.removesuffix(".npy"))
     bad.settle()
     if points is None:
-        raise ValueError(f"{listing} lists no shapes. Received: 0 lines")
+        raise ValueError(
+            f"{listing} lists no shape that can be read. "
+            f"Received: {len(names)} lines"
+        )
     points = points[: len(ids)]
     return Split(points, labels, synsets, ids, f"ShapeNet-55 {split}")
 

@@ -141,6 +141,18 @@ class PartSegmenter(PointSegmenter):
             batch_size=batch_size,
             verbose=0,
         )
+        return self.best_parts(scores, category)
+
+    def best_parts(self, scores, category):
+        """The best part of each point, among those that the category has.
+
+        Args:
+            scores: array `(batch, points, num_classes)`.
+            category: int array `(batch,)`.
+
+        Returns:
+            int32 array `(batch, points)`.
+        """
         possible = np.zeros((self.num_categories, self.num_classes), bool)
         for row, parts in zip(possible, self.category_parts):
             row[list(parts)] = True

@@ -12,22 +12,8 @@ class PointSegmenter(PointTask):
 
     A backbone, a decoder that carries the tokens of some of its blocks back
     to the points, and a head. The decoder is the one of the backbone's
-    published segmentation model.
-
-    Args:
-        backbone: a `keras_pointpeft.models.PointBackbone`.
-        num_classes: int. Number of labels.
-        num_categories: optional int. If given, the model is also told which
-            of so many categories a cloud is of.
-        blocks: optional tuple of ints. The blocks that are read, by default
-            `backbone.dense_blocks`.
-        propagation_dims: optional tuple of ints. Widths of the decoder, as
-            published by default.
-        head_dims: optional tuple of ints. Widths of the head's hidden layers,
-            as published by default.
-        dropout: float. Dropout rate in the head.
-        head_dtype: optional dtype of decoder and head. The backbone's by
-            default.
+    published segmentation model. With `num_categories`, the model is also
+    told which of so many categories a cloud is of.
     """
 
     config_names = (

@@ -68,9 +68,8 @@ def load_splits(run, data_dir=None):
             they were.
     """
     preset, told = presets.resolve(run["preset"]), run["arguments"]
-    options = {}
-    if told["test_area"] is not None:
-        options["test_area"] = told["test_area"]
+    options = {name: told.get(name) for name in ("test_area", "on_bad")}
+    options = {k: v for k, v in options.items() if v is not None}
     return tuple(
         runs.load_split(
             preset,

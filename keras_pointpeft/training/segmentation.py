@@ -55,9 +55,6 @@ class Parts(Objective):
         cloud's points are averaged.
         """
         model, metrics = self.model, self.metrics()
-        possible = np.zeros((model.num_categories, model.num_classes), bool)
-        for row, parts in zip(possible, model.category_parts):
-            row[list(parts)] = True
         batches = self.fixed_batches(split, recipe)
         confusion = 0
         for index in range(len(batches)):
@@ -65,8 +62,7 @@ class Parts(Objective):
             scores = self._scores(inputs, recipe, index)
             for metric in metrics:
                 metric.update_state(labels, scores)
-            mask = possible[inputs["category"]][:, None]
-            predicted = np.where(mask, scores, -np.inf).argmax(axis=-1)
+            predicted = model.best_parts(scores, inputs["category"])
             confusion = confusion + confusion_matrix(
                 labels.ravel(), predicted.ravel(), model.num_classes
             )

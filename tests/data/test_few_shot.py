@@ -52,6 +52,19 @@ def test_wrong_content(few_shot, content):
         load_few_shot(few_shot)
 
 
+class Runs:
+    def __reduce__(self):
+        return print, ("run",)
+
+
+def test_code_in_an_episode_is_not_run(few_shot, capsys):
+    path = few_shot / "5way_10shot" / "0.pkl"
+    path.write_bytes(pickle.dumps({"train": [(CLOUD, Runs())], "test": []}))
+    with pytest.raises(pickle.UnpicklingError, match="0.pkl.*print"):
+        load_few_shot(few_shot)
+    assert "run" not in capsys.readouterr().out
+
+
 def make_split(name="split", seed=0):
     labels = np.repeat(np.arange(6), (30, 30, 30, 30, 5, 30))
     return Split(

@@ -84,6 +84,25 @@ def test_parts_in_h5_files(tmp_path):
         data.load("shapenetpart", folder, split="test")
 
 
+def test_broken_h5_parts(tmp_path):
+    folder = parts(tmp_path, np.zeros((4, 32), "uint8"))
+    path = folder / "ply_data_test0.h5"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="ply_data_test0.h5"):
+        data.load("shapenetpart", folder, split="test")
+    write_h5(path, make_clouds(4, 32), np.zeros(4, int))
+    with pytest.raises(ValueError, match="no data set 'pid'"):
+        data.load("shapenetpart", folder, split="test")
+    pid = np.zeros((4, 32), "uint8")
+    write_h5(path, make_clouds(4, 32), [0, 1, 2, 0], pid=pid)
+    with pytest.raises(ValueError, match="2: label 2 outside of 0..1"):
+        data.load("shapenetpart", folder, split="test")
+    with pytest.warns(UserWarning, match="1 of 4"):
+        split = data.load("shapenetpart", folder, split="test", on_bad="skip")
+    assert len(split.part_labels) == 3
+
+
 def test_h5_parts_need_part_labels(tmp_path):
     folder = parts(tmp_path, np.zeros((4, 31), "uint8"))
     with pytest.raises(ValueError, match="'pid' must have the shape"):

@@ -87,6 +87,8 @@ def test_truncated_room(rooms_dir):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="Area_5_hall_2.npy"):
         data.load_s3dis(rooms_dir, "test")
+    with pytest.warns(UserWarning, match="1 of 2 .*Area_5_hall_2.npy"):
+        assert len(data.load_s3dis(rooms_dir, "test", on_bad="skip")) == 1
 
 
 def test_column():

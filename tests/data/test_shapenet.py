@@ -97,6 +97,17 @@ def test_bad_parts(part_root, column, value, reason):
     assert split.ids == ("03001627/b2",)
 
 
+@pytest.mark.parametrize("line", ["0 0 0 0 0 1\n", "0 0 0 0 0", "x y z\n"])
+def test_ragged_and_truncated_lines(part_root, line):
+    with open(part_root / "02691156" / "a3.txt", "a") as file:
+        file.write(line)
+    with pytest.raises(ValueError, match="a3.txt"):
+        data.load_shapenetpart(part_root, "test")
+    with pytest.warns(UserWarning, match="1 of 2 .*a3.txt"):
+        split = data.load_shapenetpart(part_root, "test", on_bad="skip")
+    assert split.ids == ("03001627/b2",)
+
+
 @pytest.mark.parametrize(
     "text", ['["shape_data/999/x"]', '["shape_data/02691156/.."]', "[", '["x"]']
 )
@@ -138,6 +149,10 @@ def test_shapenet55_bad_shapes(shapenet55):
     with pytest.warns(UserWarning, match="1 of 3"):
         split = data.load_shapenet55(shapenet55, on_bad="skip")
     assert split.ids == ("04099429-x", "04099429-z")
+    (shapenet55 / "shapenet_pc" / "04099429-z.npy").write_bytes(b"no array")
+    with pytest.warns(UserWarning, match="2 of 3 .*04099429-z.npy"):
+        split = data.load_shapenet55(shapenet55, on_bad="skip")
+    assert split.ids == ("04099429-x",)
     path = shapenet55 / "ShapeNet-55" / "train.txt"
     path.write_text("../../x.npy")
     with pytest.raises(ValueError, match="Received: '../../x.npy'"):
