@@ -3,6 +3,10 @@
     python scripts/compare.py --backbone=pointmaetiny --dataset=shapes \
         --methods=all --seeds=0,1,2
 
+On parts and rooms the same, compared by mIoU:
+
+    python scripts/compare.py --dataset=shapesparts --methods=full,linear,dapt
+
 Own clouds, in ScanObjectNN's h5 layout or in folders by class, and a backbone
 that `scripts/pretrain.py` made; `--dataset` then says whose recipe is used:
 
@@ -95,10 +99,12 @@ def main(_):
     output.mkdir(parents=True, exist_ok=True)
     file = output / f"{NAME.value or f'{backbone}_{dataset}'}.csv"
     weights = directory or WEIGHTS.value
+    columns = comparison.columns_for(first)
+    figure = comparison.FIGURES[first.task_class]
     for seed in SEEDS.value:
         for entrant in entrants:
             recipe = recipe_of(runs, entrant.preset, int(seed))
-            rows = results.read(file, results.COMPARED)
+            rows = results.read(file, columns)
             if comparison.known(rows, entrant, recipe, dataset, weights):
                 continue
             row = comparison.run(
@@ -110,16 +116,17 @@ def main(_):
                 WEIGHTS.value,
                 directory,
             )
-            results.append_row(file, row, results.COMPARED)
+            results.append_row(file, row, columns)
             logging.info(
-                "%s %s, seed %s: %.2f %% after the last epoch",
+                "%s %s, seed %s: %s %.2f %%",
                 entrant.preset.name,
                 entrant.changes_text,
                 seed,
-                row["last_accuracy"],
+                figure,
+                row[figure],
             )
-    entries = comparison.summary(results.read(file, results.COMPARED))
-    title = f"{backbone} on {dataset}"
+    entries = comparison.summary(results.read(file, columns), figure)
+    title = f"{backbone} on {dataset}, {figure}"
     Console().print(comparison.table(entries, title))
     drawn = comparison.figure_entries(entries)
     for write, suffix in (

@@ -52,7 +52,7 @@ def write_png(path, entries, title):
     axes.plot(*zip(*edge), color="0.6", linestyle="--", zorder=0)
     axes.set_xscale("log")
     axes.set_xlabel("trained parameters, head included")
-    axes.set_ylabel("accuracy in %, mean and deviation over seeds")
+    axes.set_ylabel("%, mean and deviation over seeds")
     axes.set_title(title)
     axes.grid(color="0.9")
     figure.savefig(path, dpi=150)
@@ -93,7 +93,7 @@ def write_html(path, entries, title):
         showlegend=False,
         template="simple_white",
         xaxis={"type": "log", "title": "trained parameters, head included"},
-        yaxis={"title": "accuracy in %, mean and deviation over seeds"},
+        yaxis={"title": "%, mean and deviation over seeds"},
     )
     body = page.figure(figure, 900, 560)
     pathlib.Path(path).write_text(page.whole(title, body), encoding="utf-8")

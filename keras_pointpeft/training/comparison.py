@@ -29,6 +29,12 @@ IDENTITY = (
     "protocol",
     "weights",
 )
+# The figure of the selected epoch that methods are compared by.
+FIGURES = {
+    "PointCloudClassifier": "best_accuracy",
+    "PartSegmenter": "instance_miou",
+    "SemanticSegmenter": "miou",
+}
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,13 @@ def _literal(text):
         return text
 
 
+def columns_for(preset) -> tuple:
+    """The columns of a comparison's file on a preset's data set."""
+    if preset.task_class == "PointCloudClassifier":
+        return results.COMPARED
+    return results.SEGMENTATION
+
+
 def methods_for(backbone, dataset) -> list[str]:
     """The methods that the zoo has for a backbone and a data set."""
     names = presets.list_presets(f"*_{backbone}_{dataset}")
@@ -141,23 +154,23 @@ def run(
     Args:
         entrant: `Entrant`.
         recipe: `Recipe`; its seed decides what is drawn at random.
-        train_split: `keras_pointpeft.data.Split`.
-        test_split: `keras_pointpeft.data.Split`.
+        train_split: `keras_pointpeft.data.Split`, or a list of rooms.
+        test_split: the same.
         dataset: string, the data set's name in the result.
         weights: see `runs.build_model`.
         backbone_dir: likewise.
 
     Returns:
-        A row with the columns `results.COMPARED`.
+        A row with the columns of `columns_for`.
     """
     preset = entrant.preset
     model = runs.build_model(
         preset,
         recipe,
-        train_split.num_classes,
-        weights,
-        backbone_dir,
+        weights=weights,
+        backbone_dir=backbone_dir,
         peft=entrant.method(),
+        **runs.task_arguments(preset, train_split, test_split),
     )
     runs.prepare(model, train_split, recipe)
     begin = time.perf_counter()
@@ -174,11 +187,13 @@ def run(
         seconds,
         backbone_dir or weights,
     )
+    row["changes"] = entrant.changes_text
+    row["best_epoch"] = result.best_epoch + 1
+    if columns_for(preset) is not results.COMPARED:
+        return row
     steps = math.ceil(result.train_clouds / recipe.batch_size)
     return {
         **row,
-        "changes": entrant.changes_text,
-        "best_epoch": result.best_epoch + 1,
         "mean_class_accuracy": round(100 * result.mean_class_accuracy, 2),
         "step_seconds": round(result.seconds_per_epoch / steps, 4),
         "memory_bytes": _memory(model, train_split, recipe),
@@ -202,7 +217,7 @@ def known(rows, entrant, recipe, dataset, weights) -> bool:
         "dataset": dataset,
         "seed": recipe.seed,
         "epochs": recipe.epochs,
-        "protocol": runs.protocol_of(recipe),
+        "protocol": runs.protocol_of(recipe, entrant.preset.task_class),
         "weights": weights,
     }
     wanted = {name: str(value) for name, value in wanted.items()}
@@ -211,32 +226,41 @@ def known(rows, entrant, recipe, dataset, weights) -> bool:
     )
 
 
-def summary(rows) -> list[dict]:
+def summary(rows, figure="best_accuracy") -> list[dict]:
     """One entry per method, averaged over the seeds, best first.
 
     Args:
-        rows: list of dicts, as `results.read(path, results.COMPARED)` gives.
+        rows: list of dicts, as `results.read` gives.
+        figure: string, the column of the selected epoch's figure; there is
+            one of the last epoch for accuracy alone.
 
     Returns:
         The groups of `results.summarise`, each with `"method"` (the preset's
         first word and what was changed), `"best_epoch"`, `"step_seconds"` and
-        `"memory_bytes"` (means).
+        `"memory_bytes"` (means), and `"mean"` and `"std"` of the last epoch
+        if it is known, else of the selected one.
     """
     entries = []
-    for group in results.summarise(rows):
+    last = "last_accuracy" if figure == "best_accuracy" else None
+    for group in results.summarise(rows, last, figure):
+        kind = "last" if last else "best"
+        group["mean"], group["std"] = (
+            group[f"{kind}_mean"],
+            group[f"{kind}_std"],
+        )
         own = [
             row
             for row in rows
             if all(str(row[k]) == group[k] for k in results.GROUP)
         ]
         for name in ("best_epoch", "step_seconds", "memory_bytes"):
-            values = [float(row[name]) for row in own if row[name]]
+            values = [float(row[name]) for row in own if row.get(name)]
             group[name] = sum(values) / len(values) if values else None
         name = group["preset"].partition("_")[0]
         changes = group["changes"]
         group["method"] = f"{name} ({changes})" if changes else name
         entries.append(group)
-    return sorted(entries, key=lambda entry: -entry["last_mean"])
+    return sorted(entries, key=lambda entry: -entry["mean"])
 
 
 def table(entries, title) -> Table:
@@ -284,8 +308,8 @@ def figure_entries(entries) -> list[dict]:
         {
             "name": entry["method"],
             "trained_parameters": int(entry["trained_parameters"]),
-            "mean": entry["last_mean"],
-            "std": entry["last_std"],
+            "mean": entry["mean"],
+            "std": entry["std"],
         }
         for entry in entries
     ]

@@ -42,7 +42,8 @@ MEASURED = (
     "date",
 )
 _RUN = MEASURED[MEASURED.index("selection") :]
-# The same of segmentation, of the selected weights. In percent.
+# The same of segmentation, of the selected weights. In percent. Comparisons
+# fill the last two, see `COMPARED`.
 SEGMENTATION = (
     "preset",
     "dataset",
@@ -54,6 +55,8 @@ SEGMENTATION = (
     "mean_class_accuracy",
     "accuracy",
     *_RUN,
+    "changes",
+    "best_epoch",
 )
 # Of few-shot classification: mean and deviation over episodes.
 FEW_SHOT = (
@@ -168,11 +171,13 @@ def read(path, columns=MEASURED) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def summarise(rows) -> list[dict]:
+def summarise(rows, last="last_accuracy", best="best_accuracy") -> list[dict]:
     """Averages runs that differ in nothing but their seed.
 
     Args:
         rows: list of dicts, as `read` returns.
+        last: string or None, the column of the last epoch's figure.
+        best: string, that of the selected epoch's.
 
     Returns:
         List of dicts, one per group, in order of appearance: the columns
@@ -188,8 +193,8 @@ def summarise(rows) -> list[dict]:
         groups.setdefault(key, []).append(row)
     summary = []
     for key, runs in groups.items():
-        last_mean, last_std = _mean_and_std(runs, "last_accuracy")
-        best_mean, best_std = _mean_and_std(runs, "best_accuracy")
+        last_mean, last_std = _mean_and_std(runs, last)
+        best_mean, best_std = _mean_and_std(runs, best)
         summary.append(
             {
                 **dict(zip(GROUP, key)),

@@ -2,6 +2,9 @@ import csv
 
 import pytest
 
+from keras_pointpeft.training import comparison
+from keras_pointpeft.training import results
+from keras_pointpeft.training import runs
 from keras_pointpeft.training.comparison import Entrant
 
 
@@ -33,6 +36,26 @@ def test_a_variant_stands_beside_its_method(run_script, tmp_path):
     # What is known is not run again.
     run_script(*arguments, "--seeds=0")
     assert file.read_text() == before
+
+
+def test_parts_are_compared_by_their_miou(tmp_path):
+    entrant = Entrant.from_text("linear", "pointmaetiny", "shapesparts")
+    preset = entrant.preset
+    split = runs.load_split(preset, "test", limit=16)
+    recipe = runs.recipe_for(preset, epochs=1, batch_size=8, selection="last")
+    row = comparison.run(entrant, recipe, split, split, "parts", "random")
+    path, columns = tmp_path / "parts.csv", comparison.columns_for(preset)
+    results.append_row(path, row, columns)
+    results.append_row(path, {**row, "seed": 1}, columns)
+    rows = results.read(path, columns)
+    assert comparison.known(rows, entrant, recipe, "parts", "random")
+    assert not comparison.known(rows, entrant, recipe, "others", "random")
+    figure = comparison.FIGURES[preset.task_class]
+    (entry,) = comparison.summary(rows, figure)
+    assert entry["mean"] == row["instance_miou"] > 0
+    assert entry["std"] == 0 and entry["last_mean"] is None
+    assert comparison.table([entry], "parts").row_count == 1
+    assert comparison.figure_entries([entry])[0]["mean"] == entry["mean"]
 
 
 def test_an_entrant_is_read():
