@@ -80,7 +80,7 @@ def fetch(
 
     Raises:
         DownloadError: if the address does not answer, refuses, ends early, or
-            sends a file with another SHA-256.
+            sends a file with another SHA-256; if the file cannot be written.
 
     Example:
     ```python
@@ -98,8 +98,12 @@ def fetch(
             "The address must start with http://, https:// or file://. "
             f"Received: url={url!r}"
         )
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{destination}.lock"):
+    # A cache may be filled and then be read-only: no lock is needed to read,
+    # as files appear whole.
+    found = sha256_of(destination) if sha256 and destination.exists() else None
+    if destination.exists() and found == sha256:
+        return destination
+    with _locked(destination):
         if destination.exists():
             found = sha256_of(destination) if sha256 else None
             if found == sha256:
@@ -121,6 +125,19 @@ def fetch(
         os.replace(part, destination)
         _discard(part)
     return destination
+
+
+def _locked(destination):
+    """The lock of a file, taken, as a context."""
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(f"{destination}.lock").acquire()
+    except OSError as error:
+        raise DownloadError(
+            "The folder of downloads cannot be written. Set KERAS_HOME to "
+            "one that can, or put the file there by other means. "
+            f"Received: {destination} ({error})"
+        ) from error
 
 
 def _receive(url, part, destination, sha256, progress, timeout):
@@ -151,31 +168,40 @@ def _receive(url, part, destination, sha256, progress, timeout):
         resumed = start and getattr(response, "status", None) == 206
         start = start if resumed else 0
         _remember_validator(response, validator)
-        length = response.headers.get("Content-Length")
-        total = None if length is None else start + int(length)
-        reason = None
-        with (
-            open(part, "ab" if resumed else "wb") as file,
-            _progress_bar(progress) as bar,
-        ):
-            task = bar.add_task(destination.name, completed=start, total=total)
-            while True:
-                try:
-                    chunk = response.read(CHUNK)
-                except (OSError, http.client.HTTPException) as error:
-                    reason = f"the connection broke ({error})"
-                    break
-                if not chunk:
-                    break
-                file.write(chunk)
-                bar.advance(task, len(chunk))
-    size = part.stat().st_size
+        total = _total(response, start)
+        try:
+            with open(part, "ab" if resumed else "wb") as file:
+                reason = _copy(response, file, destination, start, progress)
+        except OSError as error:  # when the disk is full, for one
+            reason = f"the file cannot be written ({error})"
+    size = part.stat().st_size if part.exists() else 0
     if reason is None and total is not None and size != total:
         reason = "the connection ended early"
     if reason:
         expected = "an unknown number of" if total is None else total
         reason += f", with {size} of {expected} bytes; call again to go on"
         raise DownloadError(_failure(url, destination, reason))
+
+
+def _total(response, start):
+    length = response.headers.get("Content-Length")
+    return None if length is None else start + int(length)
+
+
+def _copy(response, file, destination, start, progress):
+    """Writes what comes; returns why it broke off, or `None`."""
+    total = _total(response, start)
+    with _progress_bar(progress) as bar:
+        task = bar.add_task(destination.name, completed=start, total=total)
+        while True:
+            try:
+                chunk = response.read(CHUNK)
+            except (OSError, http.client.HTTPException) as error:
+                return f"the connection broke ({error})"
+            if not chunk:
+                return None
+            file.write(chunk)
+            bar.advance(task, len(chunk))
 
 
 def _progress_bar(shown):

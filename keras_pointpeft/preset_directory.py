@@ -1,13 +1,14 @@
 """Presets in directories: written by `save_to_preset`, or on a hub."""
 
-import json
 from pathlib import Path
 
 import keras
 from absl import logging
 
+from keras_pointpeft import preset_files
 from keras_pointpeft.preset_models import WeightsNotFound
 from keras_pointpeft.preset_models import changes_head
+from keras_pointpeft.preset_models import constructor_arguments
 from keras_pointpeft.preset_models import copy_weights
 from keras_pointpeft.preset_models import split_arguments
 
@@ -63,11 +64,13 @@ def load(directory, load_weights=True, **kwargs):
         A task if the directory holds one, else a backbone.
 
     Raises:
-        ValueError: if the directory is not a preset of this package.
+        ValueError: if the directory is not a preset of this package, is
+            damaged, or was written by a later version.
         TypeError: for an unknown keyword argument.
         WeightsNotFound: if the weights are missing.
     """
     directory = Path(directory)
+    _check(directory, load_weights)
     backbone_class, config = _read(directory, BACKBONE_CONFIG)
     task_class, task_config = None, {}
     if (directory / TASK_CONFIG).is_file():
@@ -78,6 +81,8 @@ def load(directory, load_weights=True, **kwargs):
             if name not in ("backbone", "preprocessor")
         }
     ours, theirs = split_arguments(kwargs, backbone_class, task_class)
+    if load_weights:
+        _check_size(directory, config)
     backbone = backbone_class.from_config({**config, **ours})
     if load_weights:
         _load_backbone(directory, backbone, backbone_class, config, ours)
@@ -95,6 +100,47 @@ def load(directory, load_weights=True, **kwargs):
     elif load_weights is True:
         logging.warning("%s: the head starts fresh.", directory)
     return task
+
+
+def _check(directory, load_weights):
+    names = [BACKBONE_CONFIG, TASK_CONFIG]
+    if load_weights:
+        shards = sorted(path.name for path in directory.glob("*.weights*.h5"))
+        names += [*BACKBONE_WEIGHTS[1:], *shards]
+    if not preset_files.check(directory, names):
+        logging.warning(
+            "%s has no checksums: whether it is whole is not known.", directory
+        )
+
+
+def _check_size(directory, config):
+    """Refuses a config that asks for more memory than its weights fill."""
+    widths = _numbers(config, "dims", "dim")
+    depths = _numbers(config, "depths", "depth")
+    # The matrices of a transformer's blocks, and of the patch encoder.
+    least = sum(12 * w * w * d for w, d in zip(widths, depths))
+    inner = _numbers(config, "encoder_dims")
+    least += sum(a * b for a, b in zip(inner, inner[1:]))
+    size = sum(path.stat().st_size for path in directory.glob("*.h5"))
+    if size and least > size:  # a parameter has two bytes at least
+        raise ValueError(
+            f"{directory / BACKBONE_CONFIG} describes a model of {least:,} "
+            f"parameters or more, which its weights are too small for. "
+            f"Received: {size:,} bytes of weights"
+        )
+
+
+def _numbers(config, *names):
+    """Positive ints under the first name that is there, nested or not."""
+    value = next((config[name] for name in names if name in config), ())
+    found, todo = [], [value]
+    while todo:
+        value = todo.pop(0)
+        if isinstance(value, (list, tuple)):
+            todo = [*value, *todo]
+        elif isinstance(value, int) and value > 0:
+            found.append(value)
+    return found
 
 
 def _load_backbone(directory, backbone, backbone_class, config, ours):
@@ -132,7 +178,7 @@ def _read(directory, name):
             f"A preset directory, as `save_to_preset` writes it, has a "
             f"{name}. Received: {str(directory)!r}"
         )
-    saved = json.loads(path.read_text(encoding="utf-8"))
+    saved = preset_files.read_json(path)
     registered = str(saved.get("registered_name"))
     cls = keras.saving.get_registered_object(registered)
     base = PointBackbone if name == BACKBONE_CONFIG else PointTask
@@ -141,5 +187,18 @@ def _read(directory, name):
             f"{path} is not of a {base.__name__} that is known here; one of "
             "another package must be imported first. "
             f"Received: registered_name={registered!r}"
+        )
+    if not isinstance(saved.get("config"), dict):
+        raise ValueError(
+            f"{path} must hold the arguments of a {cls.__name__}. "
+            f"Received: config={saved.get('config')!r}"
+        )
+    known = {"name", "trainable", "dtype", "backbone", "preprocessor"}
+    known.update(constructor_arguments(cls))
+    unknown = sorted(set(saved["config"]) - known)
+    if unknown:
+        raise ValueError(
+            f"{path} has arguments that a {cls.__name__} does not take. "
+            f"Received: {unknown}"
         )
     return cls, saved["config"]

@@ -96,8 +96,8 @@ def split_arguments(kwargs, backbone_class, task_class=None):
     Raises:
         TypeError: naming the arguments that neither of them takes.
     """
-    ours = _arguments(backbone_class)
-    theirs = _arguments(task_class)
+    ours = constructor_arguments(backbone_class)
+    theirs = constructor_arguments(task_class)
     unknown = sorted(set(kwargs) - set(ours) - set(theirs))
     if unknown:
         accepted = f"{backbone_class.__name__} takes {', '.join(ours)}"
@@ -108,7 +108,8 @@ def split_arguments(kwargs, backbone_class, task_class=None):
     return {k: v for k, v in kwargs.items() if k not in theirs}, to_task
 
 
-def _arguments(cls):
+def constructor_arguments(cls):
+    """Names of what a class's constructor takes, the inner model left out."""
     if cls is None:
         return []
     left_out = ("self", "backbone", "preprocessor")
@@ -147,7 +148,8 @@ def build_with_weights(description, load_weights, **kwargs):
         if not new_head:
             load_file(model, description.weights, description.name)
             return model
-        head = {k: v for k, v in kwargs.items() if k in _arguments(type(model))}
+        names = constructor_arguments(type(model))
+        head = {k: v for k, v in kwargs.items() if k in names}
         rest = {k: v for k, v in kwargs.items() if k not in head}
         tuned = build(description, **rest)
         load_file(tuned, description.weights, description.name)
@@ -200,7 +202,8 @@ def load_pretrained(backbone, description):
 
 def _config(backbone):
     config = backbone.get_config()
-    return {name: config[name] for name in _arguments(type(backbone))}
+    names = constructor_arguments(type(backbone))
+    return {name: config[name] for name in names}
 
 
 def copy_weights(source, target):

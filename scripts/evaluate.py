@@ -69,8 +69,11 @@ def main(_):
             f"--data=DIR is missing: the folder of {dataset}. "
             "Received: no --data"
         )
+    options = {}
+    if dataset == "folder" and NUM_POINTS.value is not None:
+        options["num_points"] = NUM_POINTS.value
     split = runs.load_split(
-        preset, SPLIT.value, DATA.value, DATASET.value, LIMIT.value
+        preset, SPLIT.value, DATA.value, DATASET.value, LIMIT.value, **options
     )
     if preset is not None and preset.task_class != "PointCloudClassifier":
         segmentation(preset, split)

@@ -287,7 +287,12 @@ def load(runs, preset, split):
 
 
 def loader_options():
-    return {"test_area": TEST_AREA.value, "on_bad": ON_BAD.value}
+    points = NUM_POINTS.value if DATASET.value == "folder" else None
+    return {
+        "test_area": TEST_AREA.value,
+        "on_bad": ON_BAD.value,
+        "num_points": points,
+    }
 
 
 def print_result(preset, recipe, result, output):

@@ -3,6 +3,7 @@ import re
 import keras
 import keras_hub
 
+from keras_pointpeft import preset_files
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import TokenPooling
 from keras_pointpeft.layers import TransformerBlock
@@ -246,6 +247,13 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
                 f"{cls.__name__}. Received: preset={preset!r}"
             )
         return model
+
+    def save_to_preset(self, preset_dir, **kwargs):
+        """Saves a preset directory, whole, with checksums of its files."""
+        save = super().save_to_preset
+        preset_files.write(
+            preset_dir, lambda folder: save(folder, **kwargs), self
+        )
 
     def get_config(self):
         config = super().get_config()

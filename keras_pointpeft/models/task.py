@@ -3,6 +3,7 @@ import keras_hub
 import numpy as np
 
 from keras_pointpeft import ops
+from keras_pointpeft import preset_files
 from keras_pointpeft.serialization import Configurable
 
 
@@ -87,9 +88,15 @@ class PointTask(Configurable, keras_hub.models.Task):
         return keras.Model.predict_on_batch(self, x)
 
     def save_to_preset(self, preset_dir, **kwargs):
-        """Saves backbone and task, of several adapters the active one."""
+        """Saves backbone and task, of several adapters the active one.
+
+        The directory is written whole, with checksums of its files.
+        """
         self._put_in_place()
-        super().save_to_preset(preset_dir, **kwargs)
+        save = super().save_to_preset
+        preset_files.write(
+            preset_dir, lambda folder: save(folder, **kwargs), self
+        )
 
     def save_own_variables(self, store):
         # Before the variables of the layers are saved.

@@ -124,8 +124,9 @@ def import_safetensors(file, path):
         file: path of a file that `export_safetensors` wrote.
         path: directory to write to; made if it does not exist.
     """
-    import h5py
     from safetensors import safe_open
+
+    from keras_pointpeft.peft import adapters
 
     directory = pathlib.Path(path)
     with safe_open(file, framework="numpy") as tensors:
@@ -135,10 +136,14 @@ def import_safetensors(file, path):
                 "This is no file that `export_safetensors` wrote. "
                 f"Received: {str(file)!r}"
             )
-        directory.mkdir(parents=True, exist_ok=True)
-        with h5py.File(directory / WEIGHTS_FILE, "w") as h5:
-            for name in tensors.keys():
-                h5[name] = tensors.get_tensor(name)
+        arrays = {name: tensors.get_tensor(name) for name in tensors.keys()}
     config = metadata["adapter"]
-    (directory / CONFIG_FILE).write_text(config, encoding="utf-8")
-    write_card(directory / CARD_FILE, json.loads(config))
+    directory.mkdir(parents=True, exist_ok=True)
+    adapters.write_whole(
+        directory,
+        {
+            WEIGHTS_FILE: lambda file: adapters.write_arrays(file, arrays),
+            CONFIG_FILE: lambda file: file.write_text(config, "utf-8"),
+            CARD_FILE: lambda file: write_card(file, json.loads(config)),
+        },
+    )

@@ -7,11 +7,11 @@ named by the variable's path) and `README.md` (a model card).
 """
 
 import hashlib
+import io
 import json
-import os
 import pathlib
 import re
-import tempfile
+import uuid
 
 import h5py
 import keras
@@ -144,14 +144,10 @@ def save_adapter(task, path, state=True):
         "keras_version": keras.__version__,
     }
 
+    packed = {name for name in values if name in kept and values[name].ndim}
+
     def write_weights(file):
-        with h5py.File(file, "w") as h5:
-            for name, value in values.items():
-                packed = name in kept and value.ndim
-                options = {"compression": "gzip", "compression_opts": 1}
-                h5.create_dataset(
-                    name, data=value, **(options if packed else {})
-                )
+        write_arrays(file, values, packed)
 
     def write_config(file):
         with open(file, "w", encoding="utf-8") as stream:
@@ -162,7 +158,7 @@ def save_adapter(task, path, state=True):
         CONFIG_FILE: write_config,
         CARD_FILE: lambda file: write_card(file, config),
     }
-    _replace(directory, writers)
+    write_whole(directory, writers)
     return sum((directory / name).stat().st_size for name in writers)
 
 
@@ -202,22 +198,43 @@ def _digest(values):
     return digest.hexdigest()
 
 
-def _replace(directory, writers):
-    """Writes files beside their places, and then puts all in place."""
+def write_arrays(file, arrays, packed=()):
+    """Writes named arrays as HDF5.
+
+    Args:
+        file: path.
+        arrays: dict from names to arrays.
+        packed: names of those to compress.
+    """
+    # In memory first: on a full disk, HDF5 ends the process.
+    image = io.BytesIO()
+    with h5py.File(image, "w") as h5:
+        for name, value in arrays.items():
+            options = {"compression": "gzip", "compression_opts": 1}
+            h5.create_dataset(
+                name, data=value, **(options if name in packed else {})
+            )
+    pathlib.Path(file).write_bytes(image.getbuffer())
+
+
+def write_whole(directory, writers):
+    """Writes files beside their places, and then puts all in place.
+
+    Args:
+        directory: `pathlib.Path`.
+        writers: dict from names to functions that write the file they get.
+    """
     written = {}
     try:
         for name, write in writers.items():
-            handle, temporary = tempfile.mkstemp(
-                dir=directory, prefix=f".{name}."
-            )
-            os.close(handle)
+            temporary = directory / f".{name}.{uuid.uuid4().hex}"
             written[name] = temporary
             write(temporary)
         for name, temporary in written.items():
-            os.replace(temporary, directory / name)
+            temporary.replace(directory / name)
     finally:
         for temporary in written.values():
-            pathlib.Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def read_config(path):

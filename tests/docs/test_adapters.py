@@ -1,24 +1,16 @@
 """Runs the guide on adapters as its reader would."""
 
-import pathlib
-import re
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_pointpeft.data import make_shapes
+from tests.docs import pages
 
 # It compiles ten times; what it shows is tested bit by bit elsewhere.
 if keras.config.backend() != "torch":
     pytestmark = pytest.mark.slow
-
-GUIDE = pathlib.Path(__file__).parents[2] / "docs/guides/adapters.md"
-
-
-def blocks():
-    return re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
 
 
 def clouds(classes, seed):
@@ -29,14 +21,15 @@ def clouds(classes, seed):
 def test_guide(tmp_path, monkeypatch):
     pytest.importorskip("safetensors")
     monkeypatch.chdir(tmp_path)
-    keep, load, several, heads, base, merge, tensors = blocks()
+    found = pages.python_blocks("docs/guides/adapters.md")
+    keep, load, several, heads, base, merge, tensors = found
     names = {}
     names["points"], names["labels"] = clouds(3, 0)
     names["other_points"], names["other_labels"] = clouds(3, 1)
     names["five_points"], names["five_labels"] = clouds(5, 2)
 
     def run(block):
-        exec(block.replace("epochs=10", "epochs=1"), names)
+        pages.run(block, names)
 
     run(keep)
     trained = names["model"].predict(names["points"], verbose=0)

@@ -1,22 +1,15 @@
 """Runs the guide on own data as its reader would."""
 
-import pathlib
-import re
-
 import numpy as np
 
 from keras_pointpeft.data import make_shapes
+from tests.docs import pages
 
-GUIDE = pathlib.Path(__file__).parents[2] / "docs/guides/own_data.md"
 KINDS = ("mug", "chair", "lamp")
 
 
-def blocks():
-    return re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-
-
 def write_scans(root, count=40):
-    made = make_shapes(num_clouds=200, num_points=600, domain="scan", seed=3)
+    made = make_shapes(200, "scan", num_points=600, seed=3)
     wanted = [made.class_names.index(kind) for kind in KINDS]
     written = 0
     for number, (cloud, label) in enumerate(zip(made.points, made.labels)):
@@ -35,23 +28,22 @@ def write_scans(root, count=40):
 def test_ten_lines(tmp_path, monkeypatch):
     write_scans(tmp_path)
     monkeypatch.chdir(tmp_path)
-    first, again, features = blocks()
+    first, again, features = pages.python_blocks("docs/guides/own_data.md")
     # The statements that the guide promises, imports left out.
-    lines = [line for line in first.splitlines() if line and line[0] != ")"]
-    lines = [
-        line for line in lines if not line.startswith((" ", "import", "from"))
-    ]
+    parts = (" ", ")", "import", "from")
+    lines = first.text.splitlines()
+    lines = [line for line in lines if line and not line.startswith(parts)]
     assert len(lines) <= 10
     names = {}
-    exec(first.replace("epochs=10", "epochs=1"), names)
+    pages.run(first, names)
     assert set(names["names"]) <= set(KINDS)
     assert len(names["names"]) == len(names["test"])
     assert 0 <= names["result"].best_accuracy <= 1
     names["names_of_classes"] = names["train"].class_names
-    exec(again, names)
+    pages.run(again, names)
     found = names["model"].predict(names["test"].points, verbose=0)
     assert (found.argmax(axis=-1) == names["labels"]).all()
-    exec(features, names)
+    pages.run(features, names)
     count = len(names["test"])
     assert names["features"]["pooled"].shape[0] == count
     assert names["features"]["patch_tokens"].shape[:2] == (count, 32)

@@ -1,0 +1,3 @@
+from tests.scripts.conftest import run_script
+
+__all__ = ["run_script"]
