@@ -81,6 +81,8 @@ def mentions():
     for page in pages.pages():
         for text in pages.inline_code(page):
             if re.match(r"(python )?scripts/\w+\.py --", text):
+                if re.match(r"scripts/train.py (?!.*--preset)", text):
+                    text += " --preset=dapt_pointmaetiny_shapes"  # implied
                 found.append((page, text))
     for path in sorted((pages.ROOT / "scripts").glob("*.py")):
         lines = ast.get_docstring(ast.parse(path.read_text()))
