@@ -125,7 +125,9 @@ def main(_):
                 figure,
                 row[figure],
             )
-    entries = comparison.summary(results.read(file, columns), figure)
+    rows = results.read(file, columns)
+    rows = [row for row in rows if row["dataset"] == dataset]
+    entries = comparison.summary(rows, figure)
     title = f"{backbone} on {dataset}, {figure}"
     Console().print(comparison.table(entries, title))
     drawn = comparison.figure_entries(entries)

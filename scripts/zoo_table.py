@@ -79,6 +79,8 @@ def readme_tables():
         "presets": preset_table(["scanobjectnn"]),
         "datasets": dataset_table(),
         "results": measured_table(),
+        "segmentation": segmentation_table(),
+        "few shots": few_shot_table(),
     }
 
 
@@ -89,8 +91,8 @@ def zoo_readme(tables):
         ("Recipes", recipe_table()),
         ("Weights", weights_table()),
         ("Measured with this package", tables["results"]),
-        ("Segmentation, measured with this package", segmentation_table()),
-        ("Few shots, measured with this package", few_shot_table()),
+        ("Segmentation, measured with this package", tables["segmentation"]),
+        ("Few shots, measured with this package", tables["few shots"]),
         ("Published", published_table()),
         ("Segmentation, published", published_segmentation_table()),
     )
@@ -277,7 +279,10 @@ COMMON = ("epochs", "selection", "protocol", "train_clouds", "weights")
 
 
 def over_runs(runs, name):
-    values = [float(run[name]) for run in runs if run[name]]
+    return mean_and_spread([float(run[name]) for run in runs if run[name]])
+
+
+def mean_and_spread(values):
     if not values:
         return "-"
     std = statistics.stdev(values) if len(values) > 1 else None
@@ -285,24 +290,31 @@ def over_runs(runs, name):
 
 
 def few_shot_table():
-    """Mean and standard deviation over episodes."""
+    """Mean and standard deviation over the episodes of all seeds."""
     path = zoo_data.zoo_directory() / "results" / "few_shot.csv"
+    names = ("preset", "dataset", "ways", "shots", *COMMON[:2])
+    groups = {}
+    for row in results.read(path, results.FEW_SHOT):
+        key = tuple(row[name] for name in names)
+        accuracies = groups.setdefault(key, [])
+        accuracies.extend(map(float, row["accuracies"].split()))
+    if not groups:
+        return "No runs are recorded yet.\n"
     rows = [
         (
-            f"`{row['preset']}`",
-            row["dataset"],
-            f"{row['ways']} ways, {row['shots']} shots",
-            spread(float(row["mean"]), float(row["deviation"])),
-            row["episodes"],
-            row["epochs"],
-            row["selection"],
+            f"`{preset}`",
+            dataset,
+            f"{ways} ways, {shots} shots",
+            mean_and_spread(accuracies),
+            len(accuracies),
+            *common,
         )
-        for row in results.read(path, results.FEW_SHOT)
+        for (preset, dataset, ways, shots, *common), accuracies in (
+            groups.items()
+        )
     ]
-    if not rows:
-        return "No runs are recorded yet.\n"
-    header = "preset", "data set", "kind", "accuracy %", "episodes", "epochs"
-    return markdown((*header, "selection"), rows)
+    header = "preset", "data set", "kind", "accuracy %", "episodes"
+    return markdown((*header, *COMMON[:2]), rows)
 
 
 def published_segmentation_table():

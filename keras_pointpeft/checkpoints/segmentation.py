@@ -9,6 +9,12 @@ def _propagation(ours, theirs):
     }
 
 
+def _propagations(theirs):
+    """Those of three levels; `theirs` has a place for the level's number."""
+    levels = (_propagation(f"propagation_{i}", theirs.format(i)) for i in "012")
+    return {k: name for names in levels for k, name in names.items()}
+
+
 def _rest(hidden, suffix=""):
     """Head with so many hidden layers, and the category's feature."""
     names = {
@@ -43,13 +49,7 @@ TOKENS_CLS = NameMap(
 # Point-M2AE.
 STAGES = NameMap(
     {
-        **{
-            name: theirs
-            for i in range(3)
-            for name, theirs in _propagation(
-                f"propagation_{i}", f"propagations.{i}"
-            ).items()
-        },
+        **_propagations("propagations.{}"),
         **_rest(3),
         r"dense_norm_(\d)": r"h_encoder.encoder_norms.\1",
         "norm": "h_encoder.encoder_norms.2",
@@ -60,13 +60,7 @@ STAGES = NameMap(
 # Point-BERT.
 GRAPH = NameMap(
     {
-        **{
-            name: theirs
-            for i in range(3)
-            for name, theirs in _propagation(
-                f"propagation_{i}", f"propagation_{i}"
-            ).items()
-        },
+        **_propagations("propagation_{}"),
         r"graph_(\d)/fc(\d)": r"dgcnn_pro_\1.layer\2.0",
         r"graph_(\d)/norm(\d)": r"dgcnn_pro_\1.layer\2.1",
         "head/fc1": "conv1",

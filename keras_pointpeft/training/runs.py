@@ -14,6 +14,7 @@ from keras_pointpeft.peft import PriorBank
 from keras_pointpeft.peft import prior_bank
 from keras_pointpeft.training import losses
 from keras_pointpeft.training import results
+from keras_pointpeft.training import segmentation
 from keras_pointpeft.training.recipe import Recipe
 
 WEIGHTS = ("backbone", "random")
@@ -197,16 +198,7 @@ def build_bank(model, split, recipe, source=None, **options):
 
 def columns(rooms, recipe) -> data.Split:
     """An epoch's random columns of rooms as clouds, all of one class."""
-    batches = data.RoomDataset(
-        rooms,
-        batch_size=recipe.batch_size,
-        num_points=recipe.num_points,
-        size=recipe.column_size,
-        min_points=recipe.column_min_points,
-        seed=recipe.seed,
-    )
-    parts = [batches[index][0] for index in range(len(batches))]
-    points = np.concatenate(parts)
+    points, _ = segmentation.fixed_columns(rooms, recipe)
     return data.Split(points, np.zeros(len(points)), ("column",))
 
 

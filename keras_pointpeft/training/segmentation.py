@@ -11,7 +11,37 @@ from keras_pointpeft.training.metrics import overall_accuracy
 from keras_pointpeft.training.objectives import Objective
 
 
-class Parts(Objective):
+def column_batches(rooms, recipe, augmentation="none") -> RoomDataset:
+    """Batches of random columns of rooms, cut as a recipe says."""
+    return RoomDataset(
+        rooms,
+        batch_size=recipe.batch_size,
+        num_points=recipe.num_points,
+        augmentation=augmentation,
+        size=recipe.column_size,
+        min_points=recipe.column_min_points,
+        seed=recipe.seed,
+    )
+
+
+def fixed_columns(rooms, recipe):
+    """Points and labels of columns that are the same at every call."""
+    batches = column_batches(rooms, recipe)
+    parts = [batches[index] for index in range(len(batches))]
+    return tuple(np.concatenate(part) for part in zip(*parts))
+
+
+class Segmentation(Objective):
+    """A task that brings its own loss and metrics."""
+
+    def loss(self, recipe):
+        return self.model.default_loss()
+
+    def metrics(self):
+        return self.model.default_metrics()
+
+
+class Parts(Segmentation):
     """Part segmentation: instance and class mIoU.
 
     Splits have part labels, and the categories of the clouds as labels.
@@ -38,12 +68,6 @@ class Parts(Objective):
                     f"The model knows {self.model.num_classes} parts. "
                     f"Received: {split.name} with part {most}"
                 )
-
-    def loss(self, recipe):
-        return self.model.default_loss()
-
-    def metrics(self):
-        return self.model.default_metrics()
 
     def _targets(self, split):
         return {"point_labels": split.part_labels}
@@ -85,7 +109,7 @@ class Parts(Objective):
         return total
 
 
-class Scenes(Objective):
+class Scenes(Segmentation):
     """Semantic segmentation of whole rooms: mIoU. Splits are lists of rooms.
 
     Training sees random columns of the rooms, and so does the selection of an
@@ -102,35 +126,11 @@ class Scenes(Objective):
                     f"Received: {room.name} with label {room.labels.max()}"
                 )
 
-    def loss(self, recipe):
-        return self.model.default_loss()
-
-    def metrics(self):
-        return self.model.default_metrics()
-
     def training_batches(self, split, recipe):
-        return RoomDataset(
-            split,
-            batch_size=recipe.batch_size,
-            num_points=recipe.num_points,
-            augmentation=recipe.augmentation,
-            size=recipe.column_size,
-            min_points=recipe.column_min_points,
-            seed=recipe.seed,
-        )
+        return column_batches(split, recipe, recipe.augmentation)
 
     def fixed_batches(self, split, recipe):
-        """Columns that are the same at every call, as arrays."""
-        batches = RoomDataset(
-            split,
-            batch_size=recipe.batch_size,
-            num_points=recipe.num_points,
-            size=recipe.column_size,
-            min_points=recipe.column_min_points,
-            seed=recipe.seed,
-        )
-        parts = [batches[index] for index in range(len(batches))]
-        return tuple(np.concatenate(part) for part in zip(*parts))
+        return fixed_columns(split, recipe)
 
     def hold_out(self, split, recipe):
         """Whole rooms are held out."""

@@ -66,3 +66,27 @@ def test_measured_runs_are_averaged(zoo_table, tmp_path, monkeypatch):
     monkeypatch.setattr(zoo_data, "zoo_directory", lambda: tmp_path)
     table = zoo_table.measured_table()
     assert "| `p` | d | 15 | 91.00 ± 1.41 | - | 2 | 12,345 | - | - |" in table
+
+
+def test_episodes_of_all_seeds_are_averaged(zoo_table, tmp_path, monkeypatch):
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(zoo_data, "zoo_directory", lambda: tmp_path)
+    assert "No runs" in zoo_table.few_shot_table()
+    for seed, accuracies in enumerate(("80 82", "84 86")):
+        row = {
+            "preset": "p",
+            "dataset": "d",
+            "ways": 5,
+            "shots": 10,
+            "episodes": 2,
+            "seed": seed,
+            "epochs": 20,
+            "mean": 0.0,
+            "accuracies": accuracies,
+            "selection": "last",
+            "protocol": "scale_translate",
+        }
+        path = tmp_path / "results" / "few_shot.csv"
+        results.append_row(path, row, results.FEW_SHOT)
+    expected = "| `p` | d | 5 ways, 10 shots | 83.00 ± 2.58 | 4 | 20 | last |"
+    assert expected in zoo_table.few_shot_table()
