@@ -4,6 +4,7 @@ from keras import ops
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.ops import gather
 from keras_pointpeft.ops import knn
+from keras_pointpeft.ops.pooling import largest
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -68,7 +69,7 @@ class GraphPropagation(Configurable, keras.layers.Layer):
         theirs = gather(ops.matmul(known, difference), index)
         ours = ops.matmul(features, own - difference)
         x = self.norms[step](theirs + ours[:, :, None])
-        return ops.max(ops.leaky_relu(x, negative_slope=0.2), axis=2)
+        return largest(ops.leaky_relu(x, negative_slope=0.2), axis=2)
 
     def compute_output_shape(
         self, sources_shape, known_shape, points_shape, features_shape

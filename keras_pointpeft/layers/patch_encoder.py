@@ -4,6 +4,7 @@ from keras import ops
 from keras_pointpeft.layers.batch_norm import BatchNorm
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.ops.linear import linear
+from keras_pointpeft.ops.pooling import largest
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -93,12 +94,12 @@ class PatchEncoder(Configurable, keras.layers.Layer):
         if len(self.hidden_dims) == 4:
             x = self._layer(x, self.conv0, self.norm0, training)
         x = self.conv2(self._layer(x, self.conv1, self.norm1, training))
-        whole = ops.max(x, axis=2, keepdims=True)
+        whole = ops.expand_dims(largest(x, axis=2), axis=2)
         if self.joined:
             whole = ops.broadcast_to(whole, ops.shape(x))
             x, whole = ops.concatenate((whole, x), axis=-1), None
         x = self._layer(x, self.conv3, self.norm2, training, whole)
-        return ops.max(self.conv4(x), axis=2)
+        return largest(self.conv4(x), axis=2)
 
     def _layer(self, x, conv, norm, training, whole=None):
         """A layer on `[whole | x]` with its norm and ReLU."""

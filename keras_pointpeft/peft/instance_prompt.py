@@ -6,6 +6,7 @@ from keras import ops
 from keras_pointpeft.layers.batch_norm import BatchNorm
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.ops import gather
+from keras_pointpeft.ops.pooling import largest
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -80,7 +81,7 @@ class EdgeConv(Configurable, keras.layers.Layer):
         inner = ops.matmul(tokens, kernel[dim:]) - outer
         edges = gather(outer, index) + inner[:, :, None]
         edges = self.norm(edges, training=training)
-        return ops.max(ops.leaky_relu(edges, 0.2), axis=2)
+        return largest(ops.leaky_relu(edges, 0.2), axis=2)
 
     def compute_output_shape(self, tokens_shape):
         return tokens_shape

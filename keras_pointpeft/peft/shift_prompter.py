@@ -8,6 +8,7 @@ from keras_pointpeft.layers.feature_propagation import FeaturePropagation
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.point_patches import PointPatches
 from keras_pointpeft.ops import gather
+from keras_pointpeft.ops.pooling import largest
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -65,7 +66,7 @@ class SetAbstraction(Configurable, keras.layers.Layer):
         x = gather(features, neighbors)
         for linear, norm in zip(self.linears, self.norms):
             x = ops.relu(norm(linear(x), training=training))
-        return ops.max(x, axis=2)
+        return largest(x, axis=2)
 
     def compute_output_shape(self, features_shape, neighbors_shape):
         return (*neighbors_shape[:2], self.dims[-1])
