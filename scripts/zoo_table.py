@@ -43,13 +43,19 @@ A preset is a product of three cards: `<method>_<backbone>_<dataset>`, as in
   is `null` is not known to us: see the source.
 * `results/published.csv`: figures from papers, each with its source.
 * `results/measured.csv`: one row per training run; `segmentation.csv` and
-  `few_shot.csv` likewise.
+  `few_shot.csv` likewise; `compared/*.csv`, those of `scripts/compare.py`.
 
 A backbone and a data set form presets when their `tier` is the same.
 """
 
 PRESETS = """Trained parameters, head included. Bold: fine-tuned weights are
 released; the weights of bare backbones are listed below.
+
+"""
+
+COMPARED = """From the same start, with the same splits and epochs. In brackets:
+what differs from the preset. Memory is what a training step keeps for its
+backward pass.
 
 """
 
@@ -81,6 +87,7 @@ def readme_tables():
         "results": measured_table(),
         "segmentation": segmentation_table(),
         "few shots": few_shot_table(),
+        "compared": compared_tables(),
     }
 
 
@@ -91,6 +98,7 @@ def zoo_readme(tables):
         ("Recipes", recipe_table()),
         ("Weights", weights_table()),
         ("Measured with this package", tables["results"]),
+        ("Methods compared with this package", COMPARED + tables["compared"]),
         ("Segmentation, measured with this package", tables["segmentation"]),
         ("Few shots, measured with this package", tables["few shots"]),
         ("Published", published_table()),
@@ -247,6 +255,39 @@ def published_table():
         "and translation; (r) by rotation, which is not comparable.\n\n"
     )
     return note + markdown(header, rows)
+
+
+def compared_tables():
+    """Results of `scripts/compare.py`, best first, a table for each file."""
+    from keras_pointpeft.training import comparison
+
+    folder = zoo_data.zoo_directory() / "results" / "compared"
+    header = ("method", "last epoch %", "best epoch %", "seeds", "trained")
+    header += ("adapter kB", "memory MB")
+    parts = []
+    for path in sorted(folder.glob("*.csv")):
+        runs = results.read(path, results.COMPARED)
+        entries = comparison.summary(runs)
+        rows = [
+            (
+                entry["method"],
+                spread(entry["last_mean"], entry["last_std"]),
+                spread(entry["best_mean"], entry["best_std"]),
+                entry["seeds"],
+                number(entry["trained_parameters"]),
+                f"{float(entry['adapter_bytes']) / 1e3:,.0f}",
+                f"{entry['memory_bytes'] / 1e6:,.0f}",
+            )
+            for entry in entries
+        ]
+        common = runs[0]
+        parts.append(
+            f"**`{path.stem}`**: {common['epochs']} epochs of "
+            f"{common['train_clouds']} clouds, {common['protocol']}; "
+            f"[plot](results/compared/{path.stem}.png)\n\n"
+            + markdown(header, rows)
+        )
+    return "\n".join(parts) or "No runs are recorded yet.\n"
 
 
 def segmentation_table():

@@ -90,3 +90,32 @@ def test_episodes_of_all_seeds_are_averaged(zoo_table, tmp_path, monkeypatch):
         results.append_row(path, row, results.FEW_SHOT)
     expected = "| `p` | d | 5 ways, 10 shots | 83.00 ± 2.58 | 4 | 20 | last |"
     assert expected in zoo_table.few_shot_table()
+
+
+def test_compared_methods_stand_best_first(zoo_table, tmp_path, monkeypatch):
+    folder = tmp_path / "results" / "compared"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(zoo_data, "zoo_directory", lambda: tmp_path)
+    assert "No runs" in zoo_table.compared_tables()
+    for seed in (0, 1):
+        for changes, accuracy in (("", 80.0), ("prior=False", 90.0)):
+            row = {
+                "preset": "pointpeft_p_d",
+                "changes": changes,
+                "dataset": "d",
+                "seed": seed,
+                "epochs": 15,
+                "last_accuracy": accuracy + 2 * seed,
+                "protocol": "rotate",
+                "trained_parameters": 12345,
+                "adapter_bytes": 5600,
+                "train_clouds": 100,
+                "memory_bytes": 7e6,
+            }
+            results.append_row(folder / "p_d.csv", row, results.COMPARED)
+    heading, *lines = zoo_table.compared_tables().splitlines()
+    assert "15 epochs of 100 clouds, rotate" in heading
+    assert [line.partition("|")[2] for line in lines[3:]] == [
+        " pointpeft (prior=False) | 91.00 ± 1.41 | - | 2 | 12,345 | 6 | 7 |",
+        " pointpeft | 81.00 ± 1.41 | - | 2 | 12,345 | 6 | 7 |",
+    ]
