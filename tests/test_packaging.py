@@ -5,6 +5,7 @@ import sys
 import tomllib
 import zipfile
 
+import keras
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -38,13 +39,38 @@ def test_import_is_cheap():
     assert run(code).strip() == "[]"
 
 
+# All but models and checkpoints, which bring keras-hub; keras-hub brings
+# TensorFlow where that is installed.
+WITHOUT_MODELS = ", ".join(
+    f"keras_pointpeft.{name}"
+    for name in ("ops", "layers", "peft", "data", "training", "presets")
+)
+
+
 def test_methods_and_geometry_need_no_keras_hub():
     code = (
-        "import sys, keras_pointpeft.ops, keras_pointpeft.layers, "
-        "keras_pointpeft.peft, keras_pointpeft.data; "
-        "print('keras_hub' in sys.modules)"
+        f"import sys, {WITHOUT_MODELS}; "
+        "print(len(sys.modules), 'keras_hub' in sys.modules, "
+        "'tensorflow' in sys.modules)"
     )
-    assert run(code).strip() == "False"
+    modules, *brought = run(code).split()
+    backend = keras.config.backend()
+    assert brought == ["False", str(backend == "tensorflow")]
+    # And hardly more than Keras itself brings.
+    alone = run("import sys, keras; print(len(sys.modules))")
+    assert int(modules) < 1.1 * int(alone)
+
+
+@pytest.mark.slow
+def test_import_takes_little_longer_than_that_of_keras():
+    def seconds(modules):
+        # Of the processor, not of the clock; the best of three.
+        code = f"import time, {modules}; print(time.process_time())"
+        return min(float(run(code)) for _ in range(3))
+
+    alone = seconds("keras")
+    assert seconds("keras, keras_pointpeft") < 1.2 * alone
+    assert seconds(f"keras, {WITHOUT_MODELS}") < 1.2 * alone
 
 
 def test_nothing_private_is_imported():

@@ -7,7 +7,6 @@ import pytest
 from keras_pointpeft.peft import DAPT
 from tests.conftest import small_classifier
 
-pytestmark = pytest.mark.slow
 BACKEND = keras.backend.backend()
 
 
@@ -23,6 +22,18 @@ def compare(model, run, sizes=((3, 64), (1, 80))):
         np.testing.assert_allclose(run(x), expected, atol=1e-4)
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="a format of torch")
+def test_a_program_of_the_smallest_model(tmp_path):
+    import torch
+
+    model = small_classifier(depth=1, num_groups=4)
+    model.export(tmp_path / "model.pt2", format="torch")
+    run = torch.export.load(tmp_path / "model.pt2").module()
+    sizes = ((3, 16), (1, 20))
+    compare(model, lambda x: run(torch.tensor(x)).detach().numpy(), sizes)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "torch", reason="a format of torch")
 def test_torch(tmp_path):
     import torch
@@ -42,6 +53,7 @@ def test_torch(tmp_path):
         model.export(tmp_path / "few.pt2", format="torch", input_signature=few)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "torch", reason="torch writes ONNX itself")
 def test_onnx(tmp_path, monkeypatch):
     pytest.importorskip("onnxscript")
@@ -84,6 +96,7 @@ def torch_operator(name):
     return getattr(torch.ops.keras_pointpeft, name).default
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="a format of tensorflow")
 def test_saved_model(tmp_path):
     import tensorflow as tf

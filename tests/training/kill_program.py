@@ -25,7 +25,7 @@ from keras_pointpeft.training import train
 from tests.conftest import small_classifier
 
 FOLDER, KILLS = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-EPOCHS = 4 * KILLS + 4
+EPOCHS = 5 * KILLS + 4
 
 
 def split(seed):
@@ -59,7 +59,8 @@ def run(folder):
 def life(folder, epochs=None, seconds=0.0):
     """Whether a process reached the end.
 
-    It is killed `seconds` after so many more epochs, if `epochs` is given.
+    If `epochs` is given, it is killed after so many more, and then `seconds`
+    or two further epochs, whichever is shorter.
     """
     child = os.fork()
     if child == 0:
@@ -76,7 +77,9 @@ def life(folder, epochs=None, seconds=0.0):
         wanted = epochs_done(folder) + epochs
         while epochs_done(folder) < wanted:
             time.sleep(0.01)
-        time.sleep(seconds)
+        end = time.time() + seconds
+        while time.time() < end and epochs_done(folder) < wanted + 2:
+            time.sleep(0.01)
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
