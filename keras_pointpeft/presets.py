@@ -20,6 +20,7 @@ __all__ = [
     "PresetDescription",
     "WeightsNotFound",
     "add_cards",
+    "card",
     "from_preset",
     "list_presets",
     "resolve",
@@ -203,6 +204,13 @@ def from_preset(preset, load_weights=True, **kwargs):
     if not os.path.isdir(preset):
         raise _unknown(preset, "built-in preset or directory")
     return preset_directory.load(preset, load_weights, **kwargs)
+
+
+def card(name):
+    """The model card of a built-in preset; see `preset_cards.card`."""
+    from keras_pointpeft import preset_cards  # imports this module
+
+    return preset_cards.card(name)
 
 
 @functools.cache

@@ -3,9 +3,9 @@
     python scripts/zoo_table.py            # write zoo/README.md and README.md
     python scripts/zoo_table.py --check    # exit 1 if they are out of date
 
-`zoo/README.md` is written as a whole. In `README.md` only what stands between
-marks such as `<!-- results -->` and `<!-- /results -->` is replaced; a pair
-that is not there is left out.
+`zoo/README.md` and the cards in `docs/presets` are written as a whole. In
+`README.md` only what stands between marks such as `<!-- results -->` and
+`<!-- /results -->` is replaced; a pair that is not there is left out.
 """
 
 import re
@@ -15,6 +15,7 @@ from pathlib import Path
 from absl import app
 from absl import flags
 
+from keras_pointpeft import preset_cards
 from keras_pointpeft import presets
 from keras_pointpeft import zoo_data
 from keras_pointpeft.training import results
@@ -64,6 +65,9 @@ def main(_):
     root = Path(_ROOT.value)
     tables = readme_tables()
     texts = {root / "zoo" / "README.md": zoo_readme(tables)}
+    for backbone in zoo_data.read_cards("backbones"):
+        path = root / "docs" / "presets" / f"{backbone}.md"
+        texts[path] = preset_cards.page(backbone)
     readme = root / "README.md"
     if readme.exists():
         texts[readme] = replaced(readme.read_text(encoding="utf-8"), tables)
@@ -75,6 +79,7 @@ def main(_):
     for path in stale:
         print(f"{'out of date' if _CHECK.value else 'wrote'}: {path}")
         if not _CHECK.value:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(texts[path], encoding="utf-8")
     return 1 if stale and _CHECK.value else 0
 

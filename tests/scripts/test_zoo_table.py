@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from keras_pointpeft import preset_cards
 from keras_pointpeft import presets
 from keras_pointpeft import zoo_data
 from keras_pointpeft.training import results
@@ -28,6 +29,36 @@ def test_the_written_tables_are_up_to_date(zoo_table):
     if readme.exists():
         text = readme.read_text(encoding="utf-8")
         assert text == zoo_table.replaced(text, tables), hint
+
+
+def test_the_written_cards_are_up_to_date():
+    folder = ROOT / "docs" / "presets"
+    backbones = zoo_data.read_cards("backbones")
+    assert {path.stem for path in folder.glob("*.md")} == set(backbones)
+    for backbone in backbones:
+        written = (folder / f"{backbone}.md").read_text(encoding="utf-8")
+        hint = "run python scripts/zoo_table.py"
+        assert written == preset_cards.page(backbone), hint
+
+
+def test_every_preset_has_a_card():
+    pages = {
+        backbone: preset_cards.page(backbone)
+        for backbone in zoo_data.read_cards("backbones")
+    }
+    for name in presets.list_presets():
+        preset, text = presets.resolve(name), presets.card(name)
+        assert text.startswith(f"# {name}\n")
+        assert f"`{name}`" in pages[preset.backbone]
+        if preset.weights is not None:
+            assert (preset.weights.get("licence") or "not stated") in text
+        if preset.trained_parameters is not None:
+            assert f"| {preset.trained_parameters:,} |" in text
+    text = presets.card("full_pointmae_scanobjectnn")
+    assert "85.18" in text and "Nothing has been measured" in text
+    assert "66.02" in presets.card("dapt_pointmaetiny_shapes")
+    with pytest.raises(ValueError, match="no built-in preset"):
+        presets.card("nothing")
 
 
 def test_every_preset_has_a_place(zoo_table):
