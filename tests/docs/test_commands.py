@@ -29,6 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 DATA = "needs the official data set, and weights of 22 M parameters and more"
 DEVICES = "needs a cluster; tests/training/test_parallel.py runs processes"
+SEGMENTED = "takes minutes; tests/scripts runs smaller ones"
 ITSELF = "is what runs the tests"
 RUN = {
     "python scripts/compare.py --backbone=pointmaetiny --dataset=shapes "
@@ -47,6 +48,9 @@ RUN = {
     "python scripts/quickstart.py": ("--limit=40", "--epochs=1"),
 }
 NOT_RUN = {
+    "python scripts/compare.py --dataset=shapesparts *": SEGMENTED,
+    "python scripts/compare.py --dataset=rooms *": SEGMENTED,
+    "python scripts/few_shot.py *": SEGMENTED,
     "pip install *": "needs a package index; .ci/run runs it",
     "bash scripts/test.sh": ITSELF,
     "python -m pytest *": ITSELF,
