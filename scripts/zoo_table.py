@@ -288,11 +288,16 @@ def compared_tables():
         common = runs[0]
         parts.append(
             f"**`{path.stem}`**: {common['epochs']} epochs of "
-            f"{common['train_clouds']} clouds, {common['protocol']}; "
-            f"[plot](results/compared/{path.stem}.png)\n\n"
-            + markdown(header, rows)
+            f"{common['train_clouds']} clouds, {common['protocol']}"
+            f"{plot_of(path)}\n\n" + markdown(header, rows)
         )
     return "\n".join(parts) or "No runs are recorded yet.\n"
+
+
+def plot_of(path):
+    plot = path.with_suffix(".png")
+    exists = plot.is_file()
+    return f"; [plot](results/compared/{plot.name})" if exists else ""
 
 
 def segmentation_table():
@@ -393,6 +398,8 @@ def number(text):
 
 
 def linked(text, url):
+    if url and not url.startswith("http"):
+        return url  # words
     return f"[{text}]({url})" if url else text
 
 

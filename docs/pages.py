@@ -1,0 +1,95 @@
+"""Pages of the site that are made from the package; a hook of mkdocs.
+
+The API reference has every name in `__all__` of the public modules, the first
+page is the README, and so on: nothing is written twice.
+"""
+
+import importlib
+import inspect
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+MODULES = (
+    "models",
+    "peft",
+    "presets",
+    "data",
+    "training",
+    "reports",
+    "checkpoints",
+    "layers",
+    "ops",
+)
+# Public, and reached as a module.
+ALSO = {
+    "keras_pointpeft": ("from_preset", "list_presets"),
+    "peft.adapters": (
+        "summary",
+        "save_adapter",
+        "load_adapter",
+        "disable_adapters",
+        "merge",
+        "fingerprint",
+        "export_safetensors",
+        "import_safetensors",
+        "upload_adapter",
+    ),
+}
+COPIES = {
+    "index.md": "README.md",
+    "zoo.md": "zoo/README.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "changelog.md": "CHANGELOG.md",
+}
+
+
+def public_names():
+    """Module and names, for every page of the reference."""
+    found = {}
+    for module, names in ALSO.items():
+        found[module] = names
+    for module in MODULES:
+        imported = importlib.import_module(f"keras_pointpeft.{module}")
+        found[module] = tuple(sorted(imported.__all__))
+    return found
+
+
+def reference():
+    """Address and text of every page of the reference."""
+    texts = {}
+    for module, names in public_names().items():
+        full = "keras_pointpeft"
+        if module != full:
+            full += f".{module}"
+        imported = importlib.import_module(full)
+        about = inspect.getdoc(imported)
+        parts = [f"# {full}", about]
+        for name in names:
+            value = getattr(imported, name)
+            if inspect.ismodule(value):
+                parts.append(f"## `{name}`\n\n{inspect.getdoc(value)}")
+            else:
+                parts.append(f"::: {value.__module__}.{value.__qualname__}")
+        texts[f"api/{full.rpartition('.')[2]}.md"] = "\n\n".join(parts) + "\n"
+    return texts
+
+
+def copied(name):
+    """A page from outside of `docs`, with its links to pages mended."""
+    text = (ROOT / COPIES[name]).read_text(encoding="utf-8")
+    for page, path in COPIES.items():
+        text = text.replace(f"]({path})", f"]({page})")
+    return text.replace("](docs/", "](")
+
+
+def on_files(files, config):
+    from mkdocs.structure.files import File
+
+    texts = {**reference(), **{name: copied(name) for name in COPIES}}
+    for address, text in texts.items():
+        files.append(File.generated(config, address, content=text))
+    for image in re.findall(r"\]\(([^:)]+\.png)\)", texts["zoo.md"]):
+        path = str(ROOT / "zoo" / image)
+        files.append(File.generated(config, image, abs_src_path=path))
+    return files
