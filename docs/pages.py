@@ -75,21 +75,27 @@ def reference():
     return texts
 
 
-def copied(name):
-    """A page from outside of `docs`, with its links to pages mended."""
-    text = (ROOT / COPIES[name]).read_text(encoding="utf-8")
-    for page, path in COPIES.items():
-        text = text.replace(f"]({path})", f"]({page})")
-    return text.replace("](docs/", "](")
-
-
 def on_files(files, config):
     from mkdocs.structure.files import File
 
-    texts = {**reference(), **{name: copied(name) for name in COPIES}}
+    texts = reference()
+    for address, path in COPIES.items():
+        texts[address] = (ROOT / path).read_text(encoding="utf-8")
     for address, text in texts.items():
         files.append(File.generated(config, address, content=text))
     for image in re.findall(r"\]\(([^:)]+\.png)\)", texts["zoo.md"]):
         path = str(ROOT / "zoo" / image)
         files.append(File.generated(config, image, abs_src_path=path))
     return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Mends links: what is copied stands elsewhere in the repository."""
+    up = "../" * page.file.src_uri.count("/")
+    for address, path in COPIES.items():
+        markdown = re.sub(
+            rf"\]\((?:\.\./)*{re.escape(path)}(#[^)]*)?\)",
+            rf"]({up}{address}\1)",
+            markdown,
+        )
+    return markdown.replace("](docs/", "](")

@@ -12,12 +12,7 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
 
-from keras_pointpeft import ops
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import PriorBank
 from keras_pointpeft.peft import adapters
@@ -130,54 +125,3 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
     with pytest.raises(PermissionError, match="bank.npz"):
         bank().save(tmp_path / "bank.npz")
     assert list(tmp_path.iterdir()) == []
-
-
-# Clouds of equal points, on a line, far out, tiny; few sizes, so that a
-# backend compiles few programs.
-KINDS = ("normal", "equal", "line", "far", "tiny", "grid")
-
-
-@settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
-@given(
-    kind=st.sampled_from(KINDS),
-    dtype=st.sampled_from(("float16", "float32", "float64")),
-    seed=st.integers(0, 5),
-)
-def test_degenerate_clouds(kind, dtype, seed):
-    points = cloud(kind, seed).astype(dtype)
-    chosen = ops_value(ops.farthest_point_sample(points, 8))
-    near = ops_value(ops.knn(points, points, 4))
-    assert chosen.dtype == near.dtype == np.int32
-    for index in (chosen, near):
-        assert index.min() >= 0 and index.max() < 24
-    # Distances of what is nearest do not fall, and are the smallest.
-    x = points.astype("float32")
-    squared = ((x[:, :, None] - x[:, None]) ** 2).sum(-1)
-    found = np.take_along_axis(squared, near, axis=-1)
-    assert (np.diff(found, axis=-1) >= 0).all()
-    np.testing.assert_array_equal(found, np.sort(squared, axis=-1)[..., :4])
-    # No point is chosen twice while another is left.
-    for row, own in zip(x, chosen):
-        distinct = len(np.unique(row, axis=0))
-        assert len(np.unique(own)) >= min(distinct, 8)
-
-
-def cloud(kind, seed):
-    rng = np.random.default_rng(seed)
-    points = rng.normal(size=(2, 24, 3))
-    if kind == "equal":
-        points[:] = points[:, :1]
-    elif kind == "line":
-        points[..., 1:] = 0
-    elif kind == "far":
-        points = points * 10 + 100
-    elif kind == "tiny":
-        points = points * 1e-3
-    elif kind == "grid":
-        points = rng.integers(0, 2, points.shape).astype("float64")
-    return points

@@ -138,6 +138,12 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         return model.predict(points, batch_size=batch_size, verbose=0)
 
     @property
+    def fewest_points(self):
+        """How many points a cloud must have for its patches."""
+        sizes = [self.num_groups, self.group_size]
+        return max(x[0] if isinstance(x, tuple) else x for x in sizes)
+
+    @property
     def dense_blocks(self):
         """The blocks that segmentation reads: the last one of each third."""
         return tuple(self.depth * third // 3 - 1 for third in (1, 2, 3))

@@ -135,10 +135,7 @@ def _write_onnx(program, filepath, specs, opset_version):
 
 def _example(task, specs):
     """Inputs to trace with, and which of their sizes may differ later."""
-    backbone = task.backbone
-    fewest = 1
-    for size in (backbone.num_groups, backbone.group_size):
-        fewest = max(fewest, size[0] if isinstance(size, tuple) else size)
+    fewest = task.backbone.fewest_points
     batch = torch.export.Dim("batch", min=1)
     points = torch.export.Dim("points", min=fewest)
     if isinstance(specs, dict):

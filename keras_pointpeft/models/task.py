@@ -58,6 +58,18 @@ class PointTask(Configurable, keras_hub.models.Task):
             if self._adapters is not None:
                 self._adapters.before_training()
 
+    def _checked(self, x):
+        """Points in memory are looked at before they are used."""
+        if isinstance(x, np.ndarray):
+            ops.validate_points(x)
+            fewest = self.backbone.fewest_points
+            if x.ndim == 3 and x.shape[1] < fewest:
+                raise ValueError(
+                    f"The patches of this model need {fewest} points. "
+                    f"Received: clouds of shape {x.shape}"
+                )
+        return x
+
     def fit(self, x=None, y=None, **kwargs):
         self._prepare(training=True)
         if not self.compiled:
@@ -65,15 +77,15 @@ class PointTask(Configurable, keras_hub.models.Task):
         if isinstance(x, keras.utils.PyDataset):
             # Keras would shuffle its batches by global random state.
             kwargs.setdefault("shuffle", False)
-        return keras.Model.fit(self, _checked(x), y, **kwargs)
+        return keras.Model.fit(self, self._checked(x), y, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
         self._prepare()
-        return keras.Model.evaluate(self, _checked(x), y, **kwargs)
+        return keras.Model.evaluate(self, self._checked(x), y, **kwargs)
 
     def predict(self, x=None, **kwargs):
         self._prepare()
-        return keras.Model.predict(self, _checked(x), **kwargs)
+        return keras.Model.predict(self, self._checked(x), **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
         self._prepare(training=True)
@@ -301,10 +313,3 @@ class PointTask(Configurable, keras_hub.models.Task):
                 f"{cls.__name__}. Received: preset={preset!r}"
             )
         return model
-
-
-def _checked(x):
-    """Points in memory are checked for NaN and infinity before use."""
-    if isinstance(x, np.ndarray):
-        ops.validate_points(x)
-    return x
