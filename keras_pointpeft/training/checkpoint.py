@@ -133,19 +133,19 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         """
         if not os.path.exists(self.path):
             return 0
-        with _open(self.path) as arrays:
-            meta = json.loads(arrays["meta"].tobytes())
-            self._check(meta)
-            model.optimizer.build(model.trainable_variables)
-            values = _read(arrays, "model", model.variables)
-            slots = _read(arrays, "optimizer", model.optimizer.variables)
-            if self.best is not None and "best" in meta:
-                self.best.epoch = meta["best"]["epoch"]
-                self.best.score = tuple(meta["best"]["score"])
-                self.best.values = [
-                    arrays[f"best/{i}"] if f"best/{i}" in arrays else value
-                    for i, value in enumerate(values)
-                ]
+        arrays = _open(self.path)
+        meta = json.loads(arrays["meta"].tobytes())
+        self._check(meta)
+        model.optimizer.build(model.trainable_variables)
+        values = _read(arrays, "model", model.variables)
+        slots = _read(arrays, "optimizer", model.optimizer.variables)
+        if self.best is not None and "best" in meta:
+            self.best.epoch = meta["best"]["epoch"]
+            self.best.score = tuple(meta["best"]["score"])
+            self.best.values = [
+                arrays[f"best/{i}"] if f"best/{i}" in arrays else value
+                for i, value in enumerate(values)
+            ]
         if hasattr(model, "backbone"):
             remember_base(model)
         assign(model.variables, values)
@@ -178,18 +178,32 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             )
 
 
+# What a damaged file can raise, in its directory of entries or in one of them.
+DAMAGE = (
+    OSError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
 def _open(path):
+    """All arrays of a state file, read whole."""
     try:
-        arrays = np.load(path, allow_pickle=False)
-        if isinstance(arrays, np.lib.npyio.NpzFile) and "meta" in arrays:
-            return arrays
-        problem = "no entry `meta`"
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        problem = str(error)
-    raise ValueError(
-        "The file is no training checkpoint. Remove it to start over. "
-        f"Received: {path} ({problem})"
-    )
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        json.loads(arrays["meta"].tobytes())
+        return arrays
+    except DAMAGE as error:
+        raise ValueError(
+            "The file is no training checkpoint. Remove it to start over. "
+            f"Received: {path} ({error})"
+        ) from error
 
 
 def _numbered(kind, values):
@@ -199,7 +213,12 @@ def _numbered(kind, values):
 def _read(arrays, kind, variables):
     values = []
     for index, variable in enumerate(variables):
-        value = arrays[f"{kind}/{index}"]
+        value = arrays.get(f"{kind}/{index}")
+        if value is None:
+            raise ValueError(
+                f"The checkpoint does not fit the model: it has no value of "
+                f"{variable.path}. Received: {len(arrays)} arrays"
+            )
         if value.shape != tuple(variable.shape):
             raise ValueError(
                 f"The checkpoint does not fit the model: {variable.path} has "

@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 
 from keras_pointpeft.training import Recipe
+from keras_pointpeft.training import TrainingCheckpoint
 from keras_pointpeft.training import train
+from keras_pointpeft.training.checkpoint import identity
+from tests.faults import inject
+from tests.faults import report
 
 RECIPE = Recipe(
     epochs=4,
@@ -179,3 +183,27 @@ def test_a_kill_while_writing_leaves_the_last_state(
     assert [row["epoch"] for row in result.history] == [0, 1, 2]
     for a, b in zip(values(straight), values(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_every_damage_to_a_state_is_refused(
+    make_model, make_split, tmp_path
+):
+    recipe = dataclasses.replace(RECIPE, epochs=1, selection="last")
+    split, test = make_split(), make_split(seed=1)
+    model = make_model()
+    train(model, split, test, recipe, log_dir=tmp_path)
+    expected = values(model)
+    state = TrainingCheckpoint(
+        tmp_path / "state.npz", identity(model, recipe, split)
+    )
+
+    def unchanged():
+        for a, b in zip(values(model), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    def load():
+        state.restore(model)
+        unchanged()
+
+    table = inject(tmp_path / "state.npz", load, unchanged)
+    report("state.npz", table)
