@@ -88,7 +88,8 @@ def bytes_kept(forward, own=()):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        # An output that keeps itself, graph and all, would never be freed.
+        return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         loss = forward()

@@ -1,5 +1,7 @@
+import gc
 import subprocess
 import sys
+import weakref
 
 import keras
 import numpy as np
@@ -36,6 +38,25 @@ def test_what_is_kept_for_backward():
     assert many - one >= 9 * points.nbytes
     layer.trainable = False
     assert cost.kept_for_backward(model, points, labels) < one
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="known on torch alone"
+)
+def test_nothing_outlives_the_measurement():
+    import torch
+
+    x = torch.ones(3, requires_grad=True)
+    made = []
+
+    def forward():
+        kept = torch.exp(x)  # its backward pass needs the output itself
+        made.append(weakref.ref(kept))
+        return kept.sum()
+
+    assert cost.bytes_kept(forward) == 12
+    gc.collect()
+    assert made[0]() is None
 
 
 @pytest.mark.skipif(keras.config.backend() == "torch", reason="known on torch")
