@@ -84,7 +84,17 @@ def test_damaged_files(saved, preset, name):
     report(f"preset: {name}", table)
 
 
-@pytest.mark.parametrize("name", ["model.weights.h5", "task.weights.h5"])
+# Each builds a model, which takes long on jax and shows nothing else there.
+builds = pytest.mark.slow if keras.config.backend() == "jax" else ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("model.weights.h5", marks=builds),
+        pytest.param("task.weights.h5", marks=builds),
+    ],
+)
 @pytest.mark.parametrize("part", [0.0, 0.5, 0.99])
 def test_weights_that_are_cut_off_without_checksums(saved, preset, name, part):
     unsealed(preset)
@@ -175,8 +185,10 @@ FAULTS = [
 
 @pytest.mark.parametrize(
     "fault, without_sums, message",
-    FAULTS,
-    ids=[f"{i}" for i, _ in enumerate(FAULTS)],
+    [
+        pytest.param(*fault, id=str(i), marks=builds if fault[1] else ())
+        for i, fault in enumerate(FAULTS)
+    ],
 )
 def test_wrong_presets_are_named(preset, fault, without_sums, message):
     if without_sums:
