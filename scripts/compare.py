@@ -128,7 +128,10 @@ def main(_):
     rows = results.read(file, columns)
     rows = [row for row in rows if row["dataset"] == dataset]
     entries = comparison.summary(rows, figure)
-    title = f"{backbone} on {dataset}, {figure}"
+    what = f"{figure} of the selected epoch"
+    if figure == "best_accuracy":
+        what = "accuracy after the last epoch"
+    title = f"{backbone} on {dataset}, {what}"
     Console().print(comparison.table(entries, title))
     drawn = comparison.figure_entries(entries)
     for write, suffix in (

@@ -36,17 +36,16 @@ def write_png(path, entries, title):
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     points = [(e["trained_parameters"], e["mean"]) for e in entries]
-    for entry, (size, mean) in zip(entries, points):
-        axes.errorbar(size, mean, entry["std"] or 0.0, fmt="o", capsize=3)
-        axes.annotate(
-            entry["name"],
-            (size, mean),
-            xytext=(5, 4),
-            textcoords="offset points",
-            fontsize=8,
+    for number, (entry, point) in enumerate(zip(entries, points)):
+        axes.errorbar(
+            *point,
+            entry["std"] or 0.0,
+            fmt="os^Dv"[number // 10 % 5],  # as ten colours are used again
+            capsize=3,
+            label=f"{entry['name']}  {entry['mean']:.1f}",
         )
     edge = [points[i] for i in front(points)]
     axes.plot(*zip(*edge), color="0.6", linestyle="--", zorder=0)
@@ -55,6 +54,8 @@ def write_png(path, entries, title):
     axes.set_ylabel("%, mean and deviation over seeds")
     axes.set_title(title)
     axes.grid(color="0.9")
+    # Not beside the points: methods of one size would hide each other.
+    figure.legend(loc="outside right center", fontsize=8, frameon=False)
     figure.savefig(path, dpi=150)
 
 
