@@ -69,21 +69,21 @@ def page(backbone):
         "`keras_pointpeft.presets.card(name)`. Trained parameters include "
         "the head; weights are those that are released tuned.\n\n"
     )
-    return card(alone) + "\n" + note + _table(header, rows)
+    return card(alone) + "\n" + note + markdown_table(header, rows)
 
 
 def _summary(preset):
     trunk = zoo_data.read_cards("backbones")[preset.backbone]
-    base = _linked(trunk["title"], trunk.get("paper"))
+    base = linked(trunk["title"], trunk.get("paper"))
     if preset.method is None:
         text = f"{base}, a point-cloud backbone, pre-trained on "
         return text + f"{trunk['pretrained_on']}. {trunk.get('note', '')}"
     how = zoo_data.read_cards("methods")[preset.method]
     data = zoo_data.read_cards("datasets")[preset.dataset]
-    method = _linked(how["title"], how.get("paper"))
+    method = linked(how["title"], how.get("paper"))
     aim = data["task"].replace("_", " ")
     text = f"{method} on {base}, for {aim} on "
-    text += f"{_linked(data['title'], data.get('paper'))}"
+    text += f"{linked(data['title'], data.get('paper'))}"
     return f"{text} with {data['num_classes']} classes."
 
 
@@ -105,7 +105,7 @@ def _facts(preset):
         ]
         if preset.class_names:
             rows.append(("classes", ", ".join(preset.class_names)))
-    return _table(("", ""), rows)
+    return markdown_table(("", ""), rows)
 
 
 def _use(preset):
@@ -161,7 +161,7 @@ def _results(preset):
                 source = f"this package, seed {row['seed']}"
                 if row[metric]:
                     rows.append((what, row[metric], source))
-    text = _table(("figure", "value", "source"), rows) if rows else ""
+    text = markdown_table(("figure", "value", "source"), rows) if rows else ""
     if not own:
         text += "\nNothing has been measured on it with this package yet."
     return "## Results\n\n" + text.lstrip("\n")
@@ -186,7 +186,7 @@ def _weights(preset):
     ]
     if "note" in entry:
         rows.append(("note", entry["note"]))
-    return _table(("", ""), rows)
+    return markdown_table(("", ""), rows)
 
 
 def _limits(preset):
@@ -203,10 +203,14 @@ def _number(count):
     return "-" if count is None else f"{count:,}"
 
 
-def _linked(text, url):
+def linked(text, url):
+    """`text` as a link in Markdown; words, instead of an address, stay."""
+    if url and not url.startswith("http"):
+        return url
     return f"[{text}]({url})" if url else text
 
 
-def _table(header, rows):
+def markdown_table(header, rows):
+    """A table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(map(str, row))} |\n" for row in lines)

@@ -18,6 +18,8 @@ from absl import flags
 from keras_pointpeft import preset_cards
 from keras_pointpeft import presets
 from keras_pointpeft import zoo_data
+from keras_pointpeft.preset_cards import linked
+from keras_pointpeft.preset_cards import markdown_table
 from keras_pointpeft.training import results
 
 _CHECK = flags.DEFINE_bool("check", False, "Write nothing; exit 1 if stale.")
@@ -150,7 +152,7 @@ def preset_table(datasets=None):
             )
         header = "", *(f"`{name}`" for name in backbones)
         title = f"`{dataset}`: {cards['datasets'][dataset]['title']}"
-        parts.append(f"**{title}**\n\n{markdown(header, rows)}")
+        parts.append(f"**{title}**\n\n{markdown_table(header, rows)}")
     return "\n".join(parts)
 
 
@@ -168,7 +170,7 @@ def dataset_table():
         (f"`{name}`", card["title"], card["task"].replace("_", " "))
         for name, card in zoo_data.read_cards("datasets").items()
     ]
-    return markdown(("name", "data set", "task"), rows)
+    return markdown_table(("name", "data set", "task"), rows)
 
 
 def recipe_table():
@@ -176,7 +178,7 @@ def recipe_table():
     for name, card in zoo_data.read_cards("datasets").items():
         recipe = ", ".join(f"{k} {v}" for k, v in card["recipe"].items())
         rows.append((f"`{name}`", card["num_points"], recipe))
-    return markdown(("data set", "points", "recipe"), rows)
+    return markdown_table(("data set", "points", "recipe"), rows)
 
 
 def weights_table():
@@ -195,7 +197,7 @@ def weights_table():
             )
         )
     header = "preset", "file", "accuracy %", "licence", "source", "SHA-256"
-    return markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 def measured_table():
@@ -232,7 +234,7 @@ def measured_table():
         "started from",
         "protocol",
     )
-    return markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 def published_table():
@@ -259,7 +261,7 @@ def published_table():
         "Accuracy in percent, best epoch on the test set, augmented by scale "
         "and translation; (r) by rotation, which is not comparable.\n\n"
     )
-    return note + markdown(header, rows)
+    return note + markdown_table(header, rows)
 
 
 def compared_tables():
@@ -289,7 +291,7 @@ def compared_tables():
         parts.append(
             f"**`{path.stem}`**: {common['epochs']} epochs of "
             f"{common['train_clouds']} clouds, {common['protocol']}"
-            f"{plot_of(path)}\n\n" + markdown(header, rows)
+            f"{plot_of(path)}\n\n" + markdown_table(header, rows)
         )
     return "\n".join(parts) or "No runs are recorded yet.\n"
 
@@ -322,7 +324,7 @@ def segmentation_table():
     ]
     titles = ("instance mIoU", "class mIoU", "mIoU", "mAcc", "OA")
     header = ("preset", *titles, "seeds", "trained", *COMMON)
-    return markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 # Runs that differ in these are not averaged with each other.
@@ -365,7 +367,7 @@ def few_shot_table():
         )
     ]
     header = "preset", "data set", "kind", "accuracy %", "episodes"
-    return markdown((*header, *COMMON[:2]), rows)
+    return markdown_table((*header, *COMMON[:2]), rows)
 
 
 def published_segmentation_table():
@@ -384,7 +386,7 @@ def published_segmentation_table():
         for key, entry in groups.items()
     ]
     header = ("data set", "backbone", "method", "trained M", *metrics, "source")
-    return markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 def spread(mean, std):
@@ -395,17 +397,6 @@ def spread(mean, std):
 
 def number(text):
     return f"{int(float(text)):,}" if text else "-"
-
-
-def linked(text, url):
-    if url and not url.startswith("http"):
-        return url  # words
-    return f"[{text}]({url})" if url else text
-
-
-def markdown(header, rows):
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(map(str, row))} |\n" for row in lines)
 
 
 if __name__ == "__main__":

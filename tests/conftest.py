@@ -1,4 +1,6 @@
 import gc
+import importlib.util
+import pathlib
 
 import keras
 import numpy as np
@@ -44,6 +46,15 @@ def clouds():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(6, 64, 3)).astype("float32")
     return points, np.arange(6, dtype="int32") % 3
+
+
+def load_file(path):
+    """A file outside of the package as a module, its path from the root."""
+    path = pathlib.Path(__file__).parents[1] / path
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def small_backbone(peft=None, **kwargs):

@@ -131,8 +131,9 @@ class Tuned:
             if variable.path.endswith("/tuner/adapter/scale/bias"):
                 variable.assign(np.ones(variable.shape))
         self.before = values(self.model.weights)
-        # Tracing and compiling cost more than they save in so few steps.
-        self.model.compile(run_eagerly=True)
+        # Tracing costs more than it saves in so few steps.
+        eager = keras.config.backend() == "tensorflow"
+        self.model.compile(run_eagerly=eager)
         self.history = self.model.fit(
             self.points[:6], self.labels[:6], batch_size=6, epochs=3, verbose=0
         ).history

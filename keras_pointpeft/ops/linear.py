@@ -8,9 +8,9 @@ from keras_pointpeft.ops import accelerators
 def linear(x, kernel, bias=None):
     """`x @ kernel + bias`.
 
-    On CPU the torch backend takes oneDNN's product where that is faster than
-    its default, about twice on AMD processors; the last bits of float32 may
-    then differ from the plain product's.
+    On CPU the torch backend takes oneDNN's product where that needs less than
+    three quarters of its default's time, as on some AMD processors; the last
+    bits of float32 may then differ from the plain product's.
 
     Args:
         x: tensor `(..., inputs)`.

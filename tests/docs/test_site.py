@@ -1,6 +1,6 @@
 """The site: every public name is in the reference, and has a docstring."""
 
-import importlib.util
+import importlib
 import inspect
 import os
 import re
@@ -11,6 +11,7 @@ import keras
 import pytest
 
 import keras_pointpeft
+from tests.conftest import load_file
 from tests.docs import pages
 
 pytestmark = pytest.mark.skipif(
@@ -20,11 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def hook():
-    path = pages.ROOT / "docs" / "pages.py"
-    spec = importlib.util.spec_from_file_location("site_pages", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file("docs/pages.py")
 
 
 def test_every_public_name_is_documented(hook):

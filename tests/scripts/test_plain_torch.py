@@ -1,8 +1,5 @@
 """The module that benchmarks compare with computes what our models do."""
 
-import importlib.util
-import pathlib
-
 import numpy as np
 import pytest
 from keras import ops
@@ -12,17 +9,14 @@ from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointMAEBackbone
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import Full
+from tests.conftest import load_file
 
 torch = pytest.importorskip("torch")
-PATH = pathlib.Path(__file__).parents[2] / "scripts" / "plain_torch.py"
 
 
 @pytest.fixture(scope="module")
 def plain_torch():
-    spec = importlib.util.spec_from_file_location("plain_torch", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file("scripts/plain_torch.py")
 
 
 @pytest.mark.parametrize("method", [DAPT(rank=4), Full()])

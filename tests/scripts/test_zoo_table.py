@@ -1,4 +1,3 @@
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -7,17 +6,14 @@ from keras_pointpeft import preset_cards
 from keras_pointpeft import presets
 from keras_pointpeft import zoo_data
 from keras_pointpeft.training import results
+from tests.conftest import load_file
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def zoo_table():
-    path = ROOT / "scripts" / "zoo_table.py"
-    spec = importlib.util.spec_from_file_location("zoo_table", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file("scripts/zoo_table.py")
 
 
 def test_the_written_tables_are_up_to_date(zoo_table):

@@ -75,7 +75,7 @@ def life(folder, epochs=None, seconds=0.0):
         os._exit(0)
     if epochs is not None:
         wanted = epochs_done(folder) + epochs
-        while epochs_done(folder) < wanted:
+        while epochs_done(folder) < wanted and alive(child):
             time.sleep(0.01)
         end = time.time() + seconds
         while time.time() < end and epochs_done(folder) < wanted + 2:
@@ -87,6 +87,12 @@ def life(folder, epochs=None, seconds=0.0):
     if status:
         raise SystemExit((FOLDER / "output.txt").read_text())
     return True
+
+
+def alive(child):
+    """Whether a process has not ended yet; its status stays to be read."""
+    flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    return os.waitid(os.P_PID, child, flags) is None
 
 
 def epochs_done(folder):

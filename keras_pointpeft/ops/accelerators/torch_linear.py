@@ -1,7 +1,7 @@
 """torch on CPU: matrix products through oneDNN where it is the faster one.
 
-PyTorch's own float32 product goes through MKL, which reaches half the speed
-of oneDNN on AMD processors and the same on Intel's.
+PyTorch's own float32 product goes through MKL. On some AMD processors that
+reaches half the speed of oneDNN, on others, and on Intel's, about the same.
 """
 
 import functools
