@@ -1,10 +1,13 @@
+import copy
 import gc
 import importlib.util
 import pathlib
+import sys
 
 import keras
 import numpy as np
 import pytest
+from absl import flags
 
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointMAEBackbone
@@ -48,13 +51,31 @@ def clouds():
     return points, np.arange(6, dtype="int32") % 3
 
 
+def load_script(path):
+    """A script as a module, its path from the root; and the flags it defines.
+
+    absl keeps flags for the whole process, where those of two scripts would
+    clash: here they are a set of their own.
+    """
+    path = pathlib.Path(__file__).parents[1] / path
+    name = f"loaded_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where absl looks for a flag's owner
+    values = flags.FlagValues()
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules[name]
+        for flag in list(flags.FLAGS.flags_by_module_dict().get(name, ())):
+            values[flag.name] = copy.deepcopy(flag)
+            delattr(flags.FLAGS, flag.name)
+    return module, values
+
+
 def load_file(path):
     """A file outside of the package as a module, its path from the root."""
-    path = pathlib.Path(__file__).parents[1] / path
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(path)[0]
 
 
 def small_backbone(peft=None, **kwargs):

@@ -5,13 +5,10 @@ Every command is in `RUN`, with what makes it short enough for a test, or in
 """
 
 import ast
-import copy
 import fnmatch
-import importlib.util
 import re
 import shlex
 import subprocess
-import sys
 
 import keras
 import pytest
@@ -19,6 +16,7 @@ from absl import flags
 
 import keras_pointpeft
 from keras_pointpeft import checkpoints
+from tests.conftest import load_script
 from tests.docs import pages
 from tests.docs.test_own_data import write_scans
 
@@ -108,22 +106,9 @@ def parse(command):
     """Has a script's own flags parse the command's arguments."""
     words = words_of(command)
     (place,) = [i for i, w in enumerate(words) if w.endswith(".py")]
-    path = pages.ROOT / words[place]
-    assert path.is_file(), command
-    name = f"parsed_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        del sys.modules[name]
-        own = list(flags.FLAGS.flags_by_module_dict().get(name, ()))
-        values = flags.FlagValues()
-        for flag in own:
-            values[flag.name] = copy.deepcopy(flag)
-            delattr(flags.FLAGS, flag.name)
-    rest = values([path.name, *words[place + 1 :]])
+    assert (pages.ROOT / words[place]).is_file(), command
+    _, values = load_script(words[place])
+    rest = values(words[place:])
     assert set(rest[1:]) <= {"DIR", "--fixtures"}, command
     return values.flag_values_dict()
 
