@@ -7,6 +7,11 @@ On parts and rooms the same, compared by mIoU:
 
     python scripts/compare.py --dataset=shapesparts --methods=full,linear,dapt
 
+Own rooms, in S3DIS' layout:
+
+    python scripts/compare.py --dataset=rooms --methods=full,dapt \
+        --data=my_rooms --loader=s3dis --test_area=2 --num_classes=3
+
 Own clouds, in ScanObjectNN's h5 layout or in folders by class, and a backbone
 that `scripts/pretrain.py` made; `--dataset` then says whose recipe is used:
 
@@ -59,6 +64,15 @@ SAMPLING = flags.DEFINE_string(
     "sampling", None, "How points are chosen in training."
 )
 NUM_POINTS = flags.DEFINE_integer("num_points", None, "Points of a cloud.")
+COLUMN_SIZE = flags.DEFINE_float(
+    "column_size", None, "Width in metres of the columns of a scene."
+)
+TEST_AREA = flags.DEFINE_string(
+    "test_area", None, "Area of a scene data set to test on."
+)
+NUM_CLASSES = flags.DEFINE_integer(
+    "num_classes", None, "Classes of own scenes. The preset's by default."
+)
 SELECTION = flags.DEFINE_enum(
     "selection",
     None,
@@ -90,8 +104,11 @@ def main(_):
         for method in methods
     ]
     first = entrants[0].preset
+    options = {"test_area": TEST_AREA.value} if TEST_AREA.value else {}
     train_split, test_split = (
-        runs.load_split(first, part, DATA.value, LOADER.value, LIMIT.value)
+        runs.load_split(
+            first, part, DATA.value, LOADER.value, LIMIT.value, **options
+        )
         for part in ("train", "test")
     )
     dataset = pathlib.Path(DATA.value or DATASET.value).name
@@ -115,6 +132,7 @@ def main(_):
                 dataset,
                 WEIGHTS.value,
                 directory,
+                NUM_CLASSES.value,
             )
             results.append_row(file, row, columns)
             logging.info(
@@ -159,6 +177,7 @@ def recipe_of(runs, preset, seed):
         augmentation=augmentation,
         sampling=SAMPLING.value,
         num_points=NUM_POINTS.value,
+        column_size=COLUMN_SIZE.value,
         selection=SELECTION.value,
         seed=seed,
     )

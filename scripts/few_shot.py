@@ -7,7 +7,8 @@
 With --data, the official episodes of ModelNet40 are read; without it,
 episodes are drawn from the preset's training split, and their queries from
 its test split. Every episode starts anew from the pre-trained backbone.
-Papers report the best epoch on the queries (--selection=best_on_test).
+Papers report the best epoch on the queries (--selection=best_on_test). With
+--results, what the file has already is not run again.
 """
 
 import statistics
@@ -67,9 +68,15 @@ def main(_):
             f"Received: --preset={PRESET.value}"
         )
     splits = None if DATA.value else load_splits(preset)
+    rows = (
+        results.read(RESULTS.value, results.FEW_SHOT) if RESULTS.value else []
+    )
     table = Table("ways", "shots", "accuracy %", title=preset.name)
     for ways in map(int, WAYS.value):
         for shots in map(int, SHOTS.value):
+            if results.holds(rows, identity(preset, ways, shots)):
+                table.add_row(str(ways), str(shots), "known")
+                continue
             row = measure(preset, ways, shots, splits)
             table.add_row(
                 str(ways), str(shots), f"{row['mean']} ± {row['deviation']}"
@@ -77,6 +84,25 @@ def main(_):
             if RESULTS.value is not None:
                 results.append_row(RESULTS.value, row, results.FEW_SHOT)
     Console().print(table)
+
+
+def identity(preset, ways, shots):
+    """What a row of results is known by."""
+    return {
+        "preset": preset.name,
+        "dataset": dataset_name(preset),
+        "ways": ways,
+        "shots": shots,
+        "episodes": EPISODES.value,
+        "seed": SEED.value,
+        "epochs": EPOCHS.value,
+        "selection": SELECTION.value,
+        "weights": BACKBONE.value or WEIGHTS.value,
+    }
+
+
+def dataset_name(preset):
+    return preset.dataset if DATA.value is None else "modelnet40 few-shot"
 
 
 def load_splits(preset):
@@ -115,7 +141,7 @@ def measure(preset, ways, shots, splits):
         preset,
         recipe,
         result,
-        preset.dataset if DATA.value is None else "modelnet40 few-shot",
+        dataset_name(preset),
         adapter_bytes,
         time.perf_counter() - begin,
         BACKBONE.value or WEIGHTS.value,

@@ -223,6 +223,31 @@ def get(identifier) -> Augmentation:
     return AUGMENTATIONS[config["name"]](**arguments)
 
 
+def in_words(identifier) -> str:
+    """What `get` takes, as a person writes it.
+
+    Example:
+
+    ```python
+    from keras_pointpeft.data import augmentation
+
+    augmentation.in_words({"name": "rotate", "axis": "z"})  # "rotate (axis z)"
+    augmentation.in_words(["rotate", "jitter"])  # "rotate + jitter"
+    ```
+    """
+    if isinstance(identifier, (list, tuple)):
+        return " + ".join(in_words(step) for step in identifier) or "none"
+    if isinstance(identifier, Compose):
+        return in_words(identifier.steps)
+    if isinstance(identifier, Augmentation):
+        return in_words(identifier.get_config())
+    if not isinstance(identifier, dict):
+        return str(identifier or "none").lower()
+    arguments = {k: v for k, v in identifier.items() if k != "name"}
+    words = ", ".join(f"{name} {value}" for name, value in arguments.items())
+    return f"{identifier['name']} ({words})" if words else identifier["name"]
+
+
 def _points(points):
     points = np.asarray(points, "float32")
     if points.ndim != 3 or points.shape[-1] != 3:

@@ -19,16 +19,6 @@ from keras_pointpeft.training import results
 from keras_pointpeft.training import runs
 from keras_pointpeft.training import trainer
 
-# What a run is known by in a result file.
-IDENTITY = (
-    "preset",
-    "changes",
-    "dataset",
-    "seed",
-    "epochs",
-    "protocol",
-    "weights",
-)
 # The figure of the selected epoch that methods are compared by.
 FIGURES = {
     "PointCloudClassifier": "best_accuracy",
@@ -148,6 +138,7 @@ def run(
     dataset,
     weights="backbone",
     backbone_dir=None,
+    num_classes=None,
 ) -> dict:
     """Trains and measures one method from one seed.
 
@@ -159,6 +150,7 @@ def run(
         dataset: string, the data set's name in the result.
         weights: see `runs.build_model`.
         backbone_dir: likewise.
+        num_classes: optional int, see `runs.task_arguments`.
 
     Returns:
         A row with the columns of `columns_for`.
@@ -170,7 +162,7 @@ def run(
         weights=weights,
         backbone_dir=backbone_dir,
         peft=entrant.method(),
-        **runs.task_arguments(preset, train_split, test_split),
+        **runs.task_arguments(preset, train_split, test_split, num_classes),
     )
     runs.prepare(model, train_split, recipe)
     begin = time.perf_counter()
@@ -220,10 +212,7 @@ def known(rows, entrant, recipe, dataset, weights) -> bool:
         "protocol": runs.protocol_of(recipe, entrant.preset.task_class),
         "weights": weights,
     }
-    wanted = {name: str(value) for name, value in wanted.items()}
-    return any(
-        all(row[name] == wanted[name] for name in IDENTITY) for row in rows
-    )
+    return results.holds(rows, wanted)
 
 
 def summary(rows, figure="best_accuracy") -> list[dict]:

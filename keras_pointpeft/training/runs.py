@@ -9,6 +9,7 @@ import keras_pointpeft
 from keras_pointpeft import data
 from keras_pointpeft import preset_models
 from keras_pointpeft import presets
+from keras_pointpeft.data import augmentation
 from keras_pointpeft.data import procedural
 from keras_pointpeft.peft import PriorBank
 from keras_pointpeft.peft import prior_bank
@@ -268,7 +269,7 @@ def result_columns(preset) -> tuple:
 
 def protocol_of(recipe, task_class="PointCloudClassifier") -> str:
     """How a run was augmented and measured, in words for a result file."""
-    protocol = str(recipe.augmentation)
+    protocol = augmentation.in_words(recipe.augmentation)
     if task_class != "PointCloudClassifier":
         protocol += f", {recipe.num_points} points"
     if task_class == "SemanticSegmenter":

@@ -149,3 +149,21 @@ def test_wrong_arguments_and_shapes():
         augmentation.ScaleTranslate(low=2, high=1)
     with pytest.raises(ValueError, match="batch, points, 3"):
         apply("rotate", np.zeros((4, 3)))
+
+
+@pytest.mark.parametrize(
+    "identifier, words",
+    [
+        (None, "none"),
+        ("scale_translate", "scale_translate"),
+        ({"name": "rotate", "axis": "z"}, "rotate (axis z)"),
+        (
+            ["rotate", {"name": "jitter", "clip": 0.1}],
+            "rotate + jitter (clip 0.1)",
+        ),
+        (augmentation.NoAugmentation(), "none"),
+        (augmentation.get(["rotate"]), "rotate (axis y"),
+    ],
+)
+def test_in_words(identifier, words):
+    assert augmentation.in_words(identifier).startswith(words)

@@ -54,6 +54,10 @@ def test_few_shot(run_script, tmp_path):
     accuracies = [float(value) for value in row["accuracies"].split()]
     assert len(accuracies) == 2
     assert float(row["mean"]) == pytest.approx(sum(accuracies) / 2, abs=0.01)
+    # What is known is not run again.
+    before = (tmp_path / "few_shot.csv").read_text()
+    assert "known" in run_script(*arguments).stdout
+    assert (tmp_path / "few_shot.csv").read_text() == before
     wrong = run_script(
         "few_shot.py", "--preset=linear_pointmaetiny_rooms", check=False
     )
