@@ -24,7 +24,9 @@ class Recipe:
         beta_1: float. Of AdamW.
         beta_2: float. Of AdamW.
         epsilon: float. Of AdamW.
-        warmup_epochs: int. Length of the linear warm-up.
+        warmup_epochs: int or None. Length of the linear warm-up; None for
+            the published 10 of 300 epochs, in proportion. As published, the
+            first epoch after the start repeats its rate.
         warmup_learning_rate: float. Where the warm-up starts.
         min_learning_rate: float. Where the cosine ends.
         cosine_epochs: int or None. Where the cosine ends, if that is not
@@ -73,7 +75,7 @@ class Recipe:
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
-    warmup_epochs: int = 10
+    warmup_epochs: int | None = None
     warmup_learning_rate: float = 1e-6
     min_learning_rate: float = 1e-6
     cosine_epochs: int | None = None
@@ -99,6 +101,9 @@ class Recipe:
         check_remat(self.remat)
         if isinstance(self.augmentation, list):
             object.__setattr__(self, "augmentation", tuple(self.augmentation))
+        if self.warmup_epochs is None:
+            warmup = _proportional(10, 300, self.epochs)
+            object.__setattr__(self, "warmup_epochs", warmup)
         if self.selection not in SELECTIONS:
             raise ValueError(
                 f"`selection` must be one of {SELECTIONS}. "
@@ -137,6 +142,12 @@ class Recipe:
         self._check(
             lambda value: 0 <= value < 1, "in [0, 1)", ("label_smoothing",)
         )
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                "`warmup_epochs` must be less than `epochs`, or the learning "
+                "rate never reaches `learning_rate`. Received: "
+                f"warmup_epochs={self.warmup_epochs}, epochs={self.epochs}"
+            )
         for name in ("num_points", "cosine_epochs", "clip_norm"):
             if getattr(self, name) is not None:
                 self._check(
@@ -183,10 +194,15 @@ class Recipe:
 
         The cosine and the warm-up are stretched or shortened with it.
         """
-        warmup = math.ceil(self.warmup_epochs * epochs / self.epochs)
+        warmup = _proportional(self.warmup_epochs, self.epochs, epochs)
         cosine = self.cosine_epochs
         if cosine is not None:
             cosine = max(1, round(cosine * epochs / self.epochs))
         return dataclasses.replace(
             self, epochs=epochs, warmup_epochs=warmup, cosine_epochs=cosine
         )
+
+
+def _proportional(warmup, epochs, others):
+    """A warm-up for another number of epochs, of less than half of them."""
+    return min(math.ceil(warmup * others / epochs), max(others // 2 - 1, 0))

@@ -99,7 +99,13 @@ def test_two_seeds_differ(make_model, make_split):
             make_model(),
             split,
             test,
-            dataclasses.replace(RECIPE, epochs=1, selection="last", seed=seed),
+            dataclasses.replace(
+                RECIPE,
+                epochs=1,
+                warmup_epochs=0,
+                selection="last",
+                seed=seed,
+            ),
         ).history[-1]["loss"]
         for seed in (0, 1)
     ]
@@ -185,10 +191,10 @@ def test_a_kill_while_writing_leaves_the_last_state(
         np.testing.assert_array_equal(a, b)
 
 
-def test_every_damage_to_a_state_is_refused(
-    make_model, make_split, tmp_path
-):
-    recipe = dataclasses.replace(RECIPE, epochs=1, selection="last")
+def test_every_damage_to_a_state_is_refused(make_model, make_split, tmp_path):
+    recipe = dataclasses.replace(
+        RECIPE, epochs=1, warmup_epochs=0, selection="last"
+    )
     split, test = make_split(), make_split(seed=1)
     model = make_model()
     train(model, split, test, recipe, log_dir=tmp_path)

@@ -33,6 +33,7 @@ def test_unknown_names_are_refused_with_a_hint():
         {"label_smoothing": 1.0},
         {"num_points": 0},
         {"clip_norm": 0.0},
+        {"warmup_epochs": 300},
     ],
 )
 def test_values_out_of_range(values):
@@ -45,3 +46,11 @@ def test_with_epochs_shortens_the_warmup():
     assert (short.epochs, short.warmup_epochs) == (30, 1)
     assert short.cosine_epochs == 40
     assert Recipe(warmup_epochs=0).with_epochs(5).warmup_epochs == 0
+
+
+@pytest.mark.parametrize(
+    "epochs, warmup", [(1, 0), (2, 0), (3, 0), (4, 1), (10, 1), (60, 2)]
+)
+def test_short_trainings_reach_the_peak(epochs, warmup):
+    assert Recipe(epochs=epochs).warmup_epochs == warmup
+    assert Recipe().with_epochs(epochs).warmup_epochs == warmup
