@@ -139,9 +139,10 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
 
     @property
     def fewest_points(self):
-        """How many points a cloud must have for its patches."""
-        sizes = [self.num_groups, self.group_size]
-        return max(x[0] if isinstance(x, tuple) else x for x in sizes)
+        """How many points a cloud must have for all its patches."""
+        # Some methods cut further ones, and larger.
+        cuts = [x for x in self.layers if isinstance(x, PointPatches)]
+        return max(max(cut.num_groups, cut.group_size) for cut in cuts)
 
     @property
     def dense_blocks(self):

@@ -17,6 +17,9 @@ from keras_pointpeft.layers import GraphPropagation
 from keras_pointpeft.ops import farthest_point_sample
 from keras_pointpeft.ops import gather
 
+# Points that the graph decoder chooses, over patches.
+GRAPH_UPSAMPLING = 4
+
 
 @dataclasses.dataclass(frozen=True)
 class Decoder:
@@ -30,6 +33,8 @@ class Decoder:
         embeds_category: bool. Whether it reads a learned feature of the
             category, and not its one-hot code.
         context_first: bool. Where the head has the context.
+        upsampling: int. So many times the patches' number of points are
+            chosen from the cloud.
     """
 
     decode: Callable
@@ -37,6 +42,7 @@ class Decoder:
     head_dims: tuple
     embeds_category: bool = True
     context_first: bool = False
+    upsampling: int = 1
 
 
 def decode_tokens(points, category, dense, dims, policy, **kwargs):
@@ -88,7 +94,8 @@ def decode_graph(points, category, dense, dims, policy, skip_origin=False):
             "Edges join features of the tokens' width, so `propagation_dims` "
             f"must end with {width}. Received: propagation_dims={dims}"
         )
-    chosen = farthest_point_sample(points, 4 * groups, skip_origin)
+    count = GRAPH_UPSAMPLING * groups
+    chosen = farthest_point_sample(points, count, skip_origin)
     many = gather(points, chosen)
     fewer = many[:, : 2 * groups]
 
@@ -122,6 +129,10 @@ DECODERS = {
         context_first=True,
     ),
     "graph": Decoder(
-        decode_graph, lambda dim: (4 * dim, dim), (128,), embeds_category=False
+        decode_graph,
+        lambda dim: (4 * dim, dim),
+        (128,),
+        embeds_category=False,
+        upsampling=GRAPH_UPSAMPLING,
     ),
 }

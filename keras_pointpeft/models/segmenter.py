@@ -98,6 +98,14 @@ class PointSegmenter(PointTask):
         self.head_dtype = head_dtype
 
     @property
+    def fewest_points(self):
+        backbone = self.backbone
+        upsampling = DECODERS[backbone.decoder].upsampling
+        groups = backbone.num_groups
+        first = groups[0] if isinstance(groups, tuple) else groups
+        return max(backbone.fewest_points, upsampling * first)
+
+    @property
     def backbone(self):
         return self._whole
 

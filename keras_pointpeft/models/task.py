@@ -58,11 +58,16 @@ class PointTask(Configurable, keras_hub.models.Task):
             if self._adapters is not None:
                 self._adapters.before_training()
 
+    @property
+    def fewest_points(self):
+        """How many points a cloud must have."""
+        return self.backbone.fewest_points
+
     def _checked(self, x):
         """Points in memory are looked at before they are used."""
         if isinstance(x, np.ndarray):
             ops.validate_points(x)
-            fewest = self.backbone.fewest_points
+            fewest = self.fewest_points
             if x.ndim == 3 and x.shape[1] < fewest:
                 raise ValueError(
                     f"The patches of this model need {fewest} points. "
@@ -134,7 +139,8 @@ class PointTask(Configurable, keras_hub.models.Task):
             filepath: path to write to.
             format: `"tf_saved_model"`, `"onnx"`, `"torch"`, `"litert"` ...
             verbose: optional bool.
-            input_signature: optional list of one `keras.InputSpec`.
+            input_signature: optional list of one `keras.InputSpec`, or of one
+                dict of them for a task with several inputs.
             **kwargs: further arguments of `keras.Model.export`; on torch, of
                 `"onnx"`, `opset_version`.
 
@@ -143,6 +149,14 @@ class PointTask(Configurable, keras_hub.models.Task):
         model.export("model.onnx", format="onnx")
         ```
         """
+        specs = keras.tree.flatten(input_signature or self.input)
+        if format == "litert" and any(s.shape[1:2] == (None,) for s in specs):
+            raise ValueError(
+                "A file for LiteRT has a fixed number of points, which "
+                "`input_signature` says, such as [keras.InputSpec(shape="
+                "(None, 1024, 3), dtype='float32')]. "
+                f"Received: input_signature={input_signature}"
+            )
         self._prepare()
         if keras.backend.backend() == "torch" and format in ("onnx", "torch"):
             from keras_pointpeft.models import exporting

@@ -6,6 +6,7 @@ from keras import ops
 from keras_pointpeft.ops.distances import as_points
 from keras_pointpeft.ops.distances import check_points
 from keras_pointpeft.ops.distances import pairwise_squared
+from keras_pointpeft.ops.neighbors import gather
 from keras_pointpeft.ops.symbolic import symbolic
 
 
@@ -105,5 +106,10 @@ def morton_order(points, step=0.01, wrap=False):
     low = ops.sum(weighted[..., :8], axis=(-2, -1))
     high = ops.sum(weighted[..., 8:], axis=(-2, -1))
     first = ops.argsort(low, axis=1)
-    then = ops.argsort(ops.take_along_axis(high, first, axis=1), axis=1)
-    return ops.cast(ops.take_along_axis(first, then, axis=1), "int32")
+    then = ops.argsort(_along(high, first), axis=1)
+    return ops.cast(_along(first, then), "int32")
+
+
+def _along(values, index):
+    # `take_along_axis` would fix the batch of a program exported by torch.
+    return gather(values[..., None], index)[..., 0]
