@@ -59,24 +59,26 @@ def export(task, filepath, format, input_signature=None, opset_version=None):
     given = [e if several else e["points"] for e in examples]
     trained = task.training
     task.eval()
-    with torch.no_grad():
-        program = torch.export.export(
-            task,
-            (given[0],),
-            strict=False,
-            dynamic_shapes=[(dynamic if several else dynamic["points"],)],
-        )
-        expected = [task(inputs) for inputs in given]
-    task.train(trained)
-    _drop_empty_squeezes(program.graph)
-    if format == "torch":
-        program = program.run_decompositions(written_out())
-        torch.export.save(program, filepath)
-        return filepath
-    temporary = filepath.with_name(filepath.name + ".part")
     try:
-        _write_onnx(program, temporary, dynamic, opset_version)
-        _check_onnx(temporary, examples, expected)
+        with torch.no_grad():
+            program = torch.export.export(
+                task,
+                (given[0],),
+                strict=False,
+                dynamic_shapes=[(dynamic if several else dynamic["points"],)],
+            )
+            expected = [task(inputs) for inputs in given]
+    finally:
+        task.train(trained)
+    _drop_empty_squeezes(program.graph)
+    temporary = filepath.with_name(f"{filepath.stem}.part{ending}")
+    try:
+        if format == "torch":
+            program = program.run_decompositions(written_out())
+            torch.export.save(program, temporary)
+        else:
+            _write_onnx(program, temporary, dynamic, opset_version)
+            _check_onnx(temporary, examples, expected)
         os.replace(temporary, filepath)
     finally:
         temporary.unlink(missing_ok=True)
@@ -151,17 +153,20 @@ def _write_onnx(program, filepath, dynamic, opset_version):
     onnxscript.optimizer.inline(found.model)
     onnxscript.optimizer.fold_constants(found.model)
     onnxscript.optimizer.remove_unused_nodes(found.model)
-    _name_sizes(found, dynamic)
+    _name_sizes(found.model.graph, dynamic)
     found.save(filepath)
 
 
-def _name_sizes(found, dynamic):
+def _name_sizes(graph, dynamic):
     """Calls a size that may be any by its name, where a user sees it."""
     names = {}
-    for value, sizes in zip(found.model.graph.inputs, dynamic.values()):
+    for value, sizes in zip(graph.inputs, dynamic.values()):
         for axis, size in sizes.items():
-            names[value.shape[axis]] = size.__name__
-    found.rename_axes(names)
+            names[str(value.shape[axis])] = size.__name__
+    for value in (*graph.inputs, *(x for node in graph for x in node.outputs)):
+        for axis, size in enumerate(value.shape or ()):
+            if str(size) in names:
+                value.shape[axis] = names[str(size)]
 
 
 def _specs(task, signature):

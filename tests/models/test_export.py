@@ -74,6 +74,7 @@ def run_onnx(path):
     runtime = pytest.importorskip("onnxruntime")
     session = runtime.InferenceSession(path)
     found = {value.name: value.shape for value in session.get_inputs()}
+    assert session.get_outputs()[0].shape[0] == "batch"
     assert found.pop("category", ["batch"]) == ["batch"]
     assert found == {"points": ["batch", "points", 3]}
     return lambda given: session.run(["output"], given)[0]
