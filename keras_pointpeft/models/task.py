@@ -149,6 +149,13 @@ class PointTask(Configurable, keras_hub.models.Task):
         model.export("model.onnx", format="onnx")
         ```
         """
+        backend = keras.backend.backend()
+        if format == "tf_saved_model" and backend != "tensorflow":
+            raise ValueError(
+                "A SavedModel is written with KERAS_BACKEND=tensorflow, which "
+                "loads the same presets and adapters; torch writes 'onnx' and "
+                f"'torch'. Received: format={format!r} on {backend}"
+            )
         specs = keras.tree.flatten(input_signature or self.input)
         if format == "litert" and any(s.shape[1:2] == (None,) for s in specs):
             raise ValueError(
@@ -158,7 +165,7 @@ class PointTask(Configurable, keras_hub.models.Task):
                 f"Received: input_signature={input_signature}"
             )
         self._prepare()
-        if keras.backend.backend() == "torch" and format in ("onnx", "torch"):
+        if backend == "torch" and format in ("onnx", "torch"):
             from keras_pointpeft.models import exporting
 
             return exporting.export(

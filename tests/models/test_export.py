@@ -257,6 +257,12 @@ def test_errors_before_tracing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="its own format")
+def test_a_saved_model_is_for_tensorflow(tmp_path):
+    with pytest.raises(ValueError, match="Received: .*'tf_saved_model' on"):
+        small_classifier().export(tmp_path / "model")
+
+
 @on_tensorflow
 def test_litert_needs_a_number_of_points(tmp_path):
     path = tmp_path / "model.tflite"
