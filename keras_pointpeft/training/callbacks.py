@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import random
 import time
 
 import keras
@@ -45,7 +46,15 @@ class EpochSeed(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         sequence = np.random.SeedSequence((self.seed, epoch, *self.rank))
-        keras.utils.set_random_seed(int(sequence.generate_state(1)[0]))
+        seed = int(sequence.generate_state(1)[0])
+        if keras.backend.backend() == "tensorflow":
+            # Its global seed is read when a function is traced, and setting
+            # it drops all kernels: seconds, every epoch. What layers draw
+            # comes from variables of theirs.
+            random.seed(seed)
+            np.random.seed(seed)
+        else:
+            keras.utils.set_random_seed(seed)
 
 
 class EpochTimer(keras.callbacks.Callback):

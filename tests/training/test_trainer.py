@@ -1,11 +1,13 @@
 import csv
 import dataclasses
+import random
 
 import keras
 import numpy as np
 import pytest
 
 from keras_pointpeft.data import train_validation_split
+from keras_pointpeft.training import EpochSeed
 from keras_pointpeft.training import NotANumber
 from keras_pointpeft.training import Recipe
 from keras_pointpeft.training import evaluate
@@ -144,3 +146,26 @@ def test_errors(make_model, make_split):
         train(make_model(), split, renamed, RECIPE)
     with pytest.raises(ValueError, match="too small to hold"):
         train(make_model(), split.take([0, 1, 2]), test, RECIPE)
+
+
+def test_what_an_epoch_draws_depends_on_seed_and_epoch():
+    def drawn(seed, epoch, rank=0):
+        EpochSeed(seed, rank).on_epoch_begin(epoch)
+        return np.random.random(), random.random()
+
+    first = drawn(3, 1)
+    assert drawn(3, 2) != first != drawn(4, 1)
+    assert drawn(3, 1, rank=1) != first == drawn(3, 1)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="what tensorflow keeps"
+)
+def test_a_new_epoch_keeps_the_kernels(monkeypatch):
+    import tensorflow as tf
+
+    def dropped(seed):
+        raise AssertionError("tf.random.set_seed drops all kernels")
+
+    monkeypatch.setattr(tf.random, "set_seed", dropped)
+    EpochSeed(0).on_epoch_begin(1)
