@@ -135,7 +135,7 @@ def collect(model, given, before, train_split, recipe, title, **known):
         model: the task.
         given: `Samples`, to look at it with.
         before: array `(clouds, features)`, of the clouds `given.some` by the
-            backbone before training.
+            backbone before training; None if nobody knows.
         train_split: `keras_pointpeft.data.Split`, or a list of rooms.
         recipe: `keras_pointpeft.training.Recipe`.
         title: string.
@@ -165,7 +165,7 @@ def collect(model, given, before, train_split, recipe, title, **known):
         **known,
     )
     labels = given.category if parts else truth
-    if labels is not None:
+    if labels is not None and before is not None:
         found.features = embedding.embed(
             before,
             model.backbone.extract(points[given.some])["pooled"],

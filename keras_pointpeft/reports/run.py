@@ -1,6 +1,7 @@
-"""The report of a run folder, as `scripts/train.py` writes it."""
+"""Reports of run folders, as `scripts/train.py` writes them, and of tasks."""
 
 import csv
+import dataclasses
 import json
 import pathlib
 
@@ -120,7 +121,11 @@ def describe(folder, train_split, test_split):
         train_split,
         recipe,
         f"{run['preset']}, seed {recipe.seed}",
-        facts=_facts(run, folder),
+        facts=[
+            *_facts(run),
+            ("adapter", f"{run['adapter_bytes'] / 1e6:.2f} MB"),
+            ("started from", told["backbone"] or told["weights"]),
+        ],
         history=read_log(folder / "log.csv"),
     )
 
@@ -148,13 +153,75 @@ def write_report(folder, train_split, test_split, output=None):
     reports.write_report("runs/my_run", *splits)
     ```
     """
+    _check_packages()
+    found = describe(folder, train_split, test_split)
+    return _write(found, folder if output is None else output)
+
+
+def write_task_report(
+    model, result, train_split, test_split, recipe, output, title=None
+):
+    """Writes the same of a task in memory, as `train` has left it.
+
+    Where all of the backbone was trained, nothing is left to show the features
+    of before.
+
+    Args:
+        model: the task.
+        result: `keras_pointpeft.training.TrainingResult` of its training.
+        train_split: the split that it was trained on.
+        test_split: the split that it was measured on.
+        recipe: `keras_pointpeft.training.Recipe`, of its training.
+        output: path of the folder to write to.
+        title: optional string.
+
+    Returns:
+        path of the page.
+
+    Raises:
+        ImportError: if a package of the extra `viz` is missing.
+
+    Example:
+    ```python
+    from keras_pointpeft import reports
+
+    result = training.train(model, train, test, recipe)
+    reports.write_task_report(model, result, train, test, recipe, "report")
+    ```
+    """
+    _check_packages()
+    given = findings.samples(model, test_split, recipe)
+    before, peft = None, model.backbone.peft
+    if peft is not None and not peft.replaces_base:
+        with model.disable_adapters() as base:
+            before = base.frozen_pass().predict(
+                given.points[given.some],
+                batch_size=recipe.batch_size,
+                verbose=0,
+            )
+    found = findings.collect(
+        model,
+        given,
+        before,
+        train_split,
+        recipe,
+        title or f"{model.name}, seed {recipe.seed}",
+        facts=_facts(dataclasses.asdict(result)),
+        history=result.history,
+    )
+    return _write(found, output)
+
+
+def _check_packages():
     if missing := missing_packages():
         raise ImportError(
             "A report needs `pip install keras-pointpeft[viz]`. "
             f"Received: no {', '.join(missing)}"
         )
-    output = pathlib.Path(folder if output is None else output)
-    found = describe(folder, train_split, test_split)
+
+
+def _write(found, output):
+    output = pathlib.Path(output)
     output.mkdir(parents=True, exist_ok=True)
     html.write(found, output / "report.html")
     png.write(found, output / "figures")
@@ -170,7 +237,7 @@ def read_log(path) -> list:
         ]
 
 
-def _facts(run, folder):
+def _facts(run):
     selection = {
         "held_out": "the best on a held-out part of the training split",
         "best_on_test": "the best on the test split, which flatters",
@@ -188,9 +255,4 @@ def _facts(run, folder):
         ("test clouds or rooms", f"{run['test_clouds']:,}"),
         ("training clouds or rooms", f"{run['train_clouds']:,}"),
         ("seconds per epoch", str(seconds)),
-        ("adapter", f"{run['adapter_bytes'] / 1e6:.2f} MB"),
-        (
-            "started from",
-            run["arguments"]["backbone"] or run["arguments"]["weights"],
-        ),
     ]

@@ -28,7 +28,9 @@ def write_scans(root, count=40):
 def test_ten_lines(tmp_path, monkeypatch):
     write_scans(tmp_path)
     monkeypatch.chdir(tmp_path)
-    first, again, features = pages.python_blocks("docs/guides/own_data.md")
+    first, again, shown, features = pages.python_blocks(
+        "docs/guides/own_data.md"
+    )
     # The statements that the guide promises, imports left out.
     parts = (" ", ")", "import", "from")
     lines = first.text.splitlines()
@@ -43,6 +45,10 @@ def test_ten_lines(tmp_path, monkeypatch):
     pages.run(again, names)
     found = names["model"].predict(names["test"].points, verbose=0)
     assert (found.argmax(axis=-1) == names["labels"]).all()
+    pages.run(shown, names)
+    page = (tmp_path / "my_report" / "report.html").read_text()
+    assert all(kind in page for kind in KINDS)
+    assert (tmp_path / "my_report" / "figures").is_dir()
     pages.run(features, names)
     count = len(names["test"])
     assert names["features"]["pooled"].shape[0] == count
