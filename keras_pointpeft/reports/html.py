@@ -49,7 +49,9 @@ def write(found, path):
             NEAREST_TEXT,
             viewer("nearest", _nearest_views(found)),
         ),
-        section("Parts", PARTS_TEXT, viewer("parts", _part_views(found))),
+        section(
+            "Labels of points", PARTS_TEXT, viewer("parts", _part_views(found))
+        ),
     ]
     body = table(found.facts, "facts") + "".join(sections)
     pathlib.Path(path).write_text(whole(found.title, body), encoding="utf-8")
@@ -71,7 +73,7 @@ NEAREST_TEXT = (
     "training clouds of the nearest entries, with the cosine."
 )
 PARTS_TEXT = (
-    "Left the true parts, in the middle the predicted ones, right what is "
+    "Left the true ones, in the middle the predicted ones, right what is "
     "wrong, in red."
 )
 
@@ -352,6 +354,7 @@ def _part_views(found):
         clouds.append(
             {
                 "title": view.title,
+                "legend": palette.legend(view.parts, found.class_names),
                 "panels": [
                     {
                         "title": title,

@@ -17,6 +17,11 @@ def color(label):
     return _COLORS[int(label) % len(_COLORS)]
 
 
+def legend(labels, names):
+    """Names and colours of the classes among labels, in their order."""
+    return [(names[label], color(label)) for label in np.unique(labels)]
+
+
 def row_percent(confusion):
     """A confusion matrix in percent of its rows."""
     return 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)

@@ -233,18 +233,21 @@ def nearest(found):
 
 
 def parts(found):
-    """True and predicted parts side by side, and where they differ."""
+    """True and predicted labels side by side, and where they differ."""
     views = [view for view in found.clouds if view.parts is not None]
-    figure = _figure(9, 2.7 * len(views))
+    figure = _figure(11, 2.7 * len(views))
     shape = {"projection": "3d"}
     grid = figure.subplots(len(views), 3, squeeze=False, subplot_kw=shape)
     for line, view in zip(grid, views):
         true, predicted = view.parts
         for axes, labels, title in zip(
-            line, (true, predicted), ("true parts", f"predicted: {view.title}")
+            line, (true, predicted), ("true", f"predicted: {view.title}")
         ):
             colors = [palette.color(label) for label in labels]
             _cloud(axes, view.points, colors, title, None)
         wrong = np.where(true == predicted, palette.GRAY, palette.RED)
         _cloud(line[2], view.points, wrong, "red: wrong", None)
+        for name, color in palette.legend(view.parts, found.class_names):
+            line[2].scatter([], [], [], color=color, label=name)
+        line[2].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -12,7 +12,8 @@ td { padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #e4e4e4;
 .numbers td + td { text-align: right; }
 .numbers tr:first-child { font-weight: 600; }
 section > .viewer { display: block; border: 1px solid #ddd; padding: .6rem; }
-.viewer label { margin-right: 1.2rem; }
+.viewer label, .legend span { margin-right: 1.2rem; }
+.legend { margin: .4rem 0 0; font-size: 13px; }
 """
 
 # Clouds stand side by side in one scene, so that they turn together.
@@ -103,13 +104,24 @@ function showClouds(name, data) {
     label.append(slider, " ", shown);
     root.append(label);
   }
+  const legend = document.createElement("div");
+  legend.className = "legend";
   const place = document.createElement("div");
   place.className = "scene";
-  root.append(place);
+  root.append(legend, place);
   const draw = () => {
     const step = data.steps.length > 1 ? Number(slider.value) : 0;
+    const cloud = data.clouds[Number(choice.value)];
     shown.textContent = data.steps[step] || "";
-    drawClouds(place, data.clouds[Number(choice.value)], step);
+    legend.replaceChildren(...(cloud.legend || []).map(([name, color]) => {
+      const entry = document.createElement("span");
+      const dot = document.createElement("b");
+      dot.textContent = "\u25cf ";
+      dot.style.color = color;
+      entry.append(dot, name);
+      return entry;
+    }));
+    drawClouds(place, cloud, step);
   };
   choice.addEventListener("change", draw);
   slider.addEventListener("input", draw);

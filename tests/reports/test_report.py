@@ -149,9 +149,12 @@ def test_a_page_asks_for_nothing_from_outside(found, tmp_path):
         "Features before and after",
         "What each block does",
         "Nearest samples of the bank",
-        "Parts",
+        "Labels of points",
     ):
         assert f"<h2>{title}</h2>" in text
+    # Colours of the classes that a cloud has, or was taken to have.
+    legends = re.findall(r'"legend": (\[\[.*?\]\])', text)
+    assert len(legends) == sum(view.parts is not None for view in found.clouds)
     assert "A &lt;run&gt;" in text and "<h1>A <run>" not in text
     # plotly's own script, once, and no script from anywhere else.
     assert text.count("* plotly.js v") == 1
@@ -170,7 +173,7 @@ def test_what_there_is_not_is_left_out(found, tmp_path):
         view.nearest, view.parts, view.scales = [], None, []
     html.write(found, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    assert "<h2>Parts</h2>" not in text
+    assert "<h2>Labels of points</h2>" not in text
     assert "<h2>Features before and after</h2>" not in text
     assert sorted(png.write(found, tmp_path)) == [
         "blocks.png",
