@@ -8,6 +8,7 @@
 `<!-- /results -->` is replaced; a pair that is not there is left out.
 """
 
+import csv
 import re
 import statistics
 from pathlib import Path
@@ -46,7 +47,8 @@ A preset is a product of three cards: `<method>_<backbone>_<dataset>`, as in
   is `null` is not known to us: see the source.
 * `results/published.csv`: figures from papers, each with its source.
 * `results/measured.csv`: one row per training run; `segmentation.csv` and
-  `few_shot.csv` likewise; `compared/*.csv`, those of `scripts/compare.py`.
+  `few_shot.csv` likewise; `compared/*.csv`, those of `scripts/compare.py`;
+  `benchmark.csv`, those of `scripts/benchmark.py`.
 
 A backbone and a data set form presets when their `tier` is the same.
 """
@@ -59,6 +61,12 @@ released; the weights of bare backbones are listed below.
 COMPARED = """From the same start, with the same splits and epochs. In brackets:
 what differs from the preset. Memory is what a training step keeps for its
 backward pass.
+
+"""
+
+COST = """Ratios within one run of `scripts/benchmark.py`, both sides in turns,
+medians. `plain` is the published arithmetic in plain PyTorch, operation by
+operation, with the classic sampling loop (`scripts/plain_torch.py`).
 
 """
 
@@ -95,6 +103,7 @@ def readme_tables():
         "segmentation": segmentation_table(),
         "few shots": few_shot_table(),
         "compared": compared_tables(),
+        "cost": cost_table(),
     }
 
 
@@ -108,6 +117,7 @@ def zoo_readme(tables):
         ("Methods compared with this package", COMPARED + tables["compared"]),
         ("Segmentation, measured with this package", tables["segmentation"]),
         ("Few shots, measured with this package", tables["few shots"]),
+        ("Cost, measured with this package", COST + tables["cost"]),
         ("Published", published_table()),
         ("Segmentation, published", published_segmentation_table()),
     )
@@ -235,6 +245,21 @@ def measured_table():
         "protocol",
     )
     return markdown_table(header, rows)
+
+
+def cost_table():
+    """Time and memory against a baseline, a row for each measurement."""
+    path = zoo_data.zoo_directory() / "results" / "benchmark.csv"
+    if not path.exists():
+        return "No runs yet.\n"
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    columns = "side baseline quantity ratio wanted batch_size backend device"
+    header = "what against quantity ratio goal clouds backend device threads"
+    return markdown_table(
+        header.split(),
+        [[row[name] for name in [*columns.split(), "threads"]] for row in rows],
+    )
 
 
 def published_table():

@@ -146,3 +146,14 @@ def test_compared_methods_stand_best_first(zoo_table, tmp_path, monkeypatch):
         " pointpeft (prior=False) | 91.00 ± 1.41 | - | 2 | 12,345 | 6 | 7 |",
         " pointpeft | 81.00 ± 1.41 | - | 2 | 12,345 | 6 | 7 |",
     ]
+
+
+def test_costs_are_ratios_of_one_run(zoo_table, tmp_path, monkeypatch):
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(zoo_data, "zoo_directory", lambda: tmp_path)
+    assert "No runs" in zoo_table.cost_table()
+    benchmark = load_file("scripts/benchmark.py")
+    row = dict.fromkeys(benchmark.COLUMNS, "x")
+    row |= {"side": "dapt", "baseline": "plain dapt", "ratio": "0.500"}
+    benchmark._append(tmp_path / "results" / "benchmark.csv", row)
+    assert "| dapt | plain dapt | x | 0.500 |" in zoo_table.cost_table()
