@@ -168,7 +168,9 @@ class Recipe:
 
         Args:
             values: dict of arguments; what is left out has its default.
-            **changes: arguments that replace those of `values`.
+            **changes: arguments that replace those of `values`. Another
+                number of `epochs` takes warm-up and cosine along, unless they
+                are replaced too.
 
         Raises:
             ValueError: for an unknown name.
@@ -183,7 +185,13 @@ class Recipe:
             raise ValueError(
                 f"A recipe does not have these names.{hint} Received: {unknown}"
             )
-        return cls(**merged)
+        lengths = {"warmup_epochs", "cosine_epochs"} & set(changes)
+        if lengths or "epochs" not in changes:
+            return cls(**merged)
+        recipe = cls(**{**merged, "epochs": values.get("epochs", cls.epochs)})
+        if recipe.epochs != changes["epochs"]:
+            recipe = recipe.with_epochs(changes["epochs"])
+        return recipe
 
     def to_dict(self) -> dict:
         """The recipe as a dict of plain values."""

@@ -67,16 +67,12 @@ def recipe_for(preset, **changes) -> Recipe:
 
     Args:
         preset: `keras_pointpeft.presets.PresetDescription`.
-        **changes: arguments of `Recipe` that replace the preset's; None
-            leaves them. Another number of `epochs` takes the warm-up along.
+        **changes: arguments of `Recipe` that replace the preset's, see
+            `Recipe.from_dict`; None leaves them.
     """
     changes = {k: v for k, v in changes.items() if v is not None}
-    epochs = changes.pop("epochs", None)
     changes.setdefault("num_points", preset.num_points)
-    recipe = Recipe.from_dict(preset.recipe, **changes)
-    if epochs is not None and epochs != recipe.epochs:
-        recipe = recipe.with_epochs(epochs)
-    return recipe
+    return Recipe.from_dict(preset.recipe, **changes)
 
 
 def task_arguments(preset, train_split, test_split, num_classes=None) -> dict:

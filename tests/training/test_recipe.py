@@ -54,3 +54,13 @@ def test_with_epochs_shortens_the_warmup():
 def test_short_trainings_reach_the_peak(epochs, warmup):
     assert Recipe(epochs=epochs).warmup_epochs == warmup
     assert Recipe().with_epochs(epochs).warmup_epochs == warmup
+
+
+def test_other_epochs_take_the_warmup_along():
+    card = {"epochs": 60, "warmup_epochs": 10, "cosine_epochs": 120}
+    short = Recipe.from_dict(card, epochs=6)
+    assert (short.epochs, short.warmup_epochs) == (6, 1)
+    assert short.cosine_epochs == 12
+    assert Recipe.from_dict(card, epochs=1).warmup_epochs == 0
+    own = Recipe.from_dict(card, epochs=6, warmup_epochs=3)
+    assert (own.warmup_epochs, own.cosine_epochs) == (3, 120)
