@@ -8,11 +8,9 @@ are medians. Prints a table and writes rows to a CSV file (--results).
 """
 
 import concurrent.futures
-import csv
 import datetime
 import multiprocessing
 import os
-import pathlib
 import statistics
 from contextlib import nullcontext
 
@@ -107,26 +105,11 @@ BENCHMARKS = {
         **SAMPLING,
     },
 }
-COLUMNS = (
-    "benchmark",
-    "quantity",
-    "side",
-    "baseline",
-    "value",
-    "baseline_value",
-    "ratio",
-    "wanted",
-    "batch_size",
-    "repeats",
-    "backend",
-    "device",
-    "threads",
-    "version",
-    "date",
-)
 
 
 def main(_):
+    from keras_pointpeft.training import results
+
     names = NAMES.value or list(BENCHMARKS)
     unknown = sorted(set(names) - set(BENCHMARKS))
     if unknown:
@@ -150,7 +133,7 @@ def main(_):
             row = _row(name, quantity, values, *sizes)
             rows.append(row)
             if RESULTS.value is not None:
-                _append(RESULTS.value, row)
+                results.append_row(RESULTS.value, row, results.COST)
     _print(rows)
 
 
@@ -393,16 +376,6 @@ def _label(quantity):
         return quantity
     kept = quantity == "bytes" and keras.backend.backend() == "torch"
     return "bytes kept for backward" if kept else "bytes at the peak"
-
-
-def _append(path, row):
-    path = pathlib.Path(path)
-    new = not path.exists()
-    with open(path, "a", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def _print(rows):

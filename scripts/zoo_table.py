@@ -8,7 +8,6 @@
 `<!-- /results -->` is replaced; a pair that is not there is left out.
 """
 
-import csv
 import re
 import statistics
 from pathlib import Path
@@ -250,10 +249,9 @@ def measured_table():
 def cost_table():
     """Time and memory against a baseline, a row for each measurement."""
     path = zoo_data.zoo_directory() / "results" / "benchmark.csv"
-    if not path.exists():
-        return "No runs yet.\n"
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = results.read(path, results.COST)
+    if not rows:
+        return "No runs are recorded yet.\n"
     columns = "side baseline quantity ratio wanted batch_size backend device"
     header = "what against quantity ratio goal clouds backend device threads"
     return markdown_table(

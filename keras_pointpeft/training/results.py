@@ -83,11 +83,31 @@ COMPARED = (
     "step_seconds",
     "memory_bytes",
 )
+# Of a benchmark: `ratio` is that of `value`, of `side`, to that of `baseline`.
+COST = (
+    "benchmark",
+    "quantity",
+    "side",
+    "baseline",
+    "value",
+    "baseline_value",
+    "ratio",
+    "wanted",
+    "batch_size",
+    "repeats",
+    "backend",
+    "device",
+    "threads",
+    "version",
+    "date",
+)
+_COMMON = ("preset", "dataset", "protocol")
 REQUIRED = {
-    COMPARED: ("preset", "dataset", "seed", "epochs", "last_accuracy"),
-    MEASURED: ("preset", "dataset", "seed", "epochs", "last_accuracy"),
-    SEGMENTATION: ("preset", "dataset", "seed", "epochs", "accuracy"),
-    FEW_SHOT: ("preset", "dataset", "ways", "shots", "episodes", "mean"),
+    COMPARED: (*_COMMON, "seed", "epochs", "last_accuracy"),
+    MEASURED: (*_COMMON, "seed", "epochs", "last_accuracy"),
+    SEGMENTATION: (*_COMMON, "seed", "epochs", "accuracy"),
+    FEW_SHOT: (*_COMMON, "ways", "shots", "episodes", "mean"),
+    COST: ("benchmark", "quantity", "side", "baseline", "ratio"),
 }
 # Runs that differ in these are not averaged with each other.
 GROUP = (
@@ -109,9 +129,9 @@ def append_row(path, row, columns=MEASURED) -> None:
 
     Args:
         path: path of the CSV file.
-        row: dict with the keys `columns`; those of `REQUIRED`, and the
-            protocol, must be there, the others may be left out.
-        columns: `MEASURED`, `SEGMENTATION` or `FEW_SHOT`.
+        row: dict with the keys `columns`; those of `REQUIRED` must be there,
+            the others may be left out.
+        columns: a key of `REQUIRED`, such as `MEASURED` or `SEGMENTATION`.
 
     Raises:
         ValueError: for an unknown or a missing column, or if the file has
@@ -134,8 +154,9 @@ def append_row(path, row, columns=MEASURED) -> None:
     ```
     """
     unknown = sorted(set(row) - set(columns))
-    required = (*REQUIRED[columns], "protocol")
-    missing = [name for name in required if row.get(name) in (None, "")]
+    missing = [
+        name for name in REQUIRED[columns] if row.get(name) in (None, "")
+    ]
     if unknown or missing:
         raise ValueError(
             f"A result has the columns {columns}; unknown here: {unknown}, "
@@ -172,7 +193,7 @@ def read(path, columns=MEASURED) -> list[dict]:
 
     Args:
         path: path of the CSV file. A file that does not exist has no rows.
-        columns: the columns that it must have, `MEASURED` or `PUBLISHED`.
+        columns: the columns that it must have, such as `MEASURED`.
 
     Returns:
         List of dicts of strings, in the order of the file.

@@ -40,12 +40,19 @@ def test_wrong_rows_are_refused(tmp_path):
     del incomplete["seed"]
     with pytest.raises(ValueError, match="missing: .'seed'"):
         results.append_row(path, incomplete)
+    with pytest.raises(ValueError, match="missing: .'protocol'"):
+        results.append_row(path, run(0, 90.0, protocol=""))
     assert not path.exists()
     path.write_text("other,columns\n")
     with pytest.raises(ValueError, match="other"):
         results.append_row(path, run(0, 90.0))
     with pytest.raises(ValueError, match="other"):
         results.read(path)
+
+
+def test_what_a_row_must_have():
+    for columns, required in results.REQUIRED.items():
+        assert set(required) < set(columns)
 
 
 def test_summary_of_seeds():
