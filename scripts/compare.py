@@ -122,7 +122,9 @@ def main(_):
         for entrant in entrants:
             recipe = recipe_of(runs, entrant.preset, int(seed))
             rows = results.read(file, columns)
-            if comparison.known(rows, entrant, recipe, dataset, weights):
+            if comparison.known(
+                rows, entrant, recipe, dataset, weights, LIMIT.value
+            ):
                 continue
             row = comparison.run(
                 entrant,
@@ -133,6 +135,7 @@ def main(_):
                 WEIGHTS.value,
                 directory,
                 NUM_CLASSES.value,
+                LIMIT.value,
             )
             results.append_row(file, row, columns)
             logging.info(

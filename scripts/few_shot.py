@@ -74,21 +74,23 @@ def main(_):
     table = Table("ways", "shots", "accuracy %", title=preset.name)
     for ways in map(int, WAYS.value):
         for shots in map(int, SHOTS.value):
-            if results.holds(rows, identity(preset, ways, shots)):
-                table.add_row(str(ways), str(shots), "known")
-                continue
-            row = measure(preset, ways, shots, splits)
+            row = results.find(rows, identity(preset, ways, shots))
+            if row is None:
+                row = measure(preset, ways, shots, splits)
+                if RESULTS.value is not None:
+                    results.append_row(RESULTS.value, row, results.FEW_SHOT)
             table.add_row(
                 str(ways), str(shots), f"{row['mean']} ± {row['deviation']}"
             )
-            if RESULTS.value is not None:
-                results.append_row(RESULTS.value, row, results.FEW_SHOT)
     Console().print(table)
 
 
 def identity(preset, ways, shots):
     """What a row of results is known by."""
-    return {
+    from keras_pointpeft.training import runs
+
+    recipe = recipe_of(preset, episode=0)
+    wanted = {
         "preset": preset.name,
         "dataset": dataset_name(preset),
         "ways": ways,
@@ -97,12 +99,21 @@ def identity(preset, ways, shots):
         "seed": SEED.value,
         "epochs": EPOCHS.value,
         "selection": SELECTION.value,
+        "protocol": runs.protocol_of(recipe, preset, limit()),
         "weights": BACKBONE.value or WEIGHTS.value,
     }
+    if DATA.value is None:
+        wanted["test_clouds"] = ways * QUERIES.value
+    return wanted
 
 
 def dataset_name(preset):
     return preset.dataset if DATA.value is None else "modelnet40 few-shot"
+
+
+def limit():
+    # Official episodes are read as they are.
+    return LIMIT.value if DATA.value is None else None
 
 
 def load_splits(preset):
@@ -115,7 +126,7 @@ def load_splits(preset):
             "Received: no --data"
         )
     return [
-        runs.load_split(preset, name, limit=LIMIT.value)
+        runs.load_split(preset, name, limit=limit())
         for name in ("train", "test")
     ]
 
@@ -145,6 +156,7 @@ def measure(preset, ways, shots, splits):
         adapter_bytes,
         time.perf_counter() - begin,
         BACKBONE.value or WEIGHTS.value,
+        limit(),
     )
     del row["last_accuracy"], row["best_accuracy"]
     return {
@@ -175,17 +187,23 @@ def draw(ways, shots, episode, splits):
     )
 
 
-def fine_tune(preset, episode, support, query):
-    from keras_pointpeft import training
+def recipe_of(preset, episode):
     from keras_pointpeft.training import runs
 
-    recipe = runs.recipe_for(
+    return runs.recipe_for(
         preset,
         epochs=EPOCHS.value,
         learning_rate=LEARNING_RATE.value,
         selection=SELECTION.value,
         seed=1000 * SEED.value + episode,
     )
+
+
+def fine_tune(preset, episode, support, query):
+    from keras_pointpeft import training
+    from keras_pointpeft.training import runs
+
+    recipe = recipe_of(preset, episode)
     model = runs.build_model(
         preset,
         recipe,

@@ -127,6 +127,7 @@ def fine_tune(preset, seed, train_split, test_split, output):
         adapter_bytes,
         seconds,
         BACKBONE.value or WEIGHTS.value,
+        LIMIT.value,
     )
     report = model.peft_summary(print_fn=None)
     return Run(preset.method, row, report["trainable_without_head"])

@@ -229,6 +229,7 @@ def fine_tune():
             adapter_bytes,
             seconds,
             BACKBONE.value or WEIGHTS.value,
+            LIMIT.value,
         )
         columns = runs.result_columns(preset)
         results.append_row(RESULTS.value, row, columns)

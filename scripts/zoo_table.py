@@ -368,7 +368,8 @@ def mean_and_spread(values):
 def few_shot_table():
     """Mean and standard deviation over the episodes of all seeds."""
     path = zoo_data.zoo_directory() / "results" / "few_shot.csv"
-    names = ("preset", "dataset", "ways", "shots", *COMMON[:2])
+    common = [name for name in COMMON if name != "train_clouds"]
+    names = ("preset", "dataset", "ways", "shots", *common)
     groups = {}
     for row in results.read(path, results.FEW_SHOT):
         key = tuple(row[name] for name in names)
@@ -383,14 +384,14 @@ def few_shot_table():
             f"{ways} ways, {shots} shots",
             mean_and_spread(accuracies),
             len(accuracies),
-            *common,
+            *rest,
         )
-        for (preset, dataset, ways, shots, *common), accuracies in (
+        for (preset, dataset, ways, shots, *rest), accuracies in (
             groups.items()
         )
     ]
     header = "preset", "data set", "kind", "accuracy %", "episodes"
-    return markdown_table((*header, *COMMON[:2]), rows)
+    return markdown_table((*header, *common), rows)
 
 
 def published_segmentation_table():

@@ -139,6 +139,7 @@ def run(
     weights="backbone",
     backbone_dir=None,
     num_classes=None,
+    limit=None,
 ) -> dict:
     """Trains and measures one method from one seed.
 
@@ -151,6 +152,7 @@ def run(
         weights: see `runs.build_model`.
         backbone_dir: likewise.
         num_classes: optional int, see `runs.task_arguments`.
+        limit: int or None, what the splits were limited to, for the result.
 
     Returns:
         A row with the columns of `columns_for`.
@@ -178,6 +180,7 @@ def run(
         adapter_bytes,
         seconds,
         backbone_dir or weights,
+        limit,
     )
     row["changes"] = entrant.changes_text
     row["best_epoch"] = result.best_epoch + 1
@@ -201,18 +204,19 @@ def _memory(model, split, recipe):
     )
 
 
-def known(rows, entrant, recipe, dataset, weights) -> bool:
-    """Whether there is a row of this run."""
+def known(rows, entrant, recipe, dataset, weights, limit=None) -> bool:
+    """Whether there is a row of this run, by the arguments of `run`."""
     wanted = {
         "preset": entrant.preset.name,
         "changes": entrant.changes_text,
         "dataset": dataset,
         "seed": recipe.seed,
         "epochs": recipe.epochs,
-        "protocol": runs.protocol_of(recipe, entrant.preset.task_class),
+        "selection": recipe.selection,
+        "protocol": runs.protocol_of(recipe, entrant.preset, limit),
         "weights": weights,
     }
-    return results.holds(rows, wanted)
+    return results.find(rows, wanted) is not None
 
 
 def summary(rows, figure="best_accuracy") -> list[dict]:

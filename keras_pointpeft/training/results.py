@@ -174,18 +174,18 @@ def append_row(path, row, columns=MEASURED) -> None:
             writer.writerow(row)
 
 
-def holds(rows, wanted) -> bool:
-    """Whether one of the rows has all of these values.
+def find(rows, wanted) -> dict | None:
+    """The first row that has all of these values, or None.
 
     Args:
         rows: list of dicts, as `read` gives.
         wanted: dict of some columns, compared as they are written.
     """
     wanted = {name: str(value) for name, value in wanted.items()}
-    return any(
-        all(row[name] == value for name, value in wanted.items())
-        for row in rows
-    )
+    for row in rows:
+        if all(row[name] == value for name, value in wanted.items()):
+            return row
+    return None
 
 
 def read(path, columns=MEASURED) -> list[dict]:

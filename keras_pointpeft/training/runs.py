@@ -220,7 +220,14 @@ def prepare(model, split, recipe):
 
 
 def result_row(
-    preset, recipe, result, dataset, adapter_bytes, seconds, weights
+    preset,
+    recipe,
+    result,
+    dataset,
+    adapter_bytes,
+    seconds,
+    weights,
+    limit=None,
 ) -> dict:
     """A run as a row for `keras_pointpeft.training.results.append_row`.
 
@@ -242,7 +249,7 @@ def result_row(
         "epochs": recipe.epochs,
         **figures,
         "selection": recipe.selection,
-        "protocol": protocol_of(recipe, preset.task_class),
+        "protocol": protocol_of(recipe, preset, limit),
         "trained_parameters": result.trained_parameters,
         "adapter_bytes": adapter_bytes,
         "backend": keras.backend.backend(),
@@ -263,17 +270,44 @@ def result_columns(preset) -> tuple:
     return results.SEGMENTATION
 
 
-def protocol_of(recipe, task_class="PointCloudClassifier") -> str:
-    """How a run was augmented and measured, in words for a result file."""
+# What decides a figure and has no column: told where it is not the preset's.
+_TOLD_IF_CHANGED = (
+    "sampling",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "gradient_accumulation",
+    "dtype",
+)
+
+
+def protocol_of(recipe, preset, limit=None) -> str:
+    """How a run was trained and measured, in words for a result file.
+
+    Args:
+        recipe: `Recipe` of the run.
+        preset: `keras_pointpeft.presets.PresetDescription`, whose own recipe
+            goes without saying.
+        limit: int or None, see `load_split`.
+    """
+    own = recipe_for(preset)
+    classifies = preset.task_class == "PointCloudClassifier"
+    scenes = preset.task_class == "SemanticSegmenter"
     protocol = augmentation.in_words(recipe.augmentation)
-    if task_class != "PointCloudClassifier":
+    if not classifies or recipe.num_points != own.num_points:
         protocol += f", {recipe.num_points} points"
-    if task_class == "SemanticSegmenter":
+    if scenes:
         protocol += f", columns of {recipe.column_size:g} m, whole rooms"
     if recipe.double_step:
         protocol += ", two steps per batch"
     if recipe.votes > 1:
         protocol += f", {recipe.votes} votes"
+    for name in _TOLD_IF_CHANGED:
+        value = getattr(recipe, name)
+        if value != getattr(own, name):
+            protocol += f", {name.replace('_', ' ')} {value}"
+    if limit is not None:
+        protocol += f", of {limit} {'rooms' if scenes else 'clouds'}"
     return protocol
 
 

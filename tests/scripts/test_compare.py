@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 
 import pytest
 
@@ -31,6 +32,8 @@ def test_a_variant_stands_beside_its_method(run_script, tmp_path):
     assert linear["changes"] == ""
     assert variant["changes"] == "prior=False, adapter_rank=4"
     assert variant["epochs"] == "1" and variant["train_clouds"] == "36"
+    protocol = "scale_translate, batch size 20, of 40 clouds"
+    assert variant["protocol"] == protocol
     assert "pointpeft (prior=False," in shown.stdout.replace("\n", " ")
     before = file.read_text()
     # What is known is not run again.
@@ -50,6 +53,15 @@ def test_parts_are_compared_by_their_miou(tmp_path):
     rows = results.read(path, columns)
     assert comparison.known(rows, entrant, recipe, "parts", "random")
     assert not comparison.known(rows, entrant, recipe, "others", "random")
+    for changed in (
+        {"selection": "held_out"},
+        {"batch_size": 4},
+        {"learning_rate": 0.1},
+    ):
+        other = dataclasses.replace(recipe, **changed)
+        assert not comparison.known(rows, entrant, other, "parts", "random")
+    limited = (rows, entrant, recipe, "parts", "random", 16)
+    assert not comparison.known(*limited)
     figure = comparison.FIGURES[preset.task_class]
     (entry,) = comparison.summary(rows, figure)
     assert entry["mean"] == row["instance_miou"] > 0

@@ -55,8 +55,11 @@ def test_few_shot(run_script, tmp_path):
     assert len(accuracies) == 2
     assert float(row["mean"]) == pytest.approx(sum(accuracies) / 2, abs=0.01)
     # What is known is not run again.
+    assert row["protocol"] == "scale_translate, of 120 clouds"
     before = (tmp_path / "few_shot.csv").read_text()
-    assert "known" in run_script(*arguments).stdout
+    shown = run_script(*arguments).stdout
+    assert "episode" not in shown
+    assert f"{row['mean']} ± {row['deviation']}" in shown
     assert (tmp_path / "few_shot.csv").read_text() == before
     wrong = run_script(
         "few_shot.py", "--preset=linear_pointmaetiny_rooms", check=False

@@ -117,6 +117,9 @@ def test_episodes_of_all_seeds_are_averaged(zoo_table, tmp_path, monkeypatch):
         results.append_row(path, row, results.FEW_SHOT)
     expected = "| `p` | d | 5 ways, 10 shots | 83.00 ± 2.58 | 4 | 20 | last |"
     assert expected in zoo_table.few_shot_table()
+    row |= {"protocol": "scale_translate, of 60 clouds", "accuracies": "10 20"}
+    results.append_row(path, row, results.FEW_SHOT)
+    assert expected in zoo_table.few_shot_table()
 
 
 def test_compared_methods_stand_best_first(zoo_table, tmp_path, monkeypatch):
