@@ -112,6 +112,7 @@ def main(_):
         for part in ("train", "test")
     )
     dataset = pathlib.Path(DATA.value or DATASET.value).name
+    dataset = runs.dataset_name(dataset, TEST_AREA.value)
     output = pathlib.Path(OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
     file = output / f"{NAME.value or f'{backbone}_{dataset}'}.csv"

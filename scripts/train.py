@@ -225,7 +225,9 @@ def fine_tune():
             preset,
             recipe,
             result,
-            DATASET.value or preset.dataset,
+            runs.dataset_name(
+                DATASET.value or preset.dataset, TEST_AREA.value
+            ),
             adapter_bytes,
             seconds,
             BACKBONE.value or WEIGHTS.value,

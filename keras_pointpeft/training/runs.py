@@ -311,6 +311,11 @@ def protocol_of(recipe, preset, limit=None) -> str:
     return protocol
 
 
+def dataset_name(dataset, test_area=None) -> str:
+    """A data set's name in a result file, with the area tested on if given."""
+    return dataset if test_area is None else f"{dataset}_area{test_area}"
+
+
 def device_name() -> str:
     """The kind of device that the backend computes on."""
     backend = keras.backend.backend()

@@ -23,3 +23,8 @@ def test_a_protocol_tells_what_the_recipe_does_not(name, changes, limit, words):
     recipe = runs.recipe_for(preset, **changes)
     protocol = runs.protocol_of(recipe, preset, limit)
     assert protocol.removesuffix(" clouds") == usual + words
+
+
+def test_a_data_set_is_named_with_its_area():
+    assert runs.dataset_name("s3dis") == "s3dis"
+    assert runs.dataset_name("my_rooms", "2") == "my_rooms_area2"
