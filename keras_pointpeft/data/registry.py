@@ -1,6 +1,7 @@
 """Data sets by name."""
 
 import importlib
+import inspect
 
 # name: (module, function, fixed arguments)
 DATASETS = {
@@ -52,7 +53,8 @@ def load(name: str, data_dir=None, split: str = "train", **options):
         `Split`; for "s3dis" and "rooms" a list of `Room`.
 
     Raises:
-        ValueError: unknown name, or no `data_dir` where one is needed.
+        ValueError: unknown name or option, or no `data_dir` where one is
+            needed.
         FileNotFoundError: names the files that were expected.
 
     Example:
@@ -71,6 +73,14 @@ def load(name: str, data_dir=None, split: str = "train", **options):
         )
     module, function, fixed = DATASETS[name]
     module = importlib.import_module(f"keras_pointpeft.data.{module}")
+    loader = getattr(module, function)
+    taken = inspect.signature(loader).parameters
+    taken = [k for k in taken if k not in (*fixed, "data_dir", "split")]
+    unknown = sorted(set(options) - set(taken))
+    if unknown:
+        raise ValueError(
+            f'The options of "{name}" are {taken}. Received: {unknown}'
+        )
     arguments = {**options, **fixed, "split": split}
     if name in PROCEDURAL:
         if data_dir is not None:
@@ -85,4 +95,4 @@ def load(name: str, data_dir=None, split: str = "train", **options):
         )
     else:
         arguments["data_dir"] = data_dir
-    return getattr(module, function)(**arguments)
+    return loader(**arguments)

@@ -40,6 +40,21 @@ def test_names():
         data.load("shapes", "somewhere")
 
 
+@pytest.mark.parametrize(
+    "name, option, taken",
+    [
+        ("shapes", "test_area", "'num_clouds'"),
+        ("s3dis", "test_aera", "'test_area'"),
+        ("modelnet10", "num_classes", "'layout'"),
+    ],
+)
+def test_options_that_a_loader_does_not_take(name, option, taken, tmp_path):
+    folder = None if name == "shapes" else tmp_path
+    message = f"The options of .{name}. are .*{taken}.*Received: .'{option}'"
+    with pytest.raises(ValueError, match=message):
+        data.load(name, folder, **{option: 2})
+
+
 @pytest.fixture
 def shapes(monkeypatch, tmp_path):
     """Stands in for the generator, and counts."""
