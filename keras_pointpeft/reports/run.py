@@ -110,9 +110,7 @@ def describe(folder, train_split, test_split):
     )
     # Full fine-tuning changes the very weights: looked at before they load.
     given = findings.samples(model, test_split, recipe, preset.class_names)
-    before = model.backbone.frozen_pass().predict(
-        given.points[given.some], batch_size=recipe.batch_size, verbose=0
-    )
+    before = _features(model.backbone, given, recipe)
     model.load_adapter(folder / "adapter")
     return findings.collect(
         model,
@@ -194,11 +192,7 @@ def write_task_report(
     before, peft = None, model.backbone.peft
     if peft is not None and not peft.replaces_base:
         with model.disable_adapters() as base:
-            before = base.frozen_pass().predict(
-                given.points[given.some],
-                batch_size=recipe.batch_size,
-                verbose=0,
-            )
+            before = _features(base, given, recipe)
     found = findings.collect(
         model,
         given,
@@ -210,6 +204,12 @@ def write_task_report(
         history=result.history,
     )
     return _write(found, output)
+
+
+def _features(backbone, given, recipe):
+    return backbone.frozen_pass().predict(
+        given.points[given.some], batch_size=recipe.batch_size, verbose=0
+    )
 
 
 def _check_packages():
