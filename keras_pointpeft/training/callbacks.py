@@ -28,10 +28,14 @@ def assign(variables, values):
 
 
 class EpochSeed(keras.callbacks.Callback):
-    """Seeds every random generator at the start of each epoch.
+    """Seeds the random generators at the start of each epoch.
 
-    What an epoch draws then depends on `(seed, epoch)` and the model's state
-    alone, so that a run which was interrupted goes on as it would have.
+    Those are Python's, numpy's and, but for tensorflow, the backend's and
+    Keras' global ones. On tensorflow the global seed is left alone, because
+    setting it drops all compiled kernels. Layers draw from seed generators of
+    their own, which are variables of the model. What an epoch draws then
+    depends on `(seed, epoch)` and the model's state alone, so that a run which
+    was interrupted goes on as it would have.
 
     Args:
         seed: int.
@@ -49,8 +53,7 @@ class EpochSeed(keras.callbacks.Callback):
         seed = int(sequence.generate_state(1)[0])
         if keras.backend.backend() == "tensorflow":
             # Its global seed is read when a function is traced, and setting
-            # it drops all kernels: seconds, every epoch. What layers draw
-            # comes from variables of theirs.
+            # it drops all kernels: seconds, every epoch.
             random.seed(seed)
             np.random.seed(seed)
         else:
