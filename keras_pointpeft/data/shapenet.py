@@ -155,8 +155,9 @@ def load_shapenet55(
         data_dir: string, the folder that holds `ShapeNet-55` and
             `shapenet_pc`.
         split: "train" or "test".
-        num_points: int, keep a random choice, to save memory. Defaults to
-            None, all.
+        num_points: int, keep a random choice, to save memory; shapes with
+            fewer points are unusable. Defaults to None, all: then those that
+            have not as many as the first usable shape are unusable.
         normalize: bool, centre and scale to the unit sphere (what is kept,
             as published).
         seed: int.
@@ -167,6 +168,10 @@ def load_shapenet55(
 
     Returns:
         `Split`; the classes are the synsets.
+
+    Raises:
+        FileNotFoundError: names the files that were expected.
+        ValueError: counts and names the unusable shapes.
 
     Example:
 
@@ -193,7 +198,7 @@ def load_shapenet55(
             )
     synsets = sorted({name.split("-")[0] for name in names})
     bad = BadClouds(listing, on_bad, len(names))
-    points, labels, ids = None, [], []
+    points, labels, ids, first = None, [], [], None
     for number, name in enumerate(names):
         path = os.path.join(data_dir, "shapenet_pc", name)
         try:
@@ -201,17 +206,21 @@ def load_shapenet55(
         except ValueError as error:
             bad.add(name, str(error))
             continue
-        if points is None:
-            shape = (len(names), num_points or len(cloud), 3)
-            points = allocate(listing, shape, max_bytes, storage)
         if not np.isfinite(cloud).all():
             bad.add(name, "NaN or infinity")
             continue
-        if num_points is not None and len(cloud) >= num_points:
+        if num_points is not None:
+            if len(cloud) < num_points:
+                bad.add(name, f"{len(cloud)} points, fewer than {num_points}")
+                continue
             rng = np.random.default_rng((seed, number))
             cloud = cloud[rng.permutation(len(cloud))[:num_points]]
+        if points is None:
+            first, shape = name, (len(names), len(cloud), 3)
+            points = allocate(listing, shape, max_bytes, storage)
         if len(cloud) != points.shape[1]:
-            bad.add(name, f"{len(cloud)} points, not {points.shape[1]}")
+            size = points.shape[1]
+            bad.add(name, f"{len(cloud)} points, not {size} as {first}")
             continue
         points[len(ids)] = unit_sphere(cloud) if normalize else cloud
         labels.append(synsets.index(name.split("-")[0]))
@@ -219,7 +228,7 @@ def load_shapenet55(
     bad.settle()
     if points is None:
         raise ValueError(
-            f"{listing} lists no shape that can be read. "
+            f"{listing} lists no shape that can be used. "
             f"Received: {len(names)} lines"
         )
     points = points[: len(ids)]

@@ -142,6 +142,24 @@ def test_shapenet55(shapenet55):
         data.load_shapenet55(shapenet55, "test")
 
 
+def test_shapenet55_shapes_of_other_sizes(shapenet55):
+    clouds = shapenet55 / "shapenet_pc"
+    np.save(clouds / "04099429-x.npy", np.full((5, 3), np.nan))
+    np.save(clouds / "04099429-z.npy", make_clouds(1, 81)[0])
+    message = (
+        "2 of 3 clouds .*04099429-x.npy: NaN or infinity; "
+        "04099429-z.npy: 81 points, not 80 as 02691156-y.npy"
+    )
+    with pytest.raises(ValueError, match=message):
+        data.load_shapenet55(shapenet55)
+    with pytest.warns(UserWarning, match="1 of 3 "):
+        split = data.load_shapenet55(shapenet55, num_points=80, on_bad="skip")
+    assert split.points.shape == (2, 80, 3)
+    message = "2 of 3 clouds .*02691156-y.npy: 80 points, fewer than 81"
+    with pytest.raises(ValueError, match=message):
+        data.load_shapenet55(shapenet55, num_points=81)
+
+
 def test_shapenet55_bad_shapes(shapenet55):
     np.save(shapenet55 / "shapenet_pc" / "02691156-y.npy", np.zeros((7, 3)))
     with pytest.raises(ValueError, match="02691156-y.npy: 7 points"):
