@@ -58,3 +58,18 @@ def test_gradients_through_one_dnn(trained):
 
 def _plain(x, kernel, bias):
     return x @ kernel + bias
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="The choice is torch's."
+)
+def test_choosing_a_product_draws_no_random_numbers():
+    """Or the first model of a process would train unlike the second."""
+    import torch
+
+    from keras_pointpeft.ops.accelerators import torch_linear
+
+    torch_linear.is_faster.cache_clear()
+    before = torch.get_rng_state()
+    torch_linear.is_faster()
+    assert torch.equal(torch.get_rng_state(), before)
