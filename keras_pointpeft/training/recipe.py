@@ -200,7 +200,8 @@ class Recipe:
     def with_epochs(self, epochs: int) -> "Recipe":
         """The same recipe over another number of epochs.
 
-        The cosine and the warm-up are stretched or shortened with it.
+        The cosine and the warm-up are stretched or shortened with it; the
+        warm-up stays less than half of the epochs.
         """
         warmup = _proportional(self.warmup_epochs, self.epochs, epochs)
         cosine = self.cosine_epochs
