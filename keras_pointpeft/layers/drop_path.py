@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.part_call import part_call
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -41,13 +42,13 @@ class DropPath(Configurable, keras.layers.Layer):
         )
 
     def build(self, input_shape):
-        self.built = True
+        self.dropout.build((None, 1, 1))
 
     def call(self, inputs, training=False):
         if not training or self.rate == 0.0:
             return inputs
         ones = ops.ones((ops.shape(inputs)[0], 1, 1), dtype=inputs.dtype)
-        return inputs * self.dropout(ones, training=True)
+        return inputs * part_call(self.dropout, ones, training=True)
 
     def compute_output_shape(self, input_shape):
         return input_shape

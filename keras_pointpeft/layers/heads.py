@@ -3,6 +3,7 @@ from keras import ops
 
 from keras_pointpeft.layers.batch_norm import BatchNorm
 from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.layers.part_call import part_call
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -188,24 +189,27 @@ class ClassificationHead(Configurable, keras.layers.Layer):
 
     def build(self, input_shape):
         width = input_shape[-1]
-        for linear, norm in zip(self.linears, self.norms):
+        for linear, norm, dropout in zip(
+            self.linears, self.norms, self.dropouts
+        ):
             linear.build((None, width))
             width = linear.units
             if norm is not None:
                 norm.build((None, width))
+            dropout.build((None, width))
         self.logits.build((None, width))
 
     def call(self, features, training=False):
         x = features
         for index, linear in enumerate(self.linears):
-            x = self._activated(index, linear(x), training)
-        return self.logits(x)
+            x = self._activated(index, part_call(linear, x), training)
+        return part_call(self.logits, x)
 
     def _activated(self, index, x, training):
         if self.norms[index] is not None:
-            x = self.norms[index](x, training=training)
+            x = part_call(self.norms[index], x, training=training)
         x = ACTIVATIONS[self.activation](x)
-        return self.dropouts[index](x, training=training)
+        return part_call(self.dropouts[index], x, training=training)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.num_classes)

@@ -1,5 +1,7 @@
 """Backward passes that compute again what they would have to keep."""
 
+import weakref
+
 import keras
 from keras import ops
 
@@ -15,31 +17,48 @@ def check_remat(mode):
         )
 
 
-def recomputed(function, draws=False):
+def recomputed(function):
     """`function`, of which the backward pass keeps the inputs alone.
 
     Args:
         function: from tensors to a tensor or a nest of tensors. It runs
-            twice, so it must not assign to variables.
-        draws: bool. Whether it may draw random numbers that no variable
-            decides, as torch does without a seed.
+            twice, so it must not assign to variables or draw at random.
 
     Returns:
         A function of the same tensors.
     """
+    plain = keras.remat(function)
     fast = accelerators.find("recomputed")
-    return keras.remat(function) if fast is None else fast(function, draws)
+    return plain if fast is None else fast(function, (), plain)
 
 
 def recomputed_layer(layer, function):
-    """The same for a function that uses what a layer has, states included.
+    """The same for a function that draws from a layer's random states.
 
-    The layer's variables go in as tensors, and the seeds of random numbers
-    among them come out again: so the second run draws what the first drew.
+    The second run draws what the first drew.
 
     Args:
         layer: built `keras.layers.Layer`.
         function: from tensors to a nest of tensors and None.
+    """
+    plain = _stateless(layer, function)
+    fast = accelerators.find("recomputed")
+    if fast is None:
+        return plain
+    if layer not in _STATES:
+        _STATES[layer] = [v for v in layer.variables if _is_state(v)]
+    return fast(function, [v.value for v in _STATES[layer]], plain)
+
+
+# Those of layers that have been asked for: to collect them takes time.
+_STATES = weakref.WeakKeyDictionary()
+
+
+def _stateless(layer, function):
+    """For `keras.remat`, which knows nothing of states.
+
+    The layer's variables go in as tensors, and the seeds of random numbers
+    among them come out again.
     """
 
     def call(*inputs):
@@ -62,7 +81,7 @@ def recomputed_layer(layer, function):
         values = [
             ops.copy(v.value) if _is_state(v) else v.value for v in variables
         ]
-        flat, moved = recomputed(pure, draws=True)(values, *inputs)
+        flat, moved = keras.remat(pure)(values, *inputs)
         for variable, value in zip(states, moved):
             variable.assign(value)
         flat = iter(flat)

@@ -3,6 +3,7 @@ from keras import ops
 
 from keras_pointpeft.layers.drop_path import DropPath
 from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.layers.part_call import part_call
 from keras_pointpeft.layers.recompute import recomputed
 from keras_pointpeft.layers.recompute import recomputed_layer
 from keras_pointpeft.layers.watch import Watch
@@ -130,6 +131,8 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         for layer in (self.norm1, self.qkv, self.proj, self.norm2, self.fc1):
             layer.build(shape)
         self.fc2.build((None, None, self.mlp_dim))
+        self.drop_path1.build(shape)
+        self.drop_path2.build(shape)
         if self.contrast is not None:
             self.contrast.build(shape)
         if self.tuner is not None:
@@ -219,7 +222,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         y = self._mix(y, attention_mask, tuner, geometry, training, contrast)
         y = self._site("proj", y, tuner, training, contrast)
         if tuner.drops_attention:
-            y = self.drop_path1(y, training=training)
+            y = part_call(self.drop_path1, y, training=training)
         x = x + y
 
         y, side = second(x)
@@ -231,7 +234,8 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         y = self._site("fc2", y, tuner, training, contrast)
         if side is not None:
             y = y + side
-        y = tuner.after_mlp(self.drop_path2(y, training=training), training)
+        y = part_call(self.drop_path2, y, training=training)
+        y = tuner.after_mlp(y, training)
         x = x + y if beside is None else x + y + beside
         return tuner.leave(x, side, geometry, training)
 
@@ -263,7 +267,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         """One of the layers, or the contrast tokens' own on these tokens."""
         layer = getattr(self, name)
         if contrast is None:
-            return layer(x)
+            return part_call(layer, x)
         first, last = contrast.split(x)
         parts = (getattr(contrast, name)(first), layer(last))
         return ops.concatenate(parts, axis=1)

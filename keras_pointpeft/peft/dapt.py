@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.layers.part_call import part_call
 from keras_pointpeft.peft.feature_transform import BLOCK_SITES
 from keras_pointpeft.peft.feature_transform import SITES
 from keras_pointpeft.peft.feature_transform import FeatureTransform
@@ -75,17 +76,18 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         )
         for layer in (self.norm, self.scale, self.down):
             layer.build((None, None, dim))
-        self.up.build((None, None, self.rank))
+        for layer in (self.drop, self.up):
+            layer.build((None, None, self.rank))
 
     def token_scale(self, normed):
         """The dynamic scale `(batch, tokens, 1)` of normalized tokens."""
-        return ops.relu(self.scale(normed))
+        return ops.relu(part_call(self.scale, normed))
 
     def call(self, tokens, training=False):
-        normed = self.norm(tokens)
-        hidden = ops.gelu(self.down(normed), approximate=False)
-        hidden = self.drop(hidden, training=training)
-        return self.up(hidden) * self.token_scale(normed)
+        normed = part_call(self.norm, tokens)
+        hidden = ops.gelu(part_call(self.down, normed), approximate=False)
+        hidden = part_call(self.drop, hidden, training=training)
+        return part_call(self.up, hidden) * self.token_scale(normed)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -123,7 +125,8 @@ class InternalPrompt(Configurable, keras.layers.Layer):
 
     def call(self, tokens, adapted):
         prompt = ops.gelu(adapted, approximate=False)
-        prompt = self.transform(ops.mean(prompt, axis=1, keepdims=True))
+        prompt = ops.mean(prompt, axis=1, keepdims=True)
+        prompt = part_call(self.transform, prompt)
         first = self.num_class_tokens
         return ops.concatenate(
             (tokens[:, :first], prompt, tokens[:, first:]), axis=1
@@ -180,13 +183,13 @@ class DAPTTuner(SiteTransforms):
         return tokens if self.mlp_reads == "tokens" else normalized
 
     def beside_mlp(self, x, training):
-        return self.adapter(x, training=training)
+        return part_call(self.adapter, x, training=training)
 
     def token_scale(self, x):
         return self.adapter.token_scale(self.adapter.norm(x))
 
     def leave(self, tokens, side, geometry, training):
-        return self.prompt(tokens, side)
+        return part_call(self.prompt, tokens, side)
 
 
 @serializable

@@ -37,10 +37,13 @@ class FeatureTransform(keras.layers.Layer):
         )
 
     def call(self, x):
+        gamma, beta = self.gamma.value, self.beta.value
         # A backward pass that computes this again does so on its own, where
         # no layer's dtype policy rules.
-        gamma = keras.ops.cast(self.gamma, x.dtype)
-        return x * gamma + keras.ops.cast(self.beta, x.dtype)
+        if gamma.dtype != x.dtype:
+            gamma = keras.ops.cast(gamma, x.dtype)
+            beta = keras.ops.cast(beta, x.dtype)
+        return x * gamma + beta
 
     def fold(self, kernel, bias):
         """Kernel and bias of the layer before with the transform in."""

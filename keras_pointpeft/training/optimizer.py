@@ -4,6 +4,7 @@ import re
 
 import keras
 
+from keras_pointpeft.ops import accelerators
 from keras_pointpeft.serialization import serializable
 
 
@@ -42,8 +43,50 @@ def decay_groups(model) -> tuple[list, list]:
     return decayed, not_decayed
 
 
+class _ClippedTogether:
+    """An optimizer that clips all gradients at once, where that is faster."""
+
+    def apply(self, grads, trainable_variables=None):
+        clip = self._fast_clip(grads)
+        if clip is None:
+            super().apply(grads, trainable_variables)
+            return
+        norm, self.global_clipnorm = self.global_clipnorm, None
+        try:
+            super().apply(clip(grads, norm), trainable_variables)
+        finally:
+            self.global_clipnorm = norm
+
+    def _fast_clip(self, grads):
+        """The function for it; None if Keras must look at them one by one."""
+        plain = (
+            self.global_clipnorm
+            and self.gradient_accumulation_steps is None
+            and self.loss_scale_factor is None
+            and not any(gradient is None for gradient in grads)
+        )
+        return accelerators.find("clip_by_global_norm") if plain else None
+
+
+# On torch, Keras makes instances of other classes than it is asked for, which
+# update all variables together. What is derived from the ones that it names
+# goes through them one by one, and takes eight times as long.
+_Adam = type(keras.optimizers.Adam())
+_AdamW = type(keras.optimizers.AdamW())
+
+
 @serializable
-class TwiceAdamW(keras.optimizers.AdamW):
+class Adam(_ClippedTogether, _Adam):
+    """`keras.optimizers.Adam`; torch spends less time on clipping."""
+
+
+@serializable
+class AdamW(_ClippedTogether, _AdamW):
+    """`keras.optimizers.AdamW`; torch spends less time on clipping."""
+
+
+@serializable
+class TwiceAdamW(AdamW):
     """AdamW that makes two steps with the gradients of a batch.
 
     The first without clipping, the second with it: what the published loops
@@ -89,7 +132,8 @@ def make_optimizer(
 
     Returns:
         A `keras.optimizers.AdamW`; a `keras.optimizers.Adam`, which is the
-        same without decay, if nothing decays.
+        same without decay, if nothing decays. Both are of classes of this
+        module.
 
     Raises:
         ValueError: if nothing in the model is trainable.
@@ -128,10 +172,8 @@ def make_optimizer(
     if double_step:
         optimizer = TwiceAdamW(weight_decay=weight_decay or 0.0, **arguments)
     elif decays_nothing:
-        return keras.optimizers.Adam(**arguments)
+        return Adam(**arguments)
     else:
-        optimizer = keras.optimizers.AdamW(
-            weight_decay=weight_decay, **arguments
-        )
+        optimizer = AdamW(weight_decay=weight_decay, **arguments)
     optimizer.exclude_from_weight_decay(var_list=not_decayed)
     return optimizer

@@ -1,10 +1,14 @@
 """What is computed again gives the gradients of what is kept."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 
 from keras_pointpeft.layers.recompute import MODES
+from keras_pointpeft.layers.recompute import recomputed
+from keras_pointpeft.layers.recompute import recomputed_layer
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointMAEBackbone
 from keras_pointpeft.peft import DAPT
@@ -76,3 +80,69 @@ def test_less_is_kept(clouds):
 def test_unknown_mode():
     with pytest.raises(ValueError, match="Received: remat='all'"):
         small_backbone().remat = "all"
+
+
+def test_what_is_drawn_by_seed_is_drawn_again():
+    """Not by the device's generator, but by states that the draw moves on."""
+    dropout = keras.layers.Dropout(0.5, seed=1)
+    layer = keras.Sequential([keras.layers.Dense(5), dropout])
+    layer.build((None, 4))
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    start = [v.numpy().copy() for v in layer.variables]
+
+    def trained(wrap):
+        for variable, value in zip(layer.variables, start, strict=True):
+            variable.assign(value)
+
+        class Once(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.layer = layer
+
+            def call(self, x, training=False):
+                run = functools.partial(layer, training=training)
+                return wrap(lambda x: run(x) ** 2)(x)
+
+        model = Once()
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+        model.train_on_batch(x, np.zeros((3, 5)))
+        return [v.numpy().copy() for v in layer.variables]
+
+    expected = trained(lambda function: function)
+    found = trained(lambda function: recomputed_layer(layer, function))
+    for a, b, before in zip(found, expected, start, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+        assert np.any(a != before)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="torch's own recomputation"
+)
+def test_torch_computes_again_what_is_asked_for():
+    import torch
+
+    weight = torch.tensor([2.0, 3.0], requires_grad=True)
+    x = torch.tensor([0.5, -1.0], requires_grad=True)
+    runs = []
+
+    def function(x):
+        runs.append(1)
+        return torch.exp(x * weight).sin()
+
+    expected = torch.autograd.grad(function(x).sum(), (x, weight))
+    runs.clear()
+    # What is around it sees the inputs go by, and nothing else.
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor
+    ):
+        y = recomputed(function)(x)
+    assert len(kept) == 1 and kept[0] is x
+    loss = y.sum()
+    for count in (2, 3):  # the graph serves twice
+        found = torch.autograd.grad(loss, (x, weight), retain_graph=True)
+        assert len(runs) == count
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b)
+    with torch.no_grad():
+        assert not recomputed(function)(x).requires_grad

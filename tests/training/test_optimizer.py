@@ -111,3 +111,40 @@ def test_errors():
     model.trainable = False
     with pytest.raises(ValueError, match="no trainable variable"):
         make_optimizer(model)
+
+
+@pytest.mark.parametrize("norm", [0.1, 1e3])
+@pytest.mark.parametrize("decay", [None, 0.5])
+def test_clipping_is_that_of_keras(norm, decay):
+    model = build([keras.layers.Dense(3)])
+    start = [v.numpy().copy() for v in model.trainable_variables]
+    rng = np.random.default_rng(0)
+    gradients = [rng.normal(size=v.shape).astype("float32") for v in start]
+    name = "Adam" if decay is None else "AdamW"
+    arguments = {} if decay is None else {"weight_decay": decay}
+    keras_own = getattr(keras.optimizers, name)(
+        0.1, global_clipnorm=norm, epsilon=1e-2, **arguments
+    )
+    if decay:
+        keras_own.exclude_from_weight_decay(
+            var_list=[model.trainable_variables[1]]
+        )
+    ours = make_optimizer(model, 0.1, decay, norm, epsilon=1e-2)
+    assert isinstance(ours, type(keras_own))
+    assert ours.global_clipnorm == norm
+
+    def stepped(optimizer):
+        for variable, value in zip(model.trainable_variables, start):
+            variable.assign(value)
+        for factor in (1.0, 3.0):
+            optimizer.apply(
+                [keras.ops.convert_to_tensor(factor * g) for g in gradients],
+                model.trainable_variables,
+            )
+        return [v.numpy().copy() for v in model.trainable_variables]
+
+    for a, b in zip(stepped(ours), stepped(keras_own), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    gradients[1][0] = np.nan
+    for values in stepped(ours):
+        assert np.isnan(values).all()

@@ -5,12 +5,14 @@ functions here as operators of their own, with a known output shape.
 """
 
 import torch
-import torch.utils.checkpoint
 
 from keras_pointpeft.ops.accelerators import host
 from keras_pointpeft.ops.accelerators import torch_cuda
 from keras_pointpeft.ops.accelerators import torch_linear
 from keras_pointpeft.ops.accelerators.torch_linear import linear  # noqa: F401
+from keras_pointpeft.ops.accelerators.torch_recompute import (
+    Recomputed as recomputed,  # noqa: F401
+)
 from keras_pointpeft.ops.distances import pairwise_squared
 from keras_pointpeft.ops.sampling_loop import plain_sample
 
@@ -33,22 +35,19 @@ def knn(queries, points, k):
     return _knn(queries, points, k)
 
 
-def recomputed(function, draws):
-    """`keras.remat`, minding random generators only if there is a need."""
-
-    def call(*inputs):
-        return torch.utils.checkpoint.checkpoint(
-            function, *inputs, use_reentrant=False, preserve_rng_state=draws
-        )
-
-    return call
-
-
 def largest(x, axis):
     # The backward pass of `amax` compares, counts and divides.
     if x.requires_grad:
         return torch.max(x, axis).values
     return torch.amax(x, axis)
+
+
+def clip_by_global_norm(gradients, norm):
+    """As Keras does it, which makes four calls for each gradient."""
+    total = torch.nn.utils.get_total_norm(gradients)
+    scale = norm * torch.clamp(1.0 / total, max=1.0 / norm)
+    # Of what is not finite, nothing is finite.
+    return torch._foreach_mul(gradients, scale + (total - total))
 
 
 def weighted_sum(values, index, weights):

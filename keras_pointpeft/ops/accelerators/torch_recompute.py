@@ -1,0 +1,154 @@
+"""torch: recomputation that gives the host little to do.
+
+`torch.utils.checkpoint`, which `keras.remat` takes, minds compilers, contexts
+and nesting, and checks what it computed again. For a few operations at a time
+that costs more than the operations.
+"""
+
+from contextlib import contextmanager
+from contextlib import nullcontext
+from contextlib import suppress
+
+import torch
+
+
+class Recomputed:
+    """`function`, of which the backward pass keeps the inputs alone.
+
+    Args:
+        function: from tensors, or nests of them, to a nest of tensors.
+        states: tensors that the function moves on in place, such as seeds. If
+            there are any, it may also draw from torch's generators.
+        plain: the same by `keras.remat`, for `torch.compile`.
+    """
+
+    def __init__(self, function, states, plain):
+        self.function = function
+        self.states = states
+        self.plain = plain
+
+    def __call__(self, *inputs):
+        if torch.compiler.is_compiling():
+            return self.plain(*inputs)
+        if not torch.is_grad_enabled():
+            return self.function(*inputs)
+        call = _Call(self, inputs)
+        with torch.autograd.graph.saved_tensors_hooks(call.pack, call.unpack):
+            return self.function(*inputs)
+
+
+class _Call:
+    """Numbers what the graph of a call would keep, to compute it again."""
+
+    def __init__(self, owner, inputs):
+        self.function = owner.function
+        self.inputs = _Inputs(inputs)
+        self.random = _Random(owner.states, inputs) if owner.states else None
+        self.count = 0
+        self.values = {}
+
+    def pack(self, tensor):
+        self.count += 1
+        return self.count
+
+    def unpack(self, number):
+        if number not in self.values:
+            self._run()
+        return self.values.pop(number)
+
+    def _run(self):
+        self.values = {}
+        drawn = nullcontext() if self.random is None else self.random.again()
+        with (
+            drawn,
+            torch.enable_grad(),
+            torch.autograd.graph.saved_tensors_hooks(self._keep, _same),
+            suppress(_Enough),
+        ):
+            self.function(*self.inputs.get())
+
+    def _keep(self, tensor):
+        number = len(self.values) + 1
+        self.values[number] = tensor.detach()
+        # Nothing that comes after the last one is asked for.
+        if number == self.count:
+            raise _Enough
+
+
+def _same(tensor):
+    return tensor
+
+
+class _Enough(Exception):
+    pass
+
+
+class _Inputs:
+    """Keeps tensors as an operation would, so that others' hooks see them."""
+
+    def __init__(self, inputs):
+        self.rest = [None if isinstance(x, torch.Tensor) else x for x in inputs]
+        self.places = [
+            i for i, x in enumerate(inputs) if isinstance(x, torch.Tensor)
+        ]
+        with torch.enable_grad():
+            self.kept = _Keep.apply(_ANCHOR, *(inputs[i] for i in self.places))
+
+    def get(self):
+        inputs = list(self.rest)
+        for i, tensor in zip(self.places, self.kept.grad_fn.saved_tensors):
+            inputs[i] = tensor
+        return inputs
+
+
+class _Keep(torch.autograd.Function):
+    @staticmethod
+    def forward(context, anchor, *tensors):
+        context.save_for_backward(*tensors)
+        return torch.empty(0)
+
+    @staticmethod
+    def backward(context, gradient):
+        raise AssertionError("Nothing depends on this output.")
+
+
+# Makes the output of `_Keep` one that has a gradient.
+_ANCHOR = torch.empty(0, requires_grad=True)
+
+
+class _Random:
+    """Remembers states and random generators as they are now."""
+
+    def __init__(self, states, inputs):
+        self.states = states
+        self.devices = {
+            x.device
+            for x in inputs
+            if isinstance(x, torch.Tensor) and x.is_cuda
+        }
+        self.before = self._read()
+
+    @contextmanager
+    def again(self):
+        now = self._read()
+        self._write(self.before)
+        try:
+            yield
+        finally:
+            self._write(now)
+
+    def _read(self):
+        return (
+            [state.detach().clone() for state in self.states],
+            torch.get_rng_state(),
+            {d: torch.cuda.get_rng_state(d) for d in self.devices},
+        )
+
+    def _write(self, found):
+        values, generator, generators = found
+        with torch.no_grad():
+            for state, value in zip(self.states, values):
+                state.copy_(value)
+        torch.set_rng_state(generator)
+        for device, generator in generators.items():
+            torch.cuda.set_rng_state(generator, device)
