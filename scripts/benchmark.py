@@ -4,19 +4,19 @@
     python scripts/benchmark.py --quick    # small batches, few repetitions
 
 Both sides of a ratio are measured in one run on one machine, in turns; times
-are medians. Prints a table and writes rows to a CSV file (--results).
+are medians. Prints a table and writes rows to a CSV file (--results); draws how
+cost grows with size as a PNG file (--figure). What the sides are is said in
+`benchmark_sides.py`.
 """
 
-import concurrent.futures
 import datetime
-import multiprocessing
 import os
-import statistics
-from contextlib import nullcontext
+import time
 
-import numpy as np
 from absl import app
 from absl import flags
+from benchmark_measures import MEASURES
+from benchmark_sides import parse
 from rich.console import Console
 from rich.table import Table
 
@@ -31,13 +31,38 @@ REPEATS = flags.DEFINE_integer(
     "repeats", None, "Timed steps of each side. 9 by default, quick 3."
 )
 RESULTS = flags.DEFINE_string("results", None, "CSV file to add rows to.")
+FIGURE = flags.DEFINE_string(
+    "figure", None, "PNG file for the growth; of all rows of --results."
+)
 
-# What is measured, of what, against what, and the ratio wanted. A side is a
-# preset; `remat` and `without` change it, see `PointBackbone.remat` and
-# `ops.disable_accelerators`. `plain` is `scripts/plain_torch.py`: the
-# published arithmetic, operation by operation.
 DAPT = "dapt_pointmae_scanobjectnn"
 FULL = "full_pointmae_scanobjectnn"
+POINT_PEFT = "pointpeft_pointmae_scanobjectnn"
+
+
+def growth_of(preset, name, sizes, order=1):
+    """Cost at rising sizes against that at the smallest.
+
+    Args:
+        preset: string.
+        name: string, the quantity that is made larger.
+        sizes: tuple of ints, the smallest first.
+        order: the power of the size that the algorithm's cost may have.
+    """
+    smallest, *larger = (f"{preset} size=small {name}={n}" for n in sizes)
+    return {
+        "measure": "training_step",
+        "sides": (*larger, smallest),
+        "grows": (name, order),
+        "batch_size": 8,
+        "repeats": 5,
+    }
+
+
+# What is measured, of what, against what (the last of the sides), and the
+# ratio wanted. `remat` and `without` change a preset, see
+# `PointBackbone.remat` and `ops.disable_accelerators`. `plain` is
+# `plain_torch.py`: the published arithmetic, operation by operation.
 # Short, so it is the same in quick runs.
 SAMPLING = {"batch_size": 32, "repeats": 9}
 BENCHMARKS = {
@@ -68,8 +93,46 @@ BENCHMARKS = {
     },
     "pointpeft_step": {
         "measure": "training_step",
-        "sides": ("pointpeft_pointmae_scanobjectnn", FULL),
+        "sides": (POINT_PEFT, FULL),
         "wanted": {"seconds": 1.25, "bytes": 0.7},
+    },
+    # Twelve blocks with next to nothing in them: what bounds a GPU.
+    "host_overhead": {
+        "measure": "step_seconds",
+        "sides": (f"{DAPT} size=tiny", f"plain {DAPT} size=tiny"),
+        "wanted": {"seconds": 1.5},
+        "batch_size": 2,
+        "repeats": 30,
+    },
+    "host_overhead_keeping_all": {
+        "measure": "step_seconds",
+        "sides": (f"{DAPT} size=tiny remat=none", f"plain {DAPT} size=tiny"),
+        "wanted": {"seconds": 1.5},
+        "batch_size": 2,
+        "repeats": 30,
+    },
+    "input_share": {
+        "measure": "step_seconds",
+        "sides": (f"input {DAPT}", DAPT),
+        "wanted": {"seconds": 0.1},
+    },
+    "input_share_modelnet40": {
+        "measure": "step_seconds",
+        "sides": (
+            "input dapt_pointmae_modelnet40",
+            "dapt_pointmae_modelnet40",
+        ),
+        "wanted": {"seconds": 0.1},
+    },
+    "adapter_file": {
+        "measure": "file_size",
+        "sides": (
+            f"adapter {DAPT}",
+            f"adapter {POINT_PEFT} without=bank",
+            f"adapter {POINT_PEFT}",
+            f"weights {FULL}",
+        ),
+        "wanted": {"file": 0.05},
     },
     "sampling": {
         "measure": "sampling",
@@ -104,6 +167,18 @@ BENCHMARKS = {
         "wanted": {"seconds": 4.0},
         **SAMPLING,
     },
+    "dapt_growth_points": growth_of(DAPT, "points", (1024, 2048, 4096)),
+    "dapt_growth_batch": growth_of(DAPT, "batch", (8, 16, 32)),
+    # Every token looks at every other one.
+    "dapt_growth_groups": growth_of(DAPT, "groups", (64, 128, 256), order=2),
+    "pointpeft_growth_points": growth_of(
+        POINT_PEFT, "points", (1024, 2048, 4096)
+    ),
+    "pointpeft_growth_batch": growth_of(POINT_PEFT, "batch", (8, 16, 32)),
+    "pointpeft_growth_groups": growth_of(
+        POINT_PEFT, "groups", (64, 128, 256), order=2
+    ),
+    "pointpeft_growth_bank": growth_of(POINT_PEFT, "bank", (4096, 8192, 16384)),
 }
 
 
@@ -119,7 +194,7 @@ def main(_):
         )
     batch_size = BATCH_SIZE.value or (4 if QUICK.value else 32)
     repeats = REPEATS.value or (3 if QUICK.value else 9)
-    rows = []
+    begin, rows = time.perf_counter(), []
     for name in names:
         benchmark = BENCHMARKS[name]
         if not _runs_here(benchmark):
@@ -130,227 +205,58 @@ def main(_):
         )
         measured = MEASURES[benchmark["measure"]](benchmark["sides"], *sizes)
         for quantity, values in measured.items():
-            row = _row(name, quantity, values, *sizes)
-            rows.append(row)
-            if RESULTS.value is not None:
-                results.append_row(RESULTS.value, row, results.COST)
+            for row in _rows(name, quantity, values, *sizes):
+                rows.append(row)
+                if RESULTS.value is not None:
+                    results.append_row(RESULTS.value, row, results.COST)
+    if FIGURE.value is not None:
+        import benchmark_figure
+
+        known = rows
+        if RESULTS.value is not None:
+            known = results.read(RESULTS.value, results.COST)
+        benchmark_figure.write_png(FIGURE.value, known)
     _print(rows)
-
-
-# === Measures: sides in, values by quantity and side out ===
-
-
-def training_step(sides, batch_size, repeats):
-    """Seconds of a step, and bytes that its forward pass leaves."""
-    import keras
-
-    from keras_pointpeft.training import cost
-
-    made = {side: make(side, batch_size) for side in sides}
-    measured = {}
-    if keras.backend.backend() == "torch":
-        measured["bytes"] = {s: kept() for s, (_, kept) in made.items()}
-    else:
-        measured["bytes"] = growth(sides, batch_size)
-    steps = {side: step for side, (step, _) in made.items()}
-    seconds = cost.interleaved_seconds(steps, repeats, warmup=2)
-    measured["seconds"] = {
-        side: statistics.median(values) for side, values in seconds.items()
-    }
-    return measured
-
-
-def peak_memory(sides, batch_size, repeats):
-    """Bytes by which a process grows while it trains."""
-    return {"growth": growth(sides, batch_size)}
-
-
-def growth(sides, batch_size):
-    # Each in a process of its own: memory is not given back.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        1, context, max_tasks_per_child=1
-    ) as pool:
-        return {
-            side: pool.submit(_growth, side, batch_size).result()
-            for side in sides
-        }
-
-
-def _growth(side, batch_size):
-    from keras_pointpeft.training import cost
-
-    return cost.peak_growth(make(side, batch_size)[0])
-
-
-def sampling(sides, batch_size, repeats):
-    """Seconds of farthest point sampling; the indices must be the same."""
-    from keras_pointpeft.training import cost
-
-    steps = {side: make_sampling(side, batch_size) for side in sides}
-    if f"plain {sides[0].split()[0]}" in sides:
-        first, second = (np.asarray(step()) for step in steps.values())
-        if not np.array_equal(first, second):
-            raise RuntimeError(
-                f"{sides[0]} and {sides[1]} choose different points. "
-                f"Received: {np.sum(first != second)} different indices"
-            )
-    seconds = cost.interleaved_seconds(steps, repeats, warmup=2)
-    return {
-        "seconds": {
-            side: statistics.median(values) for side, values in seconds.items()
-        }
-    }
-
-
-MEASURES = {
-    "training_step": training_step,
-    "peak_memory": peak_memory,
-    "sampling": sampling,
-}
-
-
-def make_sampling(side, batch, points=2048, samples=128):
-    """A function that samples and returns the indices."""
-    import keras
-
-    from keras_pointpeft import ops
-
-    words = side.split()
-    given = dict(word.split("=") for word in words if "=" in word)
-    without = given.pop("without", None)
-    sizes = {"batch": batch, "points": points, "samples": samples}
-    sizes |= {name: int(value) for name, value in given.items()}
-    shape = (sizes["batch"], sizes["points"], 3)
-    clouds = np.random.default_rng(0).uniform(-1.0, 1.0, shape)
-    clouds = clouds.astype("float32")
-    if words[0] == "plain":
-        import plain_torch
-        import torch
-
-        clouds = torch.from_numpy(clouds)
-        return lambda: plain_torch.farthest_point_sample(
-            clouds, sizes["samples"]
-        )
-    clouds = keras.ops.convert_to_tensor(clouds)
-
-    def step():
-        off = ops.disable_accelerators(without) if without else nullcontext()
-        with off:
-            index = ops.farthest_point_sample(clouds, sizes["samples"])
-        return keras.ops.convert_to_numpy(index)
-
-    return step
-
-
-def make(side, batch_size):
-    """A step of a side, and a function of the bytes that it keeps."""
-    words = side.split()
-    changes = dict(word.split("=") for word in words if "=" in word)
-    names = [word for word in words if "=" not in word]
-    if names[0] == "plain":
-        return _plain(names[1], batch_size)
-    return _ours(names[0], batch_size, **changes)
-
-
-def _ours(name, batch_size, remat=None, without=None):
-    from keras_pointpeft import ops
-    from keras_pointpeft import presets
-    from keras_pointpeft.peft import prior_bank
-    from keras_pointpeft.training import cost
-    from keras_pointpeft.training import runs
-    from keras_pointpeft.training.trainer import compile_for
-
-    preset = presets.resolve(name)
-    recipe = runs.recipe_for(preset, remat=remat)
-    model = runs.build_model(
-        preset, recipe, len(preset.class_names), weights="random"
+    reached = sum(float(row["ratio"]) <= float(row["wanted"]) for row in rows)
+    print(
+        f"{reached} of {len(rows)} figures reached, "
+        f"{time.perf_counter() - begin:.0f} s"
     )
-    layer = prior_bank.prior_layer(model.backbone)
-    if layer is not None:
-        rng = np.random.default_rng(0)
-        features = rng.standard_normal(tuple(layer.bank.shape))
-        layer.fill(features, prior_bank.fingerprint(model.backbone))
-    compile_for(model, recipe)
-    batch = _batch(preset, batch_size)
-
-    def step():
-        # What it returns are the metrics, on the host: the step is done.
-        if without is None:
-            return model.train_on_batch(*batch)
-        with ops.disable_accelerators(without):
-            return model.train_on_batch(*batch)
-
-    return step, lambda: cost.kept_for_backward(model, *batch)
-
-
-def _plain(name, batch_size):
-    """The same in plain PyTorch, with its own optimizer and clipping."""
-    import plain_torch
-    import torch
-
-    from keras_pointpeft import presets
-    from keras_pointpeft.training import cost
-
-    preset = presets.resolve(name)
-    rank = preset.method_config["rank"] if preset.method == "dapt" else None
-    classes = len(preset.class_names)
-    model = plain_torch.PointMAE(classes, rank).train()
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=preset.recipe["learning_rate"])
-    points, labels = map(torch.tensor, _batch(preset, batch_size))
-    labels = labels.long()
-
-    def loss():
-        return torch.nn.functional.cross_entropy(model(points), labels)
-
-    def step():
-        optimizer.zero_grad()
-        value = loss()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(trained, preset.recipe["clip_norm"])
-        optimizer.step()
-        return value.item()
-
-    own = [*model.parameters(), *model.buffers()]
-    return step, lambda: cost.bytes_kept(loss, own)
-
-
-def _batch(preset, batch_size):
-    rng = np.random.default_rng(0)
-    shape = (batch_size, preset.num_points, 3)
-    points = rng.uniform(-1.0, 1.0, shape).astype("float32")
-    labels = rng.integers(len(preset.class_names), size=batch_size)
-    return points, labels.astype("int32")
 
 
 # === Rows ===
 
 
-def _row(name, quantity, values, batch_size, repeats):
+def _rows(name, quantity, values, batch_size, repeats):
     import keras
 
     import keras_pointpeft
     from keras_pointpeft.training import runs
 
-    side, baseline = values
-    return {
-        "benchmark": name,
-        "quantity": _label(quantity),
-        "side": side,
-        "baseline": baseline,
-        "value": f"{values[side]:.6g}",
-        "baseline_value": f"{values[baseline]:.6g}",
-        "ratio": f"{values[side] / values[baseline]:.3f}",
-        "wanted": _wanted(name, quantity),
-        "batch_size": batch_size,
-        "repeats": repeats if quantity == "seconds" else 1,
-        "backend": keras.backend.backend(),
-        "device": runs.device_name(),
-        "threads": os.environ.get("OMP_NUM_THREADS", os.cpu_count()),
-        "version": keras_pointpeft.__version__,
-        "date": datetime.date.today().isoformat(),
-    }
+    *sides, baseline = values
+    for side in sides:
+        yield {
+            "benchmark": name,
+            "quantity": _label(quantity),
+            "side": side,
+            "baseline": baseline,
+            "value": f"{values[side]:.6g}",
+            "baseline_value": f"{values[baseline]:.6g}",
+            "ratio": _ratio(values[side], values[baseline]),
+            "wanted": _wanted(BENCHMARKS[name], quantity, side, baseline),
+            "batch_size": parse(side)[1].get("batch", batch_size),
+            "repeats": repeats if quantity == "seconds" else 1,
+            "backend": keras.backend.backend(),
+            "device": runs.device_name(),
+            "threads": os.environ.get("OMP_NUM_THREADS", os.cpu_count()),
+            "version": keras_pointpeft.__version__,
+            "date": datetime.date.today().isoformat(),
+        }
+
+
+def _ratio(value, baseline):
+    ratio = value / baseline
+    return f"{ratio:.3f}" if ratio >= 0.01 else f"{ratio:.2g}"
 
 
 def _runs_here(benchmark):
@@ -360,10 +266,13 @@ def _runs_here(benchmark):
     return backend in benchmark.get("backends", (backend,))
 
 
-def _wanted(name, quantity):
+def _wanted(benchmark, quantity, side, baseline):
     import keras
 
-    benchmark = BENCHMARKS[name]
+    if "grows" in benchmark:
+        name, order = benchmark["grows"]
+        larger, smaller = (int(parse(s)[1][name]) for s in (side, baseline))
+        return (larger / smaller) ** order
     wanted = benchmark["wanted"][quantity]
     here = benchmark.get("wanted_on", {})
     return round(here.get(keras.backend.backend(), wanted), 4)
@@ -374,25 +283,29 @@ def _label(quantity):
 
     if quantity == "seconds":
         return quantity
+    if quantity == "file":
+        return "bytes of the files"
     kept = quantity == "bytes" and keras.backend.backend() == "torch"
     return "bytes kept for backward" if kept else "bytes at the peak"
 
 
 def _print(rows):
     table = Table(title="Cost of training")
-    for name in ("benchmark", "quantity", "value", "baseline", "ratio"):
-        table.add_column(name, justify="left" if name < "q" else "right")
-    table.add_column("wanted at most", justify="right")
+    for name in ("benchmark", "what", "quantity"):
+        table.add_column(name)
+    for name in ("value", "baseline", "ratio", "wanted at most"):
+        table.add_column(name, justify="right")
     for row in rows:
         table.add_row(
             row["benchmark"],
+            row["side"],
             row["quantity"],
             row["value"],
             row["baseline_value"],
             row["ratio"],
             str(row["wanted"]),
         )
-    Console(width=110).print(table)
+    Console(width=160).print(table)
 
 
 if __name__ == "__main__":

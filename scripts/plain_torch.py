@@ -15,10 +15,11 @@ from torch.nn import functional
 def farthest_point_sample(points, num_samples):
     """The classic eager loop: indices `(batch, num_samples)`."""
     batch, total, _ = points.shape
-    distance = torch.full((batch, total), 1e10)
-    chosen = torch.zeros((batch, num_samples), dtype=torch.long)
-    rows = torch.arange(batch)
-    last = torch.zeros(batch, dtype=torch.long)
+    device = points.device
+    distance = torch.full((batch, total), 1e10, device=device)
+    chosen = torch.zeros((batch, num_samples), dtype=torch.long, device=device)
+    rows = torch.arange(batch, device=device)
+    last = torch.zeros(batch, dtype=torch.long, device=device)
     for i in range(num_samples):
         chosen[:, i] = last
         center = points[rows, last][:, None]
@@ -29,7 +30,7 @@ def farthest_point_sample(points, num_samples):
 
 def patches(points, num_groups, group_size):
     """Centres and relative neighbourhoods of the nearest points."""
-    rows = torch.arange(points.shape[0])[:, None]
+    rows = torch.arange(points.shape[0], device=points.device)[:, None]
     centers = points[rows, farthest_point_sample(points, num_groups)]
     squared = (
         -2 * centers @ points.transpose(1, 2)
@@ -57,19 +58,20 @@ class Affine(nn.Module):
 
 
 class PatchEncoder(nn.Module):
-    def __init__(self, dim):
+    def __init__(self, dim, inner):
         super().__init__()
+        first, second, third = inner
         self.first_conv = nn.Sequential(
-            nn.Conv1d(3, 128, 1),
-            nn.BatchNorm1d(128),
+            nn.Conv1d(3, first, 1),
+            nn.BatchNorm1d(first),
             nn.ReLU(),
-            nn.Conv1d(128, 256, 1),
+            nn.Conv1d(first, second, 1),
         )
         self.second_conv = nn.Sequential(
-            nn.Conv1d(512, 512, 1),
-            nn.BatchNorm1d(512),
+            nn.Conv1d(2 * second, third, 1),
+            nn.BatchNorm1d(third),
             nn.ReLU(),
-            nn.Conv1d(512, dim, 1),
+            nn.Conv1d(third, dim, 1),
         )
 
     def forward(self, neighborhoods):
@@ -82,9 +84,23 @@ class PatchEncoder(nn.Module):
         return x.reshape(batch, groups, -1)
 
 
-class Adapter(nn.Module):
-    def __init__(self, dim, rank):
+class DropPath(nn.Module):
+    def __init__(self, rate):
         super().__init__()
+        self.rate = rate
+
+    def forward(self, x):
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = 1.0 - self.rate
+        kept = torch.rand((len(x), 1, 1), device=x.device) + keep
+        return x / keep * kept.floor()
+
+
+class Adapter(nn.Module):
+    def __init__(self, dim, rank, dropout):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.adapter_layer_norm_before = nn.LayerNorm(dim)
         self.scale = nn.Linear(dim, 1)
         self.down_proj = nn.Linear(dim, rank)
@@ -92,7 +108,8 @@ class Adapter(nn.Module):
 
     def forward(self, x):
         x = self.adapter_layer_norm_before(x)
-        up = self.up_proj(functional.gelu(self.down_proj(x)))
+        down = self.dropout(functional.gelu(self.down_proj(x)))
+        up = self.up_proj(down)
         return up * functional.relu(self.scale(x))
 
 
@@ -129,7 +146,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, dim, heads, rank):
+    def __init__(self, dim, heads, rank, dropout, drop_path):
         super().__init__()
         transform = no_transform if rank is None else Affine
         self.norm1 = nn.LayerNorm(dim)
@@ -138,27 +155,30 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, transform)
         self.after_norm1 = transform(self, 1, dim)
         self.after_norm2 = transform(self, 2, dim)
+        self.drop_path = DropPath(drop_path)
         self.Adapter_MLP = None
         if rank is not None:
             self.after_prompt = Affine(self, 3, dim)
-            self.Adapter_MLP = Adapter(dim, rank)
+            self.Adapter_MLP = Adapter(dim, rank, dropout)
 
     def forward(self, x):
-        x = x + self.attn(self.after_norm1(self.norm1(x)))
+        mixed = self.attn(self.after_norm1(self.norm1(x)))
+        x = x + self.drop_path(mixed)
         y = self.after_norm2(self.norm2(x))
         if self.Adapter_MLP is None:
-            return x + self.mlp(y)
+            return x + self.drop_path(self.mlp(y))
         adapted = self.Adapter_MLP(y)
-        x = x + self.mlp(y) + adapted
+        x = x + self.drop_path(self.mlp(y) + adapted)
         prompt = functional.gelu(adapted).mean(dim=1, keepdim=True)
         return torch.cat([x[:, :1], self.after_prompt(prompt), x[:, 1:]], 1)
 
 
 class Blocks(nn.Module):
-    def __init__(self, dim, depth, heads, rank):
+    def __init__(self, dim, depth, heads, rank, dropout, drop_path):
         super().__init__()
+        rates = torch.linspace(0, drop_path, depth).tolist()
         self.blocks = nn.ModuleList(
-            Block(dim, heads, rank) for _ in range(depth)
+            Block(dim, heads, rank, dropout, rate) for rate in rates
         )
 
 
@@ -168,6 +188,8 @@ class PointMAE(nn.Module):
     Args:
         num_classes: int.
         rank: optional int. Of DAPT's adapters. Freezes what DAPT freezes.
+        dropout: float. Dropout rate inside the adapters.
+        drop_path: float. Stochastic depth of the last block.
     """
 
     def __init__(
@@ -179,18 +201,21 @@ class PointMAE(nn.Module):
         dim=384,
         depth=12,
         heads=6,
+        encoder_dims=(128, 256, 512),
+        dropout=0.0,
+        drop_path=0.0,
     ):
         super().__init__()
         self.rank = rank
         self.num_groups = num_groups
         self.group_size = group_size
-        self.encoder = PatchEncoder(dim)
+        self.encoder = PatchEncoder(dim, encoder_dims)
         self.pos_embed = nn.Sequential(
             nn.Linear(3, 128), nn.GELU(), nn.Linear(128, dim)
         )
         self.cls_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
         self.cls_pos = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
-        self.blocks = Blocks(dim, depth, heads, rank)
+        self.blocks = Blocks(dim, depth, heads, rank, dropout, drop_path)
         self.norm = nn.LayerNorm(dim)
         transform = no_transform if rank is None else Affine
         self.after_patches = transform(self, 1, dim)

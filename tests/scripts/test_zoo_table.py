@@ -160,3 +160,8 @@ def test_costs_are_ratios_of_one_run(zoo_table, tmp_path, monkeypatch):
     path = tmp_path / "results" / "benchmark.csv"
     results.append_row(path, row, results.COST)
     assert "| dapt | plain dapt | x | 0.500 |" in zoo_table.cost_table()
+    for size in (2, 4):
+        row |= {"benchmark": "dapt_growth_batch", "side": f"batch={size}"}
+        results.append_row(path, row, results.COST)
+    table = zoo_table.cost_table()
+    assert "| batch=4 |" in table and "| batch=2 |" not in table

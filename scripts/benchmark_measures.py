@@ -1,0 +1,96 @@
+"""What is measured of the sides of a benchmark.
+
+Each measure takes sides, a batch size and a number of repetitions, and
+returns values by quantity and by side.
+"""
+
+import concurrent.futures
+import multiprocessing
+import statistics
+
+import benchmark_sides
+import numpy as np
+
+
+def training_step(sides, batch_size, repeats):
+    """Seconds of a step, and bytes that its forward pass leaves."""
+    import keras
+
+    made = {side: benchmark_sides.make(side, batch_size) for side in sides}
+    if keras.backend.backend() == "torch":
+        kept = {side: bytes_kept() for side, (_, bytes_kept) in made.items()}
+    else:
+        kept = _growth(sides, batch_size)
+    return {"bytes": kept, **_seconds(made, repeats)}
+
+
+def step_seconds(sides, batch_size, repeats):
+    """Seconds of whatever the sides do."""
+    made = {side: benchmark_sides.make(side, batch_size) for side in sides}
+    return _seconds(made, repeats)
+
+
+def peak_memory(sides, batch_size, repeats):
+    """Bytes by which a process grows while it trains."""
+    return {"growth": _growth(sides, batch_size)}
+
+
+def file_size(sides, batch_size, repeats):
+    """Bytes of the files that the sides write."""
+    sizes = {side: benchmark_sides.file_bytes(side) for side in sides}
+    return {"file": sizes}
+
+
+def sampling(sides, batch_size, repeats):
+    """Seconds of farthest point sampling; the indices must be the same."""
+    made = {
+        side: (benchmark_sides.make_sampling(side, batch_size), None)
+        for side in sides
+    }
+    if f"plain {sides[0].split()[0]}" in sides:
+        first, second = (np.asarray(step()) for step, _ in made.values())
+        if not np.array_equal(first, second):
+            raise RuntimeError(
+                f"{sides[0]} and {sides[1]} choose different points. "
+                f"Received: {np.sum(first != second)} different indices"
+            )
+    return _seconds(made, repeats)
+
+
+MEASURES = {
+    "training_step": training_step,
+    "step_seconds": step_seconds,
+    "peak_memory": peak_memory,
+    "file_size": file_size,
+    "sampling": sampling,
+}
+
+
+def _seconds(made, repeats):
+    from keras_pointpeft.training import cost
+
+    steps = {side: step for side, (step, _) in made.items()}
+    seconds = cost.interleaved_seconds(steps, repeats, warmup=2)
+    return {
+        "seconds": {
+            side: statistics.median(values) for side, values in seconds.items()
+        }
+    }
+
+
+def _growth(sides, batch_size):
+    # Each in a process of its own: memory is not given back.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(
+        1, context, max_tasks_per_child=1
+    ) as pool:
+        return {
+            side: pool.submit(_growth_of, side, batch_size).result()
+            for side in sides
+        }
+
+
+def _growth_of(side, batch_size):
+    from keras_pointpeft.training import cost
+
+    return cost.peak_growth(benchmark_sides.make(side, batch_size)[0])
