@@ -208,7 +208,8 @@ def write_arrays(file, arrays, packed=()):
     """
     # In memory first: on a full disk, HDF5 ends the process.
     image = io.BytesIO()
-    with h5py.File(image, "w") as h5:
+    # The newer groups: of a hundred bytes, not of a thousand.
+    with h5py.File(image, "w", libver="v108") as h5:
         for name, value in arrays.items():
             options = {"compression": "gzip", "compression_opts": 1}
             h5.create_dataset(
