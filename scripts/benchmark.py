@@ -70,6 +70,7 @@ BENCHMARKS = {
         "measure": "training_step",
         "sides": (DAPT, f"plain {DAPT}"),
         "wanted": {"seconds": 0.5, "bytes": 0.5},
+        "wanted_on": {"gpu": {"seconds": 0.33}},
     },
     "dapt_step_without_onednn": {
         "measure": "training_step",
@@ -138,7 +139,11 @@ BENCHMARKS = {
         "measure": "sampling",
         "sides": ("sampling", "plain sampling"),
         "wanted": {"seconds": 1 / 30},
-        "wanted_on": {"tensorflow": 1 / 20, "jax": 1 / 25},
+        "wanted_on": {
+            "tensorflow": {"seconds": 1 / 20},
+            "jax": {"seconds": 1 / 25},
+            "gpu": {"seconds": 1 / 50},
+        },
         **SAMPLING,
     },
     "sampling_without_numba": {
@@ -256,7 +261,8 @@ def _rows(name, quantity, values, batch_size, repeats):
 
 def _ratio(value, baseline):
     ratio = value / baseline
-    return f"{ratio:.3f}" if ratio >= 0.01 else f"{ratio:.2g}"
+    # A goal of 0.05 is not reached by 0.0503.
+    return f"{ratio:.3f}" if ratio >= 0.1 else f"{ratio:.3g}"
 
 
 def _runs_here(benchmark):
@@ -269,13 +275,16 @@ def _runs_here(benchmark):
 def _wanted(benchmark, quantity, side, baseline):
     import keras
 
+    from keras_pointpeft.training import runs
+
     if "grows" in benchmark:
         name, order = benchmark["grows"]
         larger, smaller = (int(parse(s)[1][name]) for s in (side, baseline))
         return (larger / smaller) ** order
-    wanted = benchmark["wanted"][quantity]
-    here = benchmark.get("wanted_on", {})
-    return round(here.get(keras.backend.backend(), wanted), 4)
+    on_cpu = runs.device_name() == "cpu"
+    place = keras.backend.backend() if on_cpu else "gpu"
+    here = benchmark.get("wanted_on", {}).get(place, {})
+    return round(here.get(quantity, benchmark["wanted"][quantity]), 4)
 
 
 def _label(quantity):

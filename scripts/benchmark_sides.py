@@ -165,7 +165,7 @@ def _plain(name, batch_size, **sizes):
     model = plain_torch.PointMAE(
         len(preset.class_names), drop_path=drop_path, **arguments
     )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch_device()
     model.train().to(device)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=preset.recipe["learning_rate"])
@@ -186,6 +186,12 @@ def _plain(name, batch_size, **sizes):
 
     own = [*model.parameters(), *model.buffers()]
     return step, lambda: cost.bytes_kept(loss, own)
+
+
+def torch_device():
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _batch(preset, batch_size, sizes):
@@ -264,10 +270,10 @@ def make_sampling(side, batch, points=2048, samples=128):
         import plain_torch
         import torch
 
-        clouds = torch.from_numpy(clouds)
+        clouds = torch.from_numpy(clouds).to(torch_device())
         return lambda: plain_torch.farthest_point_sample(
             clouds, sizes["samples"]
-        )
+        ).cpu()
     clouds = keras.ops.convert_to_tensor(clouds)
 
     def step():

@@ -74,3 +74,15 @@ def test_growth_of_the_process():
     # One function per process, as memory is not given back.
     output = subprocess.check_output([sys.executable, "-c", code], text=True)
     assert int(output) == pytest.approx(size, rel=0.1)
+
+
+def test_growth_on_cuda():
+    torch = pytest.importorskip("torch")
+    if keras.config.backend() != "torch" or not torch.cuda.is_available():
+        pytest.skip("needs torch on CUDA")
+    size = 64 * 2**20
+    before = torch.cuda.memory_allocated()
+    found = cost.peak_growth(
+        lambda: torch.ones(size, dtype=torch.uint8, device="cuda").sum().item()
+    )
+    assert found >= before + size
