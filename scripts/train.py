@@ -65,6 +65,9 @@ ACCUMULATION = flags.DEFINE_integer(
 AUGMENTATION = flags.DEFINE_string(
     "augmentation", None, "none, scale_translate, rotate, scale_rotate ..."
 )
+SAMPLING = flags.DEFINE_string(
+    "sampling", None, "How points are chosen in training."
+)
 NUM_POINTS = flags.DEFINE_integer("num_points", None, "Points of a cloud.")
 SELECTION = flags.DEFINE_enum(
     "selection",
@@ -119,6 +122,12 @@ RESUME = flags.DEFINE_bool(
 TENSORBOARD = flags.DEFINE_bool(
     "tensorboard", False, "Write TensorBoard event files."
 )
+CACHE = flags.DEFINE_string(
+    "cache",
+    None,
+    "'memory' or a folder: what training does not change of a cloud is computed "
+    "once. Needs --augmentation=none and --sampling=fps or first.",
+)
 SAVE_MODEL = flags.DEFINE_bool(
     "save_model", False, "Also write the whole model, a preset directory."
 )
@@ -167,6 +176,7 @@ def fine_tune():
         weight_decay=WEIGHT_DECAY.value,
         gradient_accumulation=ACCUMULATION.value,
         augmentation=AUGMENTATION.value,
+        sampling=SAMPLING.value,
         num_points=NUM_POINTS.value,
         selection=SELECTION.value,
         votes=VOTES.value,
@@ -207,6 +217,7 @@ def fine_tune():
         log_dir=output,
         resume=RESUME.value,
         tensorboard=TENSORBOARD.value,
+        cache=CACHE.value,
     )
     if not parallel.writes():
         return

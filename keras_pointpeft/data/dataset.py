@@ -1,5 +1,7 @@
 """`PointCloudDataset`: reproducible, resumable batches for `fit`."""
 
+import copy
+
 import keras
 import numpy as np
 
@@ -272,6 +274,13 @@ class PointCloudDataset(keras.utils.PyDataset):
         if self.weights is None:
             return points, labels
         return points, labels, self.weights[rows]
+
+    def ordered(self):
+        """The same clouds, all of them, in the order of `points`."""
+        other = copy.copy(self)
+        other.shuffle, other.drop_last, other.shard = False, False, (0, 1)
+        other._order = (None, None)
+        return other
 
     def as_arrays(self):
         """The whole current epoch as arrays, in the order of its batches.

@@ -1,5 +1,7 @@
 """A backbone as it was before a method joined it."""
 
+import re
+
 import keras
 from keras import ops
 
@@ -20,6 +22,11 @@ class FrozenTrunk:
         self.position = None
         self.blocks = []
         self.norm = None
+
+    @property
+    def variables(self):
+        """What `encode` and `feature` read: nothing of a method."""
+        return _of_base([*self.encoder, self.position, *self.blocks, self.norm])
 
     def arranged(self, patches):
         """A dict of patches, as `PointPatches` returns it, in their order."""
@@ -52,6 +59,14 @@ class HierarchicalTrunk:
     def __init__(self):
         self.stages = []
         self.norm = None
+
+    @property
+    def variables(self):
+        """What `feature` reads: nothing of a method."""
+        layers = [self.norm]
+        for stage in self.stages:
+            layers += [stage["encoder"], stage["position"], *stage["blocks"]]
+        return _of_base(layers)
 
     def feature(self, first, centers, neighbors, encoded=False):
         """The mean plus the maximum over the final tokens, `(batch, dim)`.
@@ -97,6 +112,11 @@ class HierarchicalPass(keras.layers.Layer):
         self.dim = dim
         self.encoded = encoded
 
+    @property
+    def reads(self):
+        """The variables that what it returns depends on."""
+        return self.trunk.variables
+
     def build(self, *shapes):
         self.built = True
 
@@ -128,6 +148,11 @@ class FrozenPass(keras.layers.Layer):
         self.dim = dim
         self.num_groups = num_groups
 
+    @property
+    def reads(self):
+        """The variables that what it returns depends on."""
+        return self.trunk.variables
+
     def build(self, *shapes):
         self.built = True
 
@@ -140,3 +165,9 @@ class FrozenPass(keras.layers.Layer):
 
     def compute_output_shape(self, first_shape, second_shape):
         return (first_shape[0], self.dim)
+
+
+def _of_base(layers):
+    # Nothing is random here, and no tuner takes part.
+    variables = [v for layer in layers for v in layer.variables]
+    return [v for v in variables if not re.search("tuner|seed_gen", v.path)]

@@ -46,7 +46,16 @@ class PointTask(Configurable, keras_hub.models.Task):
         if self._adapters is not None:
             self._adapters.trained = self._adapters.active
 
-    def _prepare(self, training=False):
+    def make_ready(self, training=False):
+        """Checks that the method has what it needs, such as a bank.
+
+        `fit`, `evaluate`, `predict` and `export` call it first; it is for
+        loops of one's own.
+
+        Args:
+            training: bool. Whether training follows: what the method has
+                changed of the backbone is then remembered as it was.
+        """
         backbone = self.backbone
         if backbone.peft is not None:
             backbone.peft.check(backbone)
@@ -76,7 +85,7 @@ class PointTask(Configurable, keras_hub.models.Task):
         return x
 
     def fit(self, x=None, y=None, **kwargs):
-        self._prepare(training=True)
+        self.make_ready(training=True)
         if not self.compiled:
             self.compile()
         if isinstance(x, keras.utils.PyDataset):
@@ -85,23 +94,23 @@ class PointTask(Configurable, keras_hub.models.Task):
         return keras.Model.fit(self, self._checked(x), y, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
-        self._prepare()
+        self.make_ready()
         return keras.Model.evaluate(self, self._checked(x), y, **kwargs)
 
     def predict(self, x=None, **kwargs):
-        self._prepare()
+        self.make_ready()
         return keras.Model.predict(self, self._checked(x), **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
-        self._prepare(training=True)
+        self.make_ready(training=True)
         return keras.Model.train_on_batch(self, x, y, **kwargs)
 
     def test_on_batch(self, x, y=None, **kwargs):
-        self._prepare()
+        self.make_ready()
         return keras.Model.test_on_batch(self, x, y, **kwargs)
 
     def predict_on_batch(self, x):
-        self._prepare()
+        self.make_ready()
         return keras.Model.predict_on_batch(self, x)
 
     def save_to_preset(self, preset_dir, **kwargs):
@@ -164,7 +173,7 @@ class PointTask(Configurable, keras_hub.models.Task):
                 "(None, 1024, 3), dtype='float32')]. "
                 f"Received: input_signature={input_signature}"
             )
-        self._prepare()
+        self.make_ready()
         if backend == "torch" and format in ("onnx", "torch"):
             from keras_pointpeft.models import exporting
 

@@ -157,6 +157,11 @@ class TokenNeighborhoods(PatchNeighborhoods):
                 name="prompt_coordinates",
             )
 
+    @property
+    def reads(self):
+        """The variables that what it returns depends on."""
+        return [self.prompt_coordinates] if self.num_prompts else []
+
     def call(self, points, centers):
         parts = self.around(centers)
         if not (self.num_prompts or self.prompted):

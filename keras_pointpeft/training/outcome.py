@@ -49,7 +49,7 @@ class TrainingResult:
 
 
 def measured(
-    objective, learned, test_split, recipe, best, history
+    objective, learned, test_split, recipe, best, history, variables
 ) -> TrainingResult:
     """Measures a trained model and leaves the selected weights in it.
 
@@ -61,6 +61,7 @@ def measured(
         recipe: `Recipe`.
         best: `BestEpoch`, or None if the last epoch is selected.
         history: list of dicts, one per epoch.
+        variables: list of the variables that `best` has values of.
     """
 
     model = objective.model
@@ -71,7 +72,7 @@ def measured(
         if recipe.selection == "held_out":
             held_out = best.score[0]
         if epoch != len(history) - 1:
-            assign(model.variables, best.values)
+            assign(variables, best.values)
             chosen = objective.measure(test_split, recipe)
     return TrainingResult(
         last_accuracy=last["accuracy"],

@@ -9,6 +9,7 @@ from absl import logging
 from keras_pointpeft.data import FollowEpoch
 from keras_pointpeft.ops import replicas
 from keras_pointpeft.training import parallel
+from keras_pointpeft.training import stem_cache
 from keras_pointpeft.training.callbacks import BestEpoch
 from keras_pointpeft.training.callbacks import EpochLog
 from keras_pointpeft.training.callbacks import EpochSeed
@@ -36,6 +37,7 @@ def train(
     resume: bool = True,
     callbacks=(),
     tensorboard: bool = False,
+    cache=None,
 ) -> TrainingResult:
     """Trains a task by a recipe and measures it on the test split.
 
@@ -63,13 +65,20 @@ def train(
         callbacks: further Keras callbacks. Their own state is not kept over
             an interruption.
         tensorboard: bool. Whether to write event files to `log_dir`.
+        cache: None, `"memory"` or a directory. What training leaves as it is
+            of a cloud, such as neighbours and the patch tokens of a frozen
+            encoder, is then computed once per cloud and kept in memory, or in
+            memory-mapped files, which later runs find. The recipe must show
+            the same clouds in each epoch: `augmentation="none"` and
+            `sampling="fps"` or `"first"`.
 
     Returns:
         A `TrainingResult`.
 
     Raises:
-        ValueError: if model, recipe and splits do not fit each other, or the
-            state in `log_dir` is of another run.
+        ValueError: if model, recipe and splits do not fit each other, the
+            state in `log_dir` is of another run, or the recipe leaves nothing
+            to keep in a cache.
         NotANumber: if the loss becomes NaN or infinite.
 
     Example:
@@ -89,16 +98,22 @@ def train(
     batches = objective.training_batches(learned, recipe)
     if replicas.count() > 1:
         batches.shard = (replicas.rank(), replicas.count())
+    shown = objective.fixed_batches(watched, recipe) if watched else None
+    fitted = model
+    if cache is not None:
+        model.make_ready(training=True)
+        fitted, batches, shown = stem_cache.apply(model, batches, shown, cache)
+        compile_for(fitted, recipe, objective)
     best = None if watched is None else BestEpoch(objective.figure)
     state = TrainingCheckpoint(
         os.path.join(log_dir or "", STATE_FILE),
-        identity(model, recipe, train_split),
+        identity(fitted, recipe, train_split),
         best,
     )
     start = 0
     if log_dir is not None:
         os.makedirs(log_dir, exist_ok=True)
-        start = state.restore(model) if resume else 0
+        start = state.restore(fitted) if resume else 0
         if replicas.mean_of_numbers([start]) != [start]:
             raise ValueError(
                 "The processes do not see the same state to go on from; "
@@ -108,16 +123,12 @@ def train(
     if start:
         logging.info("Going on after epoch %d of %d", start, recipe.epochs)
     if start < recipe.epochs:
-        with parallel.synchronized(model):
-            model.fit(
+        with parallel.synchronized(fitted):
+            fitted.fit(
                 batches,
                 epochs=recipe.epochs,
                 initial_epoch=start,
-                validation_data=(
-                    objective.fixed_batches(watched, recipe)
-                    if watched
-                    else None
-                ),
+                validation_data=shown,
                 shuffle=False,  # the data set shuffles clouds, not batches
                 verbose=_verbosity(),
                 callbacks=_callbacks(
@@ -130,7 +141,15 @@ def train(
                     tensorboard,
                 ),
             )
-    return measured(objective, learned, test_split, recipe, best, state.history)
+    return measured(
+        objective,
+        learned,
+        test_split,
+        recipe,
+        best,
+        state.history,
+        fitted.variables,
+    )
 
 
 def _verbosity():
@@ -139,13 +158,19 @@ def _verbosity():
     return 1 if sys.stdout.isatty() else 2
 
 
-def compile_for(model, recipe: Recipe):
-    """Compiles a task with a recipe's optimizer and loss."""
+def compile_for(model, recipe: Recipe, objective=None):
+    """Compiles a task with a recipe's optimizer and loss.
+
+    Args:
+        model: the task, or the rest of one behind a cache.
+        recipe: `Recipe`.
+        objective: optional `Objective` of the task. Needed for its rest.
+    """
     parallel.check(recipe)
-    objective = objective_of(model)
+    objective = objective or objective_of(model)
     model.compile(
         optimizer=make_optimizer(
-            model,
+            objective.model,
             recipe.learning_rate,
             recipe.weight_decay,
             recipe.clip_norm,

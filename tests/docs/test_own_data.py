@@ -28,7 +28,7 @@ def write_scans(root, count=40):
 def test_ten_lines(tmp_path, monkeypatch):
     write_scans(tmp_path)
     monkeypatch.chdir(tmp_path)
-    first, again, shown, features = pages.python_blocks(
+    first, again, shown, kept, features = pages.python_blocks(
         "docs/guides/own_data.md"
     )
     # The statements that the guide promises, imports left out.
@@ -49,6 +49,7 @@ def test_ten_lines(tmp_path, monkeypatch):
     page = (tmp_path / "my_report" / "report.html").read_text()
     assert all(kind in page for kind in KINDS)
     assert (tmp_path / "my_report" / "figures").is_dir()
+    pages.run(kept, names)
     pages.run(features, names)
     count = len(names["test"])
     assert names["features"]["pooled"].shape[0] == count

@@ -124,12 +124,12 @@ def test_slots_of_the_optimizer_belong_to_one_adapter(clouds):
     model.set_adapter("a")
     model.predict(points, verbose=0)
     model.set_adapter("default")
-    model._prepare(training=True)
+    model.make_ready(training=True)
     for found, expected in zip(slots(), trained):
         np.testing.assert_array_equal(found, expected)
     optimizer.learning_rate = 0.25
     model.set_adapter("a")
-    model._prepare(training=True)
+    model.make_ready(training=True)
     moments = [
         value
         for variable, value in zip(optimizer.variables, slots())
