@@ -125,8 +125,8 @@ TENSORBOARD = flags.DEFINE_bool(
 CACHE = flags.DEFINE_string(
     "cache",
     None,
-    "'memory' or a folder: what training does not change of a cloud is computed "
-    "once. Needs --augmentation=none and --sampling=fps or first.",
+    "'memory' or a folder: what training does not change of a cloud is "
+    "computed once. Needs --augmentation=none and --sampling=fps or first.",
 )
 SAVE_MODEL = flags.DEFINE_bool(
     "save_model", False, "Also write the whole model, a preset directory."

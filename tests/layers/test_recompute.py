@@ -146,3 +146,28 @@ def test_torch_computes_again_what_is_asked_for():
             torch.testing.assert_close(a, b)
     with torch.no_grad():
         assert not recomputed(function)(x).requires_grad
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="torch's own casting"
+)
+@pytest.mark.parametrize("wrap_backward", [False, True])
+def test_torch_casts_again_as_it_did(wrap_backward):
+    import torch
+
+    weight = torch.linspace(-1, 1, 12).reshape(4, 3).requires_grad_()
+    x = torch.linspace(0, 1, 8).reshape(2, 4).requires_grad_()
+
+    def gradients(function):
+        cast = torch.autocast("cpu", torch.bfloat16)
+        with cast if not wrap_backward else torch.enable_grad():
+            loss = function(x).float().sum()
+        with cast if wrap_backward else torch.enable_grad():
+            return torch.autograd.grad(loss, (x, weight))
+
+    def function(x):
+        return torch.sin(x @ weight) ** 2
+
+    found = gradients(recomputed(function))
+    for a, b in zip(found, gradients(function), strict=True):
+        torch.testing.assert_close(a, b, atol=0, rtol=0)

@@ -5,6 +5,7 @@ and nesting, and checks what it computed again. For a few operations at a time
 that costs more than the operations.
 """
 
+from contextlib import ExitStack
 from contextlib import contextmanager
 from contextlib import nullcontext
 from contextlib import suppress
@@ -44,6 +45,7 @@ class _Call:
         self.function = owner.function
         self.inputs = _Inputs(inputs)
         self.random = _Random(owner.states, inputs) if owner.states else None
+        self.autocast = _autocast()
         self.count = 0
         self.values = {}
 
@@ -61,6 +63,7 @@ class _Call:
         drawn = nullcontext() if self.random is None else self.random.again()
         with (
             drawn,
+            _cast_as(self.autocast),
             torch.enable_grad(),
             torch.autograd.graph.saved_tensors_hooks(self._keep, _same),
             suppress(_Enough),
@@ -73,6 +76,30 @@ class _Call:
         # Nothing that comes after the last one is asked for.
         if number == self.count:
             raise _Enough
+
+
+def _autocast():
+    """How each kind of device casts now, if at all."""
+    return [
+        (kind, torch.get_autocast_dtype(kind))
+        for kind in ("cpu", "cuda")
+        if torch.is_autocast_enabled(kind)
+    ]
+
+
+@contextmanager
+def _cast_as(wanted):
+    """The casting of the forward pass, whatever is around the backward one."""
+    with ExitStack() as stack:
+        if _autocast() != wanted:
+            dtypes = dict(wanted)
+            for kind in ("cpu", "cuda"):
+                stack.enter_context(
+                    torch.autocast(
+                        kind, dtypes.get(kind), enabled=kind in dtypes
+                    )
+                )
+        yield
 
 
 def _same(tensor):
