@@ -67,15 +67,21 @@ def sizes_of(size=None, **numbers):
 # === Training steps ===
 
 
-def _ours(name, batch_size, remat=None, without=None, **sizes):
+def _ours(name, batch_size, remat=None, without=None, stem=None, **sizes):
     from keras_pointpeft import ops
+    from keras_pointpeft.models import frozen_stem
     from keras_pointpeft.training import cost
+    from keras_pointpeft.training.objectives import Objective
     from keras_pointpeft.training.trainer import compile_for
 
     sizes = sizes_of(**sizes)
     preset, recipe, model = build(name, remat, sizes)
-    compile_for(model, recipe)
+    objective = Objective(model)
     batch = _batch(preset, sizes.get("batch", batch_size), sizes)
+    if stem == "kept":
+        stem, model = frozen_stem.split(model)
+        batch = stem.predict(batch[0], verbose=0), batch[1]
+    compile_for(model, recipe, objective)
 
     def step():
         # What it returns are the metrics, on the host: the step is done.

@@ -44,7 +44,8 @@ def kept_for_backward(model, points, labels):
 
     Args:
         model: a compiled classifier.
-        points: array `(batch, points, 3)`.
+        points: array `(batch, points, 3)`, or a dict of arrays where the model
+            takes that.
         labels: int array `(batch,)`.
 
     Returns:
@@ -55,9 +56,8 @@ def kept_for_backward(model, points, labels):
             "What is kept for the backward pass is known on torch alone. "
             f"Received: the {keras.backend.backend()} backend"
         )
-    points, labels = (
-        ops.convert_to_tensor(points),
-        ops.convert_to_tensor(labels),
+    points, labels = keras.tree.map_structure(
+        ops.convert_to_tensor, (points, labels)
     )
 
     def forward():
