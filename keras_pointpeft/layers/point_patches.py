@@ -3,7 +3,7 @@ from keras import ops
 
 from keras_pointpeft.ops import farthest_point_sample
 from keras_pointpeft.ops import gather
-from keras_pointpeft.ops import knn
+from keras_pointpeft.ops import group
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -63,8 +63,7 @@ class PointPatches(Configurable, keras.layers.Layer):
             points, self.num_groups, skip_origin=self.skip_origin
         )
         centers = gather(points, index)
-        neighbors = knn(centers, points, self.group_size)
-        neighborhoods = gather(points, neighbors) - centers[:, :, None]
+        neighbors, neighborhoods = group(points, centers, self.group_size)
         return {
             "centers": centers,
             "neighborhoods": neighborhoods,

@@ -9,6 +9,7 @@ from keras_pointpeft.ops.accelerators.switch import disable_accelerators
 from keras_pointpeft.ops.interpolation import interpolate
 from keras_pointpeft.ops.neighbors import ball_query
 from keras_pointpeft.ops.neighbors import gather
+from keras_pointpeft.ops.neighbors import group
 from keras_pointpeft.ops.neighbors import knn
 from keras_pointpeft.ops.neighbors import squared_distances
 from keras_pointpeft.ops.ordering import morton_order
@@ -22,6 +23,7 @@ __all__ = [
     "disable_accelerators",
     "farthest_point_sample",
     "gather",
+    "group",
     "interpolate",
     "knn",
     "morton_order",

@@ -187,3 +187,52 @@ def gather(values, indices):
     flat = ops.reshape(values, (-1, channels))
     rows = ops.take(flat, ops.reshape(indices + start, (-1,)), axis=0)
     return ops.reshape(rows, shape + (channels,))
+
+
+def _group_spec(points, centers, k):
+    check_points(centers, "centers")
+    shape, dtype = _knn_spec(centers, points, k)
+    return [(shape, dtype), ((*shape, 3), "float32")]
+
+
+@symbolic(_group_spec)
+def group(points, centers, k):
+    """The `k` points nearest to each centre, as seen from it.
+
+    `knn`, `gather` and a subtraction; on CUDA one kernel for the three, where
+    no gradient is asked for.
+
+    Args:
+        points: tensor or array `(batch, N, 3)`. Must be finite (see
+            `validate_points`).
+        centers: tensor or array `(batch, M, 3)`.
+        k: int. At most the number of points.
+
+    Returns:
+        tuple of an int32 tensor `(batch, M, k)`, the indices that
+        `knn(centers, points, k)` gives, and a float32 tensor
+        `(batch, M, k, 3)`, those points minus their centre, differentiable
+        in `points` and `centers`.
+
+    Raises:
+        ValueError: wrong shape, or `k` below 1 or above the number of points.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from keras_pointpeft import ops
+
+    points = np.random.default_rng(0).normal(size=(2, 1024, 3))
+    neighbors, offsets = ops.group(points, points[:, :64], k=32)
+    offsets.shape  # (2, 64, 32, 3)
+    ```
+    """
+    _group_spec(points, centers, k)
+    points, centers = as_points(points), as_points(centers)
+    fused = accelerators.find("group")
+    found = None if fused is None else fused(points, centers, k)
+    if found is not None:
+        return found
+    neighbors = knn(centers, points, k)
+    return neighbors, gather(points, neighbors) - centers[:, :, None]

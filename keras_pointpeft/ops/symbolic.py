@@ -33,8 +33,10 @@ class PointOperation(keras.Operation):
         return self._call(*tensors, **self.options)
 
     def compute_output_spec(self, *tensors):
-        shape, dtype = self._call.output_spec(*tensors, **self.options)
-        return keras.KerasTensor(shape, dtype)
+        spec = self._call.output_spec(*tensors, **self.options)
+        if isinstance(spec, list):
+            return tuple(keras.KerasTensor(*output) for output in spec)
+        return keras.KerasTensor(*spec)
 
     def get_config(self):
         config = {"function": self.function, "options": self.options}
@@ -46,8 +48,9 @@ def symbolic(output_spec):
 
     Args:
         output_spec: function of the same arguments that returns the output's
-            shape and dtype. Parameters without default are the tensors and,
-            after them, required options.
+            shape and dtype, of several outputs a list of such pairs.
+            Parameters without default are the tensors and, after them,
+            required options.
     """
 
     def decorate(function):

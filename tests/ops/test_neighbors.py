@@ -157,3 +157,34 @@ def test_gather_with_wrong_shapes():
         ops.gather(np.zeros((5, 3)), np.zeros((5, 2), int))
     with pytest.raises(ValueError, match="Received"):
         ops.gather(np.zeros((2, 5, 3)), np.zeros((2,), int))
+
+
+@pytest.mark.parametrize("kind", clouds.KINDS)
+def test_group_is_knn_and_gather(kind):
+    points = clouds.make(kind, 2, 60)
+    centers = clouds.make(kind, 2, 7, seed=1)
+    neighbors, offsets = ops.group(points, centers, 5)
+    expected = [clouds.neighbors(c, p, 5) for c, p in zip(centers, points)]
+    np.testing.assert_array_equal(to_numpy(neighbors), expected)
+    moved = [p[i] - c[:, None] for p, i, c in zip(points, expected, centers)]
+    np.testing.assert_array_equal(to_numpy(offsets), moved)
+    assert "int32" in str(neighbors.dtype) and "float32" in str(offsets.dtype)
+
+
+def test_group_gradients():
+    points = clouds.make("uniform", 2, 6)
+    centers = clouds.make("uniform", 2, 3, seed=1)
+    to_points, to_centers = backends.gradients(
+        lambda p, c: kops.sum(ops.group(p, c, 6)[1]), points, centers
+    )
+    # Every point is a neighbour of every centre.
+    np.testing.assert_allclose(to_points, np.full((2, 6, 3), 3.0))
+    np.testing.assert_allclose(to_centers, np.full((2, 3, 3), -6.0))
+
+
+def test_group_with_wrong_arguments():
+    points = np.zeros((2, 10, 3), "float32")
+    with pytest.raises(ValueError, match="`k`.*Received"):
+        ops.group(points, points, 11)
+    with pytest.raises(ValueError, match="`centers`.*Received"):
+        ops.group(points, points[..., :2], 3)

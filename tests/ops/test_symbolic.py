@@ -11,9 +11,12 @@ def functional(count):
     points = keras.Input((count, 3))
     centers = ops.gather(points, ops.farthest_point_sample(points, 8))
     near = ops.gather(points, ops.knn(centers, points, k=4))
+    neighbors, offsets = ops.group(points, centers, k=4)
     back = ops.interpolate(points, centers, centers, k=None)
     outputs = {
         "near": near,
+        "neighbors": neighbors,
+        "offsets": offsets,
         "back": back,
         "ball": ops.ball_query(centers, points, radius=0.5, k=6),
         "squared": ops.squared_distances(points, centers),
@@ -27,6 +30,8 @@ def test_functional_model(count):
     shapes = {name: x.shape for name, x in model.output.items()}
     assert shapes == {
         "near": (None, 8, 4, 3),
+        "neighbors": (None, 8, 4),
+        "offsets": (None, 8, 4, 3),
         "back": (None, count, 3),
         "ball": (None, 8, 6),
         "squared": (None, count, 8),
@@ -36,11 +41,15 @@ def test_functional_model(count):
         points = clouds.make("uniform", batch, 50)
         index = ops.farthest_point_sample(points, 8)
         centers = ops.gather(points, index)
-        expected = ops.gather(points, ops.knn(centers, points, 4))
+        neighbors = ops.knn(centers, points, 4)
+        expected = ops.gather(points, neighbors)
         expected = keras.ops.convert_to_numpy(expected)
         for same in (model, copy):
             found = same.predict(points, verbose=0)
             np.testing.assert_array_equal(found["near"], expected)
+            np.testing.assert_array_equal(found["neighbors"], neighbors)
+            offsets = expected - keras.ops.convert_to_numpy(centers)[:, :, None]
+            np.testing.assert_array_equal(found["offsets"], offsets)
             assert found["squared"].shape == (batch, 50, 8)
 
 

@@ -33,7 +33,9 @@ def run(*arguments, **environment):
     assert process.returncode == 0, process.stdout + process.stderr
 
 
-@pytest.mark.parametrize("program", ["indices", "interpolation", "empty"])
+@pytest.mark.parametrize(
+    "program", ["indices", "grouping", "interpolation", "empty"]
+)
 def test_interpreted(program):
     run(program, TRITON_INTERPRET="1")
 

@@ -70,6 +70,44 @@ def indices():
             np.testing.assert_array_equal(offset, moved, kind)
 
 
+def grouping():
+    """`ops.group` with the kernel equals the plain one, bit by bit."""
+    import torch
+
+    from keras_pointpeft import ops
+    from keras_pointpeft.ops.accelerators import torch_cuda
+
+    from . import clouds
+
+    kernel, calls = torch_cuda.group, []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return kernel(*arguments)
+
+    # Interpreted, there is a kernel for tensors on a CPU too.
+    torch_cuda.fits = lambda points, k=1: True
+    torch_cuda.group = counted
+    for kind in clouds.KINDS:
+        points = torch.from_numpy(clouds.make(kind, 2, 90))
+        centers = points[:, 5:12]
+        with ops.disable_accelerators():
+            plain = ops.group(points, centers, 9)
+        fused = ops.group(points, centers, 9)
+        for one, other in zip(fused, plain):
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other, kind)
+    assert len(calls) == len(clouds.KINDS)
+    # The kernel has no gradient, so that it may not stand in here.
+    points.requires_grad_(True)
+    ops.group(points, centers, 9)[1].sum().backward()
+    assert len(calls) == len(clouds.KINDS)
+    assert points.grad.abs().sum() > 0
+    with torch.no_grad():
+        ops.group(points, centers, 9)
+    assert len(calls) == len(clouds.KINDS) + 1
+
+
 def interpolation():
     """Interpreted, value and gradients equal the plain sum's."""
     import torch

@@ -35,6 +35,18 @@ def knn(queries, points, k):
     return _knn(queries, points, k)
 
 
+def group(points, centers, k):
+    """One kernel in place of several, or `None` where there is none."""
+    differentiated = torch.is_grad_enabled() and (
+        points.requires_grad or centers.requires_grad
+    )
+    if torch.compiler.is_compiling() or differentiated:
+        return None
+    if not torch_cuda.fits(points, k):
+        return None
+    return torch_cuda.group(centers, points, k)
+
+
 def largest(x, axis):
     # The backward pass of `amax` compares, counts and divides.
     if x.requires_grad:
@@ -85,10 +97,12 @@ def report():
         eager = {
             "farthest_point_sample": "keras.ops",
             "knn": "torch.topk",
+            "group": "torch.topk and keras.ops",
             "weighted_sum": "torch.nn.functional.embedding_bag",
         }
         for name, path in eager.items():
-            found[name]["cuda"] = torch_cuda.description() or path
+            path = torch_cuda.description() or path
+            found.setdefault(name, {})["cuda"] = path
     return found
 
 
