@@ -162,7 +162,7 @@ BENCHMARKS = {
         "measure": "sampling",
         "sides": ("sampling without=numba", "plain sampling"),
         "wanted": {"seconds": 1 / 8},
-        "backends": ("torch",),
+        "needs": ("torch",),
         **SAMPLING,
     },
     # Four times as much of one thing is to take four times as long.
@@ -196,6 +196,27 @@ BENCHMARKS = {
         POINT_PEFT, "groups", (64, 128, 256), order=2
     ),
     "pointpeft_growth_bank": growth_of(POINT_PEFT, "bank", (4096, 8192, 16384)),
+    # Not run on a GPU yet. Last, since what needs a compiler may fail.
+    "sampling_grouping_gpu_eager": {
+        "measure": "grouping",
+        "sides": ("grouping", "plain grouping"),
+        "wanted": {"seconds": 1 / 50},
+        "needs": ("torch", "cuda"),
+        **SAMPLING,
+    },
+    "sampling_grouping_gpu": {
+        "measure": "grouping",
+        "sides": ("grouping", "cuda grouping"),
+        "wanted": {"seconds": 1 / 1.5},
+        "needs": ("torch", "cuda", "nvcc"),
+        **SAMPLING,
+    },
+    "dapt_step_gpu": {
+        "measure": "training_step",
+        "sides": (DAPT, f"plain {DAPT} sampling=cuda"),
+        "wanted": {"seconds": 0.33, "bytes": 0.5},
+        "needs": ("torch", "cuda", "nvcc"),
+    },
 }
 
 
@@ -214,7 +235,9 @@ def main(_):
     begin, rows = time.perf_counter(), []
     for name in names:
         benchmark = BENCHMARKS[name]
-        if not _runs_here(benchmark):
+        missing = _missing(benchmark)
+        if missing:
+            print(f"{name} is left out: there is no {missing}")
             continue
         sizes = (
             benchmark.get("batch_size", batch_size),
@@ -277,11 +300,30 @@ def _ratio(value, baseline):
     return f"{ratio:.3f}" if ratio >= 0.1 else f"{ratio:.3g}"
 
 
-def _runs_here(benchmark):
+def _missing(benchmark):
+    """The first thing that a benchmark needs and is not here, or `None`."""
     import keras
 
-    backend = keras.backend.backend()
-    return backend in benchmark.get("backends", (backend,))
+    def cuda():
+        import torch
+
+        return torch.cuda.is_available()
+
+    def nvcc():
+        import plain_cuda
+
+        return plain_cuda.has_compiler()
+
+    found = {
+        "torch": lambda: keras.backend.backend() == "torch",
+        "cuda": cuda,
+        "nvcc": nvcc,
+    }
+    for need in benchmark.get("needs", ()):
+        # In order: without one, the next cannot be asked for.
+        if not found[need]():
+            return need
+    return None
 
 
 def _wanted(benchmark, quantity, side, baseline):

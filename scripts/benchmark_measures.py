@@ -57,7 +57,32 @@ def sampling(sides, batch_size, repeats):
     return _seconds(made, repeats)
 
 
+# On a GPU, eager code adds up squares in another order, and in the expanded
+# form of distances near ties fall otherwise: so much of it may differ.
+EAGER_DIFFERENCES = 0.01
+
+
+def grouping(sides, batch_size, repeats):
+    """Seconds of sampling and cutting patches; they must be the same."""
+    made = {
+        side: benchmark_sides.make_grouping(side, batch_size) for side in sides
+    }
+    first, *others = sides
+    expected = made[first][1]()
+    for side in others:
+        allowed = EAGER_DIFFERENCES if side.startswith("plain") else 0.0
+        for found, wanted in zip(made[side][1](), expected, strict=True):
+            different = np.mean(np.any(found != wanted, axis=-1))
+            if different > allowed:
+                raise RuntimeError(
+                    f"{first} and {side} choose different points. "
+                    f"Received: {100 * different:.2f} % of them differ"
+                )
+    return _seconds(made, repeats)
+
+
 MEASURES = {
+    "grouping": grouping,
     "training_step": training_step,
     "step_seconds": step_seconds,
     "peak_memory": peak_memory,

@@ -11,6 +11,9 @@ A side is a line of words: what does it, the preset, and changes such as
     weights full_pointmae_scanobjectnn      a file with all weights
     sampling points=8192                    farthest point sampling
     plain sampling                          the classic loop
+    grouping                                sampling, neighbours, patches
+    plain grouping                          the same in eager torch
+    cuda grouping                           the same in `plain_cuda.py`
 """
 
 import itertools
@@ -153,8 +156,11 @@ def _arguments(preset, sizes):
     return found
 
 
-def _plain(name, batch_size, **sizes):
-    """The same in plain PyTorch, with its own optimizer and clipping."""
+def _plain(name, batch_size, sampling=None, **sizes):
+    """The same in plain PyTorch, with its own optimizer and clipping.
+
+    With `sampling=cuda` its patches come from `plain_cuda.py`.
+    """
     import plain_torch
     import torch
 
@@ -171,6 +177,10 @@ def _plain(name, batch_size, **sizes):
     model = plain_torch.PointMAE(
         len(preset.class_names), drop_path=drop_path, **arguments
     )
+    if sampling == "cuda":
+        import plain_cuda
+
+        model.cut = plain_cuda.patches
     device = torch_device()
     model.train().to(device)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -289,3 +299,45 @@ def make_sampling(side, batch, points=2048, samples=128):
         return keras.ops.convert_to_numpy(index)
 
     return step
+
+
+def make_grouping(side, batch):
+    """A function that cuts patches, and one that gives all it chose.
+
+    That is centres and relative neighbourhoods as arrays. The first one waits
+    for the device and copies nothing.
+    """
+    import torch
+
+    from keras_pointpeft import ops
+
+    words, given = parse(side)
+    sizes = {"points": 2048, "groups": 128, "group_size": 32}
+    sizes |= {name: int(value) for name, value in given.items()}
+    groups, size = sizes["groups"], sizes["group_size"]
+    shape = (batch, sizes["points"], 3)
+    clouds = np.random.default_rng(0).uniform(-1.0, 1.0, shape)
+    clouds = torch.tensor(clouds, dtype=torch.float32, device=torch_device())
+
+    def ours():
+        index = ops.farthest_point_sample(clouds, groups)
+        centers = ops.gather(clouds, index)
+        return centers, ops.group(clouds, centers, size)[1]
+
+    if words[0] == "grouping":
+        cut = ours
+    else:
+        import plain_cuda
+        import plain_torch
+
+        module = {"plain": plain_torch, "cuda": plain_cuda}[words[0]]
+
+        def cut():
+            return module.patches(clouds, groups, size)
+
+    def step():
+        cut()
+        if clouds.is_cuda:
+            torch.cuda.synchronize()
+
+    return step, lambda: [tensor.cpu().numpy() for tensor in cut()]

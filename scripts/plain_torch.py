@@ -209,6 +209,7 @@ class PointMAE(nn.Module):
         self.rank = rank
         self.num_groups = num_groups
         self.group_size = group_size
+        self.cut = patches
         self.encoder = PatchEncoder(dim, encoder_dims)
         self.pos_embed = nn.Sequential(
             nn.Linear(3, 128), nn.GELU(), nn.Linear(128, dim)
@@ -238,7 +239,7 @@ class PointMAE(nn.Module):
                 )
 
     def forward(self, points):
-        centers, near = patches(points, self.num_groups, self.group_size)
+        centers, near = self.cut(points, self.num_groups, self.group_size)
         tokens = self.after_patches(self.encoder(near))
         first = self.cls_token.expand(points.shape[0], -1, -1)
         x = torch.cat([first, tokens], dim=1)

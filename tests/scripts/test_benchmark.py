@@ -94,6 +94,39 @@ def test_a_training_step_is_measured(scripts):
     assert found["bytes"][side] < found["bytes"][f"plain {side}"]
 
 
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="the other side is torch"
+)
+def test_patches_are_compared_before_they_are_timed(scripts, monkeypatch):
+    _, _, measures, _ = scripts
+    sizes = "points=256 groups=16 group_size=8"
+    pair = (f"grouping {sizes}", f"plain grouping {sizes}")
+    found = measures.grouping(pair, 2, 1)
+    assert min(found["seconds"].values()) > 0
+    import plain_torch
+
+    def other(points, groups, size):
+        centers, near = patches(points, groups, size)
+        return centers.flip(1), near
+
+    patches = plain_torch.patches
+    monkeypatch.setattr(plain_torch, "patches", other)
+    with pytest.raises(RuntimeError, match="different points.*Received"):
+        measures.grouping(pair, 2, 1)
+
+
+def test_what_is_missing_here_is_named(scripts):
+    benchmark, _, _, _ = scripts
+    assert benchmark._missing({}) is None
+    missing = benchmark._missing({"needs": ("torch", "cuda")})
+    if keras.config.backend() != "torch":
+        assert missing == "torch"
+    else:
+        import torch
+
+        assert missing == (None if torch.cuda.is_available() else "cuda")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     keras.config.backend() != "torch", reason="the other side is torch"
