@@ -4,6 +4,7 @@ from keras import ops
 from keras_pointpeft.layers.batch_norm import BatchNorm
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.ops.linear import linear
+from keras_pointpeft.ops.parts import in_parts
 from keras_pointpeft.ops.pooling import largest
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -90,7 +91,12 @@ class PatchEncoder(Configurable, keras.layers.Layer):
         self.conv4.build((None, None, None, third))
 
     def call(self, neighborhoods, training=False):
-        x = neighborhoods
+        if training and not self.frozen_statistics:
+            return self._encode(neighborhoods, training)
+        # Without the batch's statistics, no cloud depends on another.
+        return in_parts(lambda x: self._encode(x, training), neighborhoods)
+
+    def _encode(self, x, training):
         if len(self.hidden_dims) == 4:
             x = self._layer(x, self.conv0, self.norm0, training)
         x = self.conv2(self._layer(x, self.conv1, self.norm1, training))

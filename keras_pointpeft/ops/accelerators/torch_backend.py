@@ -20,6 +20,8 @@ from keras_pointpeft.ops.sampling_loop import plain_sample
 # GPU's memory has room for beside a model.
 CHUNK = {"cpu": 2**18}
 DEVICE_CHUNK = 2**27
+# Points in patches that are encoded at a time, for a CPU's caches.
+PART = 2**14
 
 
 def farthest_point_sample(points, num_samples, skip_origin):
@@ -52,6 +54,22 @@ def largest(x, axis):
     if x.requires_grad:
         return torch.max(x, axis).values
     return torch.amax(x, axis)
+
+
+def in_parts(function, neighborhoods):
+    # First, for an exported program must not depend on sizes.
+    if (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or neighborhoods.device.type != "cpu"
+    ):
+        return function(neighborhoods)
+    _, groups, size, _ = neighborhoods.shape
+    clouds = max(1, PART // max(1, groups * size))
+    if len(neighborhoods) <= clouds:
+        return function(neighborhoods)
+    parts = neighborhoods.split(clouds)
+    return torch.cat([function(part) for part in parts])
 
 
 def clip_by_global_norm(gradients, norm):
