@@ -6,7 +6,9 @@ returns values by quantity and by side.
 
 import concurrent.futures
 import multiprocessing
+import os
 import statistics
+from unittest import mock
 
 import benchmark_sides
 import numpy as np
@@ -106,13 +108,24 @@ def _seconds(made, repeats):
 def _growth(sides, batch_size):
     # Each in a process of its own: memory is not given back.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        1, context, max_tasks_per_child=1
-    ) as pool:
-        return {
-            side: pool.submit(_growth_of, side, batch_size).result()
-            for side in sides
-        }
+    found = {}
+    for side in sides:
+        words, environment = _without_malloc(side)
+        # A process reads it when it starts.
+        with (
+            mock.patch.dict(os.environ, environment),
+            concurrent.futures.ProcessPoolExecutor(1, context) as pool,
+        ):
+            found[side] = pool.submit(_growth_of, words, batch_size).result()
+    return found
+
+
+def _without_malloc(side):
+    word = "malloc=returning"
+    if word not in side.split():
+        return side, {}
+    rest = " ".join(part for part in side.split() if part != word)
+    return rest, {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
 
 
 def _growth_of(side, batch_size):

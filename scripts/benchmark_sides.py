@@ -6,6 +6,9 @@ A side is a line of words: what does it, the preset, and changes such as
     dapt_pointmae_scanobjectnn              one of our training steps
     dapt_pointmae_scanobjectnn size=small groups=128
     plain dapt_pointmae_scanobjectnn        the same in `plain_torch.py`
+    dapt_pointmae_scanobjectnn stem=kept    behind a cache
+    full_pointmae_scanobjectnn malloc=returning   glibc's malloc keeps nothing
+                                            of a megabyte or more for later
     input dapt_pointmae_scanobjectnn        the making of a training batch
     adapter dapt_pointmae_scanobjectnn      a file with what was trained
     weights full_pointmae_scanobjectnn      a file with all weights

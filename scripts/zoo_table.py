@@ -69,10 +69,12 @@ operation, with the classic sampling loop (`scripts/plain_torch.py`).
 `size=tiny` leaves next to nothing to compute: what takes the time is the host,
 and would bound a GPU. `input` is the making of a training batch, from clouds
 in memory. `stem=kept` is training behind a cache of what it does not change.
-`adapter` and `weights` are what `save_adapter` and `save_weights`
-write; `without=bank` leaves Point-PEFT's bank out, which are features of the
-training set and no parameters. Where sizes differ, the goal is the order of
-the algorithm: linear, but for groups, which look at each other, quadratic.
+With `malloc=returning`, glibc's malloc gives memory back at once: what is
+needed, where else it is what the process holds. `adapter` and `weights` are
+what `save_adapter` and `save_weights` write; `without=bank` leaves Point-PEFT's
+bank out, which are features of the training set and no parameters. Where sizes
+differ, the goal is the order of the algorithm: linear, but for groups, which
+look at each other, quadratic.
 
 """
 

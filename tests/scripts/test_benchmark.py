@@ -1,6 +1,7 @@
 """Benchmarks at sizes of next to nothing, and what is made of their rows."""
 
 import csv
+import os
 import sys
 
 import keras
@@ -48,6 +49,35 @@ def test_sizes_grow_from_the_smallest(scripts):
     assert [row["wanted"] for row in rows] == [4.0, 16.0]
     (curve,) = figure.curves(rows)["groups"].values()
     assert curve == {1.0: 1.0, 2.0: 1.5, 4.0: 4.5}
+
+
+def test_malloc_is_told_where_a_side_says_so(scripts, monkeypatch):
+    _, _, measures, _ = scripts
+    seen = []
+
+    class Pool:
+        def __init__(self, *args):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            pass
+
+        def submit(self, function, side, batch_size):
+            told = os.environ.get("MALLOC_MMAP_THRESHOLD_")
+            seen.append((side, told))
+            return self
+
+        def result(self):
+            return 1
+
+    futures = measures.concurrent.futures
+    monkeypatch.setattr(futures, "ProcessPoolExecutor", Pool)
+    sides = ("full_x malloc=returning remat=block", "full_x")
+    assert measures._growth(sides, 2) == dict.fromkeys(sides, 1)
+    assert seen == [("full_x remat=block", "1048576"), ("full_x", None)]
 
 
 def test_figure(scripts, tmp_path):
