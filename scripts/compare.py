@@ -26,6 +26,7 @@ means and deviations.
 
 import os
 import pathlib
+import shutil
 
 from absl import app
 from absl import flags
@@ -82,6 +83,12 @@ SELECTION = flags.DEFINE_enum(
 LIMIT = flags.DEFINE_integer(
     "limit", None, "At most so many clouds of each split.", lower_bound=1
 )
+STATES = flags.DEFINE_string(
+    "states",
+    None,
+    "Folder for the state of the run under way, from which the same command "
+    "goes on inside of it. Without one, a run that is interrupted starts over.",
+)
 
 
 def main(_):
@@ -111,7 +118,9 @@ def main(_):
         )
         for part in ("train", "test")
     )
-    dataset = pathlib.Path(DATA.value or DATASET.value).name
+    # `--loader=shapes` needs no --data, and is not --dataset either.
+    dataset = DATA.value or LOADER.value or DATASET.value
+    dataset = pathlib.Path(dataset).name
     dataset = runs.dataset_name(dataset, TEST_AREA.value)
     output = pathlib.Path(OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
@@ -127,6 +136,7 @@ def main(_):
                 rows, entrant, recipe, dataset, weights, LIMIT.value
             ):
                 continue
+            state = state_folder(entrant, seed)
             row = comparison.run(
                 entrant,
                 recipe,
@@ -137,8 +147,11 @@ def main(_):
                 directory,
                 NUM_CLASSES.value,
                 LIMIT.value,
+                state,
             )
             results.append_row(file, row, columns)
+            if state is not None:
+                shutil.rmtree(state)
             logging.info(
                 "%s %s, seed %s: %s %.2f %%",
                 entrant.preset.name,
@@ -168,6 +181,14 @@ def main(_):
                 suffix,
                 error,
             )
+
+
+def state_folder(entrant, seed):
+    if STATES.value is None:
+        return None
+    changes = entrant.changes_text.replace(", ", "_").replace("/", "_")
+    words = [entrant.preset.name, changes, f"seed{seed}"]
+    return os.path.join(STATES.value, "_".join(filter(None, words)))
 
 
 def recipe_of(runs, preset, seed):

@@ -140,6 +140,7 @@ def run(
     backbone_dir=None,
     num_classes=None,
     limit=None,
+    log_dir=None,
 ) -> dict:
     """Trains and measures one method from one seed.
 
@@ -153,6 +154,9 @@ def run(
         backbone_dir: likewise.
         num_classes: optional int, see `runs.task_arguments`.
         limit: int or None, what the splits were limited to, for the result.
+        log_dir: optional directory for the run's state, from which it goes on
+            if it was interrupted, see `trainer.train`. The seconds of the
+            result are then those of its epochs' training alone.
 
     Returns:
         A row with the columns of `columns_for`.
@@ -168,8 +172,13 @@ def run(
     )
     runs.prepare(model, train_split, recipe)
     begin = time.perf_counter()
-    result = trainer.train(model, train_split, test_split, recipe)
+    result = trainer.train(
+        model, train_split, test_split, recipe, log_dir=log_dir
+    )
     seconds = time.perf_counter() - begin
+    if log_dir is not None:
+        # Some of them may have been in an earlier process.
+        seconds = sum(epoch["seconds"] for epoch in result.history)
     with tempfile.TemporaryDirectory() as folder:
         adapter_bytes = model.save_adapter(folder)
     row = runs.result_row(

@@ -1,11 +1,13 @@
 import csv
 import dataclasses
 
+import keras
 import pytest
 
 from keras_pointpeft.training import comparison
 from keras_pointpeft.training import results
 from keras_pointpeft.training import runs
+from keras_pointpeft.training import trainer
 from keras_pointpeft.training.comparison import Entrant
 
 
@@ -68,6 +70,37 @@ def test_parts_are_compared_by_their_miou(tmp_path):
     assert entry["std"] == 0 and entry["last_mean"] is None
     assert comparison.table([entry], "parts").row_count == 1
     assert comparison.figure_entries([entry])[0]["mean"] == entry["mean"]
+
+
+def test_an_interrupted_run_goes_on(monkeypatch, tmp_path):
+    entrant = Entrant.from_text("linear", "pointmaetiny", "shapes")
+    preset = entrant.preset
+    split = runs.load_split(preset, "test", limit=20)
+    recipe = runs.recipe_for(preset, epochs=2, batch_size=10, selection="last")
+    arguments = (entrant, recipe, split, split, "shapes", "random")
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    def stopped(*given, **options):
+        return train(*given, callbacks=(Stop(),), **options)
+
+    train = trainer.train
+    monkeypatch.setattr(trainer, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        comparison.run(*arguments, log_dir=tmp_path)
+    assert len(read(tmp_path / "log.csv")) == 1
+    monkeypatch.undo()
+    row = comparison.run(*arguments, log_dir=tmp_path)
+    log = read(tmp_path / "log.csv")
+    assert len(log) == 2
+    seconds = sum(float(epoch["seconds"]) for epoch in log)
+    assert row["seconds"] == pytest.approx(seconds, abs=0.06)
+    whole = comparison.run(*arguments)
+    for name in ("last_accuracy", "best_accuracy", "trained_parameters"):
+        assert row[name] == whole[name]
 
 
 def test_an_entrant_is_read():

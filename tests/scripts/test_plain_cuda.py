@@ -89,8 +89,6 @@ def test_the_kernels_choose_what_the_definition_says(kernels, kind):
 
     queries = np.ascontiguousarray(points[:, 3:10])
     found = np.full((2, 7, 9), -1, "int32")
-    kernels.knn(
-        pointer(queries), pointer(points), pointer(found), 14, 7, 45, 9
-    )
+    kernels.knn(pointer(queries), pointer(points), pointer(found), 14, 7, 45, 9)
     expected = [clouds.neighbors(q, p, 9) for q, p in zip(queries, points)]
     np.testing.assert_array_equal(found, expected)
