@@ -43,7 +43,7 @@ def test_training_is_the_same(make_split, tmp_path):
     # Adam makes whole steps of gradients that are nothing but rounding.
     recipe = dataclasses.replace(RECIPE, learning_rate=1e-4)
     plain, cached = (
-        train(make(), *splits, recipe, cache=cache)
+        train(make("linear"), *splits, recipe, cache=cache)
         for cache in (None, tmp_path)
     )
     np.testing.assert_allclose(losses(cached), losses(plain), rtol=2e-3)
