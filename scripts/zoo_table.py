@@ -74,7 +74,7 @@ needed, where else it is what the process holds. `adapter` and `weights` are
 what `save_adapter` and `save_weights` write; `without=bank` leaves Point-PEFT's
 bank out, which are features of the training set and no parameters. Where sizes
 differ, the goal is the order of the algorithm: linear, but for groups, which
-look at each other, quadratic.
+look at each other, quadratic; [drawn](results/growth.png).
 
 """
 
