@@ -92,9 +92,13 @@ def test_a_random_block_is_not_kept(clouds):
     assert "token_pooling" not in {name.rpartition("_")[0] for name in kept}
 
 
-@pytest.mark.parametrize("kind", BACKBONES)
+# The graph is cut alike on all backends, and eager calls take jax long.
+KINDS = BACKBONES if keras.config.backend() == "torch" else BACKBONES[::5]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", ("dapt", "linear"))
-def test_parts_on_every_backbone(kind, method):
+def test_parts_on_the_backbones(kind, method):
     rng = np.random.default_rng(0)
     inputs = {
         "points": rng.normal(size=(3, 64, 3)).astype("float32"),
