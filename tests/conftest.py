@@ -63,9 +63,12 @@ def load_script(path):
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where absl looks for a flag's owner
     values = flags.FlagValues()
+    # As Python does for a script: it may import its neighbours.
+    sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
     finally:
+        sys.path.remove(str(path.parent))
         del sys.modules[name]
         for flag in list(flags.FLAGS.flags_by_module_dict().get(name, ())):
             values[flag.name] = copy.deepcopy(flag)
