@@ -36,6 +36,7 @@ def split(task):
     """
     walk = _Walk()
     inputs = keras.tree.map_structure(_fresh, task.input)
+    walk.begin(inputs)
     # Of the graph alone: the task may be compiled.
     outputs = walk.through(keras.Model(task.input, task.output), inputs)
     given = {id(x) for x in keras.tree.flatten(inputs)}
@@ -69,15 +70,17 @@ class _Walk:
 
     def __init__(self):
         self.sources, self.cuts = {}, {}
-        # By the id of a tensor that does not change: itself, so that no other
-        # gets its id, and how it was made.
+        # By the id of a tensor that does not change: how it was made, and all
+        # that was made with it, so that no other tensor gets its id.
         self._lasting = {}
         # Likewise, what stands for it.
         self._behind = {}
 
-    def through(self, model, inputs):
+    def begin(self, inputs):
         for x in keras.tree.flatten(inputs):
-            self._lasting.setdefault(id(x), (x, None, None))
+            self._lasting[id(x)] = (None, None, [x])
+
+    def through(self, model, inputs):
         return keras.models.clone_model(
             model,
             input_tensors=inputs,
@@ -87,6 +90,7 @@ class _Walk:
 
     def _call(self, operation, *args, **kwargs):
         if isinstance(operation, keras.Model):
+            # In a graph, `training` and `mask` are left open.
             return self.through(operation, *args)
         given = [
             x
@@ -95,8 +99,9 @@ class _Walk:
         ]
         if _lasts(operation) and all(id(x) in self._lasting for x in given):
             outputs = operation(*args, **kwargs)
-            for x in keras.tree.flatten(outputs):
-                self._lasting[id(x)] = (x, operation, (args, kwargs))
+            made = keras.tree.flatten(outputs)
+            for x in made:
+                self._lasting[id(x)] = (operation, (args, kwargs), made)
             return outputs
         args, kwargs = keras.tree.map_structure(self._cut, (args, kwargs))
         return operation(*args, **kwargs)
@@ -106,11 +111,12 @@ class _Walk:
         if id(x) not in self._lasting:
             return x
         if id(x) not in self._behind:
-            _, operation, given = self._lasting[id(x)]
+            operation, given, made = self._lasting[id(x)]
             # Slices and sums are computed again: they would be kept twice.
             if _is_plain(operation):
                 args, kwargs = keras.tree.map_structure(self._cut, given)
-                self._behind[id(x)] = operation(*args, **kwargs)
+                again = keras.tree.flatten(operation(*args, **kwargs))
+                self._behind.update(zip(map(id, made), again))
             else:
                 name = x.name if operation is None else operation.name
                 name = f"{name}_{len(self.cuts)}"

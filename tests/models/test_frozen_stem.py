@@ -107,6 +107,26 @@ def test_parts_on_the_backbones(kind, method):
     check(make_parts(kind, METHODS[method]()), inputs, {"points", "category"})
 
 
+def test_functions_of_several_outputs_are_computed_again():
+    class Task(keras.Model):
+        backbone = None
+
+    points = keras.Input((6, 4))
+    frozen = keras.layers.Dense(4, name="frozen")
+    x = frozen(points)
+    frozen.trainable = False
+    first, second = ops.split(x, 2, axis=1)
+    y = keras.layers.Dense(2)(first) + keras.layers.Dense(2)(second)
+    task = Task(points, y)
+    stem, rest = split(task)
+    assert list(stem.output) == ["frozen_0"]
+    inputs = np.random.default_rng(0).normal(size=(3, 6, 4)).astype("float32")
+    found = rest.predict(stem.predict(inputs, verbose=0), verbose=0)
+    np.testing.assert_allclose(
+        found, task.predict(inputs, verbose=0), atol=1e-6
+    )
+
+
 @pytest.mark.skipif(
     keras.config.backend() != "torch", reason="17 models; one backend will do"
 )
