@@ -46,7 +46,7 @@ def recomputed_layer(layer, function):
     if fast is None:
         return plain
     if layer not in _STATES:
-        _STATES[layer] = [v for v in layer.variables if _is_state(v)]
+        _STATES[layer] = [v for v in layer.variables if is_random_state(v)]
     return fast(function, [v.value for v in _STATES[layer]], plain)
 
 
@@ -63,7 +63,7 @@ def _stateless(layer, function):
 
     def call(*inputs):
         variables = layer.variables
-        states = [v for v in variables if _is_state(v)]
+        states = [v for v in variables if is_random_state(v)]
         present = []
 
         def pure(values, *inputs):
@@ -79,7 +79,8 @@ def _stateless(layer, function):
 
         # A copy of the seeds, as torch moves them on in place.
         values = [
-            ops.copy(v.value) if _is_state(v) else v.value for v in variables
+            ops.copy(v.value) if is_random_state(v) else v.value
+            for v in variables
         ]
         flat, moved = keras.remat(pure)(values, *inputs)
         for variable, value in zip(states, moved):
@@ -96,5 +97,6 @@ def _is_there(x):
     return x is not None
 
 
-def _is_state(variable):
+def is_random_state(variable):
+    """Whether a variable is the state of a generator of random numbers."""
     return variable.path.endswith("seed_generator_state")

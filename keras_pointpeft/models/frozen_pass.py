@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.ops import gather
+from keras_pointpeft.peft.fingerprint import NOT_OF_THE_BASE
 
 
 class FrozenTrunk:
@@ -170,4 +171,4 @@ class FrozenPass(keras.layers.Layer):
 def _of_base(layers):
     # Nothing is random here, and no tuner takes part.
     variables = [v for layer in layers for v in layer.variables]
-    return [v for v in variables if not re.search("tuner|seed_gen", v.path)]
+    return [v for v in variables if not re.search(NOT_OF_THE_BASE, v.path)]

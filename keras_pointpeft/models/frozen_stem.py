@@ -3,6 +3,7 @@
 import keras
 
 from keras_pointpeft.layers.batch_norm import BatchNorm
+from keras_pointpeft.layers.recompute import is_random_state
 from keras_pointpeft.ops.symbolic import PointOperation
 
 
@@ -149,9 +150,9 @@ def _lasts(operation):
     if not isinstance(operation, keras.layers.Layer):
         return True
     reads = getattr(operation, "reads", operation.variables)
+    if any(v.trainable or is_random_state(v) for v in reads):
+        return False
     return not any(
-        v.trainable or "seed_generator" in v.path for v in reads
-    ) and not any(
         isinstance(layer, BatchNorm) and not layer.frozen_statistics
         for layer in operation._flatten_layers()
     )

@@ -8,7 +8,7 @@ from keras import ops
 
 FINGERPRINT_BYTES = 32
 # What the frozen pass of a backbone does not read.
-_NOT_OF_THE_BASE = r"(^|/)(tuner|class_tokens|class_norm)[^/]*/|seed_generator"
+NOT_OF_THE_BASE = r"(^|/)(tuner|class_tokens|class_norm)[^/]*/|seed_generator"
 
 
 def fingerprint(backbone):
@@ -24,7 +24,7 @@ def fingerprint(backbone):
     digest = hashlib.sha256()
     weights = {v.path: v for v in backbone.weights}
     for path in sorted(weights):
-        if re.search(_NOT_OF_THE_BASE, path):
+        if re.search(NOT_OF_THE_BASE, path):
             continue
         value = ops.convert_to_numpy(weights[path])
         digest.update(path.encode())

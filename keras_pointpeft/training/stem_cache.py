@@ -84,16 +84,16 @@ def apply(task, batches, shown, where):
         ValueError: if clouds are not the same in each epoch, or the task
             changes the clouds themselves.
     """
-    given = [batches] if shown is None else [batches, shown]
+    given = [each for each in (batches, shown) if each is not None]
     for each in given:
         check_repeatable(each)
     stem, rest = frozen_stem.split(task)
     directory = None if where == "memory" else where
-    given = [
+    batches, *others = (
         CachedBatches(each, stem_arrays(task, stem, each, directory))
         for each in given
-    ]
-    return rest, given[0], given[1] if len(given) > 1 else None
+    )
+    return rest, batches, others[0] if others else None
 
 
 def check_repeatable(batches):
@@ -151,9 +151,12 @@ def _write(stem, batches, folder):
     try:
         for array in _computed(stem, batches, make).values():
             array.flush()
-        # Another process may have been faster.
-        if not os.path.isdir(folder):
+        try:
             os.rename(part, folder)
+        except OSError:
+            # Another process may have been faster, with the same arrays.
+            if not os.path.isdir(folder):
+                raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

@@ -120,6 +120,23 @@ def test_what_failed_leaves_no_files(make_split, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+def test_another_process_may_write_the_same(make_split, tmp_path, monkeypatch):
+    batches = PointCloudDataset(make_split(), sampling="first")
+    inner = stem_cache._computed
+
+    def slow(*args):
+        # Meanwhile, another process does all of it.
+        monkeypatch.setattr(stem_cache, "_computed", inner)
+        stem_cache.apply(make(), batches, None, tmp_path)
+        return inner(*args)
+
+    monkeypatch.setattr(stem_cache, "_computed", slow)
+    monkeypatch.setattr(stem_cache.os, "getpid", iter(range(9)).__next__)
+    _, found, _ = stem_cache.apply(make(), batches, None, tmp_path)
+    assert len(os.listdir(tmp_path)) == 1
+    assert all(len(array) == 48 for array in found.arrays.values())
+
+
 def test_batches_are_those_of_the_clouds():
     rng = np.random.default_rng(0)
     points, labels = rng.normal(size=(10, 20, 3)), np.arange(10)
