@@ -41,9 +41,9 @@ def test_import_is_cheap():
 
 # All but models and checkpoints, which bring keras-hub; keras-hub brings
 # TensorFlow where that is installed.
+PARTS = ("ops", "layers", "peft", "data", "training")
 WITHOUT_MODELS = ", ".join(
-    f"keras_pointpeft.{name}"
-    for name in ("ops", "layers", "peft", "data", "training", "presets")
+    f"keras_pointpeft.{name}" for name in (*PARTS, "presets")
 )
 
 
@@ -59,6 +59,32 @@ def test_methods_and_geometry_need_no_keras_hub():
     # And hardly more than Keras itself brings.
     alone = run("import sys, keras; print(len(sys.modules))")
     assert int(modules) < 1.1 * int(alone)
+
+
+@pytest.mark.parametrize(
+    "backend, choice",
+    [
+        (
+            "tensorflow",
+            "import tensorflow as tf; "
+            "(cpu,) = tf.config.list_physical_devices('CPU'); "
+            "half = tf.config.LogicalDeviceConfiguration(); "
+            "tf.config.set_logical_device_configuration(cpu, [half, half])",
+        ),
+        ("jax", "import jax; jax.config.update('jax_num_cpu_devices', 2)"),
+    ],
+)
+def test_import_leaves_the_choice_of_devices(backend, choice):
+    if keras.config.backend() != backend:
+        pytest.skip("another backend's way to choose")
+    folders = [ROOT / "keras_pointpeft" / name for name in (*PARTS, "models")]
+    modules = ", ".join(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for folder in folders
+        for path in sorted(folder.glob("*.py"))
+    )
+    # Both refuse once anything has been computed.
+    run(f"import {modules}; {choice}")
 
 
 @pytest.mark.slow

@@ -68,11 +68,19 @@ class _ClippedTogether:
         return accelerators.find("clip_by_global_norm") if plain else None
 
 
-# On torch, Keras makes instances of other classes than it is asked for, which
-# update all variables together. What is derived from the ones that it names
-# goes through them one by one, and takes eight times as long.
-_Adam = type(keras.optimizers.Adam())
-_AdamW = type(keras.optimizers.AdamW())
+def _made_class(optimizer):
+    """The class of the instances that Keras makes of a class.
+
+    On torch they are of another one, which updates all variables together.
+    What is derived from the class itself goes through them one by one, and
+    takes eight times as long. The instance here gets no variables: those would
+    settle the backend's devices when the package is imported.
+    """
+    return type(optimizer.__new__(optimizer))
+
+
+_Adam = _made_class(keras.optimizers.Adam)
+_AdamW = _made_class(keras.optimizers.AdamW)
 
 
 @serializable
