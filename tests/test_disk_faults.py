@@ -73,7 +73,7 @@ def write_bank(folder, large):
 
 
 def write_adapter(folder, large):
-    model = small_classifier(DAPT(rank=96 if large else 1))
+    model = small_classifier(DAPT(rank=256 if large else 1))
     model.save_adapter(folder / "adapter")
 
 
