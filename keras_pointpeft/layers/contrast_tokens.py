@@ -1,7 +1,9 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.layer_norm import LayerNorm
 from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.ops.attention import attention
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -44,9 +46,7 @@ class ContrastTokens(Configurable, keras.layers.Layer):
         self.mlp_dim = int(dim * mlp_ratio)
 
         def norm(name):
-            return keras.layers.LayerNormalization(
-                epsilon=epsilon, dtype=policy, name=name
-            )
+            return LayerNorm(epsilon, dtype=policy, name=name)
 
         def linear(units, name, use_bias=True):
             return Linear(units, use_bias=use_bias, dtype=policy, name=name)
@@ -81,9 +81,7 @@ class ContrastTokens(Configurable, keras.layers.Layer):
             `(batch, num_tokens, dim)`.
         """
         query, key, value = self._attended(tokens, others)
-        seen = ops.dot_product_attention(
-            query, key, value, flash_attention=False
-        )
+        seen = attention(query, key, value)
         return ops.reshape(seen, (-1, tokens.shape[1], self.dim))
 
     def attention(self, tokens, others):

@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.layer_norm import LayerNorm
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.position import SinePosition
 from keras_pointpeft.layers.transformer_block import TransformerBlock
@@ -60,9 +61,7 @@ class PointGenerator(Configurable, keras.layers.Layer):
             )
             for i in range(depth)
         ]
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-5, dtype=policy, name="norm"
-        )
+        self.norm = LayerNorm(dtype=policy, name="norm")
         self.points = Linear(3 * group_size, dtype=policy, name="points")
 
     def build(

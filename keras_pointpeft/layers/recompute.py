@@ -6,6 +6,8 @@ import keras
 from keras import ops
 
 from keras_pointpeft.ops import accelerators
+from keras_pointpeft.ops.channelwise import affine
+from keras_pointpeft.ops.channelwise import gelu
 
 MODES = ("none", "elementwise", "block")
 
@@ -30,6 +32,16 @@ def recomputed(function):
     plain = keras.remat(function)
     fast = accelerators.find("recomputed")
     return plain if fast is None else fast(function, (), plain)
+
+
+def recomputed_gelu(x, scale, shift):
+    """The GELU of `affine`, of which the backward pass keeps `x` alone."""
+    if scale is None:
+        return gelu(affine(x, scale, shift))
+    fast = accelerators.find("affine_gelu")
+    if fast is None:
+        fast = recomputed(lambda *inputs: gelu(affine(*inputs)))
+    return fast(x, scale, shift)
 
 
 def recomputed_layer(layer, function):

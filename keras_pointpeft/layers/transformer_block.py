@@ -2,23 +2,20 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.drop_path import DropPath
+from keras_pointpeft.layers.layer_norm import LayerNorm
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.part_call import part_call
 from keras_pointpeft.layers.recompute import recomputed
+from keras_pointpeft.layers.recompute import recomputed_gelu
 from keras_pointpeft.layers.recompute import recomputed_layer
 from keras_pointpeft.layers.watch import Watch
+from keras_pointpeft.ops.attention import attention
+from keras_pointpeft.ops.channelwise import affine
+from keras_pointpeft.ops.channelwise import gelu
 from keras_pointpeft.peft.method import NO_TUNER
 from keras_pointpeft.peft.method import see_prefixes
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
-
-
-def _same(x):
-    return x
-
-
-def _gelu(x):
-    return ops.gelu(x, approximate=False)
 
 
 @serializable
@@ -104,9 +101,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         self.mlp_dim = int(dim * mlp_ratio)
 
         def norm(name):
-            return keras.layers.LayerNormalization(
-                epsilon=epsilon, dtype=policy, name=name
-            )
+            return LayerNorm(epsilon, dtype=policy, name=name)
 
         def linear(units, name, use_bias=True):
             return Linear(units, use_bias=use_bias, dtype=policy, name=name)
@@ -206,21 +201,19 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         if attention_mask is not None:
             attention_mask = tuner.allow(attention_mask, x.shape[1])
 
-        def first(x):
-            return self._site("norm1", x, tuner, training, contrast)
-
         def second(x):
-            y = self._site("norm2", x, tuner, training, contrast)
+            y = self._norm("norm2", x, tuner, contrast)
             return y, tuner.beside_mlp(y, training)
 
         if self._elementwise(training):
-            first, second = recomputed(first), recomputed_layer(self, second)
+            second = recomputed_layer(self, second)
 
-        y = first(x)
+        # A norm keeps what it reads, which the residual does not.
+        y = self._norm("norm1", x, tuner, contrast)
         if self.normalized_skips[0]:
             x = y
         y = self._mix(y, attention_mask, tuner, geometry, training, contrast)
-        y = self._site("proj", y, tuner, training, contrast)
+        y = self._linear("proj", y, tuner, training, contrast)
         if tuner.drops_attention:
             y = part_call(self.drop_path1, y, training=training)
         x = x + y
@@ -230,8 +223,8 @@ class TransformerBlock(Configurable, keras.layers.Layer):
             x = y
         beside = tuner.beside_branch(x, geometry, training)
         y = tuner.mlp_input(x, y)
-        y = self._site("fc1", y, tuner, training, contrast, _gelu)
-        y = self._site("fc2", y, tuner, training, contrast)
+        y = self._hidden(y, tuner, training, contrast)
+        y = self._linear("fc2", y, tuner, training, contrast)
         if side is not None:
             y = y + side
         y = part_call(self.drop_path2, y, training=training)
@@ -239,21 +232,50 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         x = x + y if beside is None else x + y + beside
         return tuner.leave(x, side, geometry, training)
 
-    def _site(self, name, x, tuner, training, contrast=None, then=_same):
-        """One of the layers, what the tuner does about it, and `then`."""
+    def _norm(self, name, x, tuner, contrast):
+        """One of the norms, and what the tuner does about it."""
+        layer, scale_shift = getattr(self, name), tuner.affine(name)
+        if contrast is None:
+            y = part_call(layer, x, affine=scale_shift)
+        else:
+            first, last = contrast.split(x)
+            own = getattr(contrast, name)(first, affine=scale_shift)
+            y = (own, layer(last, affine=scale_shift))
+            y = ops.concatenate(y, axis=1)
+        return tuner.modulate(name, y)
 
-        def layer(x):
-            y = self._apply(name, x, contrast)
-            beside = tuner.beside(name, x, training)
-            return y if beside is None else y + beside
+    def _linear(self, name, x, tuner, training, contrast):
+        """One of the linear layers, and what the tuner does about it."""
+        y = self._product(name, x, tuner, training, contrast)
+        return self._tuned(name, y, tuner)
 
-        def after(y):
-            return then(tuner.modulate(name, y))
+    def _product(self, name, x, tuner, training, contrast):
+        layer = getattr(self, name)
+        if contrast is None:
+            y = part_call(layer, x)
+        else:
+            # The contrast tokens have their own.
+            first, last = contrast.split(x)
+            y = (getattr(contrast, name)(first), layer(last))
+            y = ops.concatenate(y, axis=1)
+        beside = tuner.beside(name, x, training)
+        return y if beside is None else y + beside
 
-        # A norm keeps what it reads; a linear layer, what it returns.
-        if self._elementwise(training) and then is not _same:
-            return recomputed(after)(layer(x))
-        return after(layer(x))
+    def _tuned(self, name, x, tuner):
+        scale_shift = tuner.affine(name)
+        if scale_shift is not None:
+            x = affine(x, *scale_shift)
+        return tuner.modulate(name, x)
+
+    def _hidden(self, x, tuner, training, contrast):
+        """The inner layer of the MLP."""
+        x = self._product("fc1", x, tuner, training, contrast)
+        scale_shift = tuner.affine("fc1")
+        if scale_shift is None:
+            return gelu(x)
+        if self._elementwise(training):
+            return recomputed_gelu(x, *scale_shift)
+        return gelu(affine(x, *scale_shift))
 
     def _elementwise(self, training):
         # A linear layer that trains keeps its input in any case.
@@ -263,26 +285,20 @@ class TransformerBlock(Configurable, keras.layers.Layer):
             and not self.fc2.kernel.trainable
         )
 
-    def _apply(self, name, x, contrast):
-        """One of the layers, or the contrast tokens' own on these tokens."""
-        layer = getattr(self, name)
-        if contrast is None:
-            return part_call(layer, x)
-        first, last = contrast.split(x)
-        parts = (getattr(contrast, name)(first), layer(last))
-        return ops.concatenate(parts, axis=1)
-
     def _mix(self, x, mask, tuner, geometry, training, contrast):
         first, last = None, x
         if contrast is not None:
             first, last = contrast.split(x)
+
+        def attend(qkv):
+            qkv = self._tuned("qkv", qkv, tuner)
+            return self._attend(qkv, mask, tuner), qkv
+
+        if self._elementwise(training):
+            attend = recomputed(attend)
         # Contrast tokens have a query of their own, and no keys or values.
-        mixed, qkv = self._site(
-            "qkv",
-            last,
-            tuner,
-            training,
-            then=lambda qkv: (self._attend(qkv, mask, tuner), qkv),
+        mixed, qkv = attend(
+            self._product("qkv", last, tuner, training, contrast=None)
         )
         if first is not None:
             seen = contrast.look(first, last)
@@ -312,15 +328,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
 
     def _attend(self, qkv, mask, tuner):
         query, key, value, mask, causal = self._attended(qkv, mask, tuner)
-        # Without `flash_attention=False` Keras probes the device every call.
-        x = ops.dot_product_attention(
-            query,
-            key,
-            value,
-            mask=mask,
-            is_causal=causal,
-            flash_attention=False,
-        )
+        x = attention(query, key, value, mask, causal)
         return ops.reshape(x, (-1, qkv.shape[1], self.dim))
 
     def compute_output_shape(

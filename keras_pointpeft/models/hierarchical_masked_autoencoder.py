@@ -6,6 +6,7 @@ from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.layers import TokenPropagation
 from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.initializers import redraw
+from keras_pointpeft.layers.layer_norm import LayerNorm
 from keras_pointpeft.models.backbone import drop_path_rates
 from keras_pointpeft.models.pretrainer import MaskedPretrainer
 from keras_pointpeft.models.visible_tokens import Packing
@@ -137,9 +138,7 @@ class HierarchicalMaskedAutoencoder(MaskedPretrainer):
         self.blocks = [get(f"block_{i}") for i in range(backbone.depth)]
 
         def norm(name):
-            return keras.layers.LayerNormalization(
-                epsilon=1e-5, dtype=policy, name=name
-            )
+            return LayerNorm(dtype=policy, name=name)
 
         self.norms = [norm(f"norm_{i}") for i in stages[:-1]] + [get("norm")]
 

@@ -5,6 +5,7 @@ from keras_pointpeft.layers import Linear
 from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.initializers import redraw
+from keras_pointpeft.layers.layer_norm import LayerNorm
 from keras_pointpeft.models.backbone import drop_path_rates
 from keras_pointpeft.models.pretrainer import MaskedPretrainer
 from keras_pointpeft.ops import gather
@@ -132,9 +133,7 @@ class MaskedAutoencoder(MaskedPretrainer):
             )
             for i, rate in enumerate(rates)
         ]
-        self.decoder_norm = keras.layers.LayerNormalization(
-            epsilon=1e-5, dtype=policy, name="decoder_norm"
-        )
+        self.decoder_norm = LayerNorm(dtype=policy, name="decoder_norm")
         self.increase_dim = Linear(
             3 * backbone.group_size, dtype=policy, name="increase_dim"
         )

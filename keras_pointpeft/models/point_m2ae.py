@@ -4,6 +4,7 @@ import numpy as np
 from keras_pointpeft.layers import NearMask
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import PositionMLP
+from keras_pointpeft.layers.layer_norm import LayerNorm
 from keras_pointpeft.models.assembly import Assembly
 from keras_pointpeft.models.backbone import PointBackbone
 from keras_pointpeft.models.frozen_pass import HierarchicalPass
@@ -249,8 +250,7 @@ class PointM2AEBackbone(PointBackbone):
             if i == len(outputs) - 1:
                 (x,) = self._normalized([x])
             else:
-                x = keras.layers.LayerNormalization(
-                    epsilon=1e-5,
+                x = LayerNorm(
                     dtype=self.dtype_policy,
                     name=f"dense_norm_{i}",
                 )(x)

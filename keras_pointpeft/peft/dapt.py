@@ -6,6 +6,7 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.layer_norm import LayerNorm
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.part_call import part_call
 from keras_pointpeft.peft.feature_transform import BLOCK_SITES
@@ -54,9 +55,7 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         self.rank = rank
         self.dropout = dropout
         policy = self.dtype_policy
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-5, dtype=policy, name="norm"
-        )
+        self.norm = LayerNorm(dtype=policy, name="norm")
         self.scale = Linear(
             1, bias_initializer="zeros", dtype=policy, name="scale"
         )

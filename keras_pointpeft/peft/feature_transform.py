@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_pointpeft.ops.channelwise import affine
 from keras_pointpeft.peft.method import BLOCK_SITES
 from keras_pointpeft.peft.method import BlockTuner
 from keras_pointpeft.peft.method import site_widths
@@ -37,13 +38,11 @@ class FeatureTransform(keras.layers.Layer):
         )
 
     def call(self, x):
-        gamma, beta = self.gamma.value, self.beta.value
-        # A backward pass that computes this again does so on its own, where
-        # no layer's dtype policy rules.
-        if gamma.dtype != x.dtype:
-            gamma = keras.ops.cast(gamma, x.dtype)
-            beta = keras.ops.cast(beta, x.dtype)
-        return x * gamma + beta
+        return affine(x, *self.values())
+
+    def values(self):
+        """`gamma` and `beta`, tensors `(dim,)`."""
+        return self.gamma.value, self.beta.value
 
     def fold(self, kernel, bias):
         """Kernel and bias of the layer before with the transform in."""
@@ -84,12 +83,8 @@ class SiteTransforms(Configurable, BlockTuner):
         """The `FeatureTransform` at one of the sites."""
         return getattr(self, f"{site}_transform")
 
-    def modulate(self, site, x):
-        if site not in self.sites:
-            return x
-        # `call` and not the layer itself: six times the bookkeeping of a
-        # layer call costs more than the arithmetic.
-        return self.transform_at(site).call(x)
+    def affine(self, site):
+        return self.transform_at(site).values() if site in self.sites else None
 
     def fold(self, site, kernel, bias):
         if site not in self.sites:

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.layer_norm import LayerNorm
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.peft.bottleneck import BottleneckAdapter
 from keras_pointpeft.peft.geometry_aware_adapter import GeometryAwareAdapter
@@ -159,9 +160,7 @@ class GAPromptTuner(Configurable, BlockTuner):
             dtype=policy,
             name="geometry",
         )
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-5, dtype=policy, name="norm"
-        )
+        self.norm = LayerNorm(dtype=policy, name="norm")
         self.adapter = BottleneckAdapter(
             adapter_rank, adapter_dropout, dtype=policy, name="adapter"
         )

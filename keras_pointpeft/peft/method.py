@@ -63,12 +63,20 @@ class BlockTuner(keras.layers.Layer):
     def beside(self, site, x, training):
         """In parallel to the layer at `site`, of what it reads, or None.
 
-        Sites are norm1, qkv, proj, norm2, fc1 (before GELU) and fc2.
+        Sites are qkv, proj, fc1 (before GELU) and fc2.
+        """
+        return None
+
+    def affine(self, site):
+        """A scale, which may be None, and a shift per channel, or None.
+
+        Applied after `site`: norm1, qkv, proj, norm2, fc1 (before GELU) or
+        fc2. A norm takes them in, so that they cost nothing.
         """
         return None
 
     def modulate(self, site, x):
-        """After `site`: norm1, qkv, proj, norm2, fc1 (before GELU) or fc2."""
+        """Anything else after `site`, but for fc1, and behind `affine`."""
         return x
 
     def keys_and_values(self, key, value):

@@ -190,10 +190,10 @@ class PointPEFTTuner(Configurable, BlockTuner):
         # The published code puts the patches' mask in front, on the prompts.
         return allow_others(mask, num_tokens, behind=self.reference)
 
-    def modulate(self, site, x):
+    def affine(self, site):
         if site not in self.SITES:
-            return x
-        return x + ops.cast(getattr(self, f"{site}_bias"), x.dtype)
+            return None
+        return None, getattr(self, f"{site}_bias").value
 
     def beside_attention(self, block, qkv, geometry, training):
         if not self.gates_attention:

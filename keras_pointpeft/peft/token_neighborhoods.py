@@ -3,9 +3,11 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.layer_norm import LayerNorm
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.ops import farthest_point_sample
 from keras_pointpeft.ops import gather
+from keras_pointpeft.ops.attention import attention
 from keras_pointpeft.peft.patch_neighborhoods import PatchNeighborhoods
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -41,9 +43,7 @@ class LocalAttention(Configurable, keras.layers.Layer):
         self.dim = dim
         self.num_heads = num_heads
         policy = self.dtype_policy
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-5, dtype=policy, name="norm"
-        )
+        self.norm = LayerNorm(dtype=policy, name="norm")
         self.qkv = Linear(3 * dim, use_bias=False, dtype=policy, name="qkv")
 
     def build(self, tokens_shape, rows_shape=None):
@@ -60,12 +60,8 @@ class LocalAttention(Configurable, keras.layers.Layer):
         heads, width = self.num_heads, self.dim // self.num_heads
         qkv = ops.reshape(qkv, (-1, neighbors, 3, heads, width))
         # The published scale is that of one head of the full width.
-        x = ops.dot_product_attention(
-            qkv[:, :, 0],
-            qkv[:, :, 1],
-            qkv[:, :, 2],
-            scale=self.dim**-0.5,
-            flash_attention=False,
+        x = attention(
+            qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], scale=self.dim**-0.5
         )
         return self.proj(ops.reshape(x, (-1, neighbors, self.dim)))
 

@@ -7,15 +7,20 @@ functions here as operators of their own, with a known output shape.
 import torch
 
 from keras_pointpeft.ops.accelerators import host
+from keras_pointpeft.ops.accelerators import torch_block
 from keras_pointpeft.ops.accelerators import torch_cuda
 from keras_pointpeft.ops.accelerators import torch_linear
-from keras_pointpeft.ops.accelerators.torch_linear import linear  # noqa: F401
-from keras_pointpeft.ops.accelerators.torch_recompute import (
-    Recomputed as recomputed,  # noqa: F401
-)
+from keras_pointpeft.ops.accelerators import torch_recompute
 from keras_pointpeft.ops.distances import pairwise_squared
 from keras_pointpeft.ops.sampling_loop import plain_sample
 
+# Functions that `find` is asked for, and that stand elsewhere.
+affine = torch_block.affine
+affine_gelu = torch_block.affine_gelu
+attention = torch_block.attention
+layer_norm = torch_block.layer_norm
+linear = torch_linear.linear
+recomputed = torch_recompute.Recomputed
 # Distances that are worked on at a time: what a CPU's caches hold, and what a
 # GPU's memory has room for beside a model.
 CHUNK = {"cpu": 2**18}

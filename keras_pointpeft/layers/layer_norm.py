@@ -1,0 +1,41 @@
+import keras
+
+from keras_pointpeft.ops.channelwise import layer_norm
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class LayerNorm(keras.layers.LayerNormalization):
+    """A `keras.layers.LayerNormalization` of the last axis, for tokens.
+
+    Args:
+        epsilon: float. Added to the variance.
+        **kwargs: further arguments of `keras.layers.Layer`.
+
+    Input shape:
+        `(batch, tokens, dim)`.
+
+    Output shape:
+        `(batch, tokens, dim)`.
+    """
+
+    def __init__(self, epsilon=1e-5, **kwargs):
+        super().__init__(epsilon=epsilon, **kwargs)
+
+    def call(self, inputs, affine=None):
+        """Normalizes.
+
+        Args:
+            inputs: tensor.
+            affine: optional pair of a scale, which may be None, and a shift,
+                each `(dim,)`: what comes after the norm, and costs nothing
+                within it.
+        """
+        scale, shift = self.gamma.value, self.beta.value
+        if affine is not None:
+            factor, offset = affine
+            if factor is not None:
+                scale, shift = scale * factor, shift * factor
+            shift = shift + offset
+        outputs = layer_norm(inputs, scale, shift, self.epsilon)
+        return keras.ops.cast(outputs, self.compute_dtype)

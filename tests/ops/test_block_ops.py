@@ -1,0 +1,165 @@
+"""The parts of a block: against closed forms, and fast ways against plain."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_pointpeft.layers import LayerNorm
+from keras_pointpeft.layers.recompute import recomputed_gelu
+from keras_pointpeft.ops import disable_accelerators
+from keras_pointpeft.ops.attention import attention
+from keras_pointpeft.ops.channelwise import affine
+from keras_pointpeft.ops.channelwise import gelu
+from keras_pointpeft.ops.channelwise import layer_norm
+
+
+def numbers(*shape, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=shape).astype("float32")
+
+
+X, SCALE, SHIFT = numbers(2, 5, 8), numbers(8, seed=1), numbers(8, seed=2)
+QKV = [numbers(2, 5, 3, 4, seed=i) for i in range(3)]
+
+
+def normalized(x, scale, shift, epsilon):
+    x = x - x.mean(-1, keepdims=True)
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + epsilon) * scale + shift
+
+
+def attended(query, key, value, allowed, scale):
+    scores = np.einsum("bqhw,bkhw->bhqk", query, key) * scale
+    scores = np.where(allowed, scores, -np.inf)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    return np.einsum("bhqk,bkhw->bqhw", weights, value)
+
+
+def found(function, *arrays, **kwargs):
+    result = function(*(ops.convert_to_tensor(a) for a in arrays), **kwargs)
+    return ops.convert_to_numpy(result)
+
+
+def test_layer_norm():
+    np.testing.assert_allclose(
+        found(layer_norm, X, SCALE, SHIFT, epsilon=0.1),
+        normalized(X, SCALE, SHIFT, 0.1),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_affine_and_its_gelu(scaled):
+    scale = ops.convert_to_tensor(SCALE) if scaled else None
+    expected = X * SCALE + SHIFT if scaled else X + SHIFT
+
+    def call(function):
+        return found(lambda x, shift: function(x, scale, shift), X, SHIFT)
+
+    np.testing.assert_allclose(call(affine), expected, atol=1e-6)
+    erf = np.vectorize(math.erf)(expected / np.sqrt(2))
+    expected = expected * (1 + erf) / 2
+    np.testing.assert_allclose(call(recomputed_gelu), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", ["all", "causal", "mask"])
+@pytest.mark.parametrize("scale", [None, 0.3])
+def test_attention(case, scale):
+    allowed, kwargs = np.ones((5, 5), bool), {}
+    if case == "causal":
+        allowed, kwargs = np.tril(allowed), {"is_causal": True}
+    elif case == "mask":
+        allowed = numbers(5, 5) < 0.5
+        allowed |= np.eye(5, dtype=bool)
+        kwargs = {"mask": ops.convert_to_tensor(allowed[None, None])}
+    np.testing.assert_allclose(
+        found(attention, *QKV, scale=scale, **kwargs),
+        attended(*QKV, allowed, scale or 0.5),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_norm_takes_in_what_follows(scaled):
+    norm = LayerNorm(epsilon=0.1)
+    norm.build(X.shape)
+    norm.gamma.assign(SCALE + 2)
+    norm.beta.assign(SHIFT - 1)
+    factor = SCALE if scaled else None
+    expected = ops.convert_to_numpy(norm(X)) * (SCALE if scaled else 1) + SHIFT
+    pair = (factor, ops.convert_to_tensor(SHIFT))
+    if scaled:
+        pair = (ops.convert_to_tensor(factor), pair[1])
+    result = ops.convert_to_numpy(norm(X, affine=pair))
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+FUNCTIONS = {
+    "layer_norm": (
+        lambda x, scale, shift: layer_norm(x, scale, shift, 1e-5),
+        (X, SCALE, SHIFT),
+    ),
+    "affine": (affine, (X, SCALE, SHIFT)),
+    "recomputed_gelu": (recomputed_gelu, (X, SCALE, SHIFT)),
+    "attention": (attention, QKV),
+}
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="ways of the torch backend"
+)
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_fast_ways_are_the_plain_ones(name, dtype):
+    import torch
+
+    function, arrays = FUNCTIONS[name]
+
+    def run(function):
+        # What belongs to a layer stays float32.
+        inputs = [
+            torch.tensor(a, dtype=getattr(torch, dtype) if a.ndim > 1 else None)
+            for a in arrays
+        ]
+        inputs = [x.requires_grad_() for x in inputs]
+        result = function(*inputs)
+        assert result.dtype == inputs[0].dtype
+        (result.float() ** 2).sum().backward()
+        return [result, *(x.grad for x in inputs)]
+
+    fast = run(function)
+    if name == "recomputed_gelu":
+
+        def function(*inputs):
+            return gelu(affine(*inputs))
+
+    with disable_accelerators("all"):
+        plain = run(function)
+    tolerance = 1e-5 if dtype == "float32" else 5e-2
+    for ours, theirs in zip(fast, plain, strict=True):
+        scale = theirs.abs().max().item()
+        torch.testing.assert_close(
+            ours / scale, theirs / scale, atol=tolerance, rtol=tolerance
+        )
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="counts what torch keeps"
+)
+def test_a_gelu_keeps_its_input_alone():
+    import torch
+
+    x, scale, shift = (torch.tensor(a) for a in (X, SCALE, SHIFT))
+    kept = []
+
+    def pack(tensor):
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        recomputed_gelu(x, scale.requires_grad_(), shift)
+    large = [t for t in kept if t.ndim > 1]
+    assert [t.data_ptr() for t in large] == [x.data_ptr()]
