@@ -62,6 +62,31 @@ def recomputed_layer(layer, function):
     return fast(function, [v.value for v in _STATES[layer]], plain)
 
 
+def remade(layer, make, use):
+    """What is made of a tensor, and what is made of that in turn.
+
+    The backward pass keeps the tensor, and on torch what `use` keeps beside
+    what `make` returns; elsewhere nothing.
+
+    Args:
+        layer: built `keras.layers.Layer`, with what both need.
+        make: from a tensor to one, without anything random.
+        use: from that tensor to a nest of tensors and None.
+
+    Returns:
+        A function from a tensor to what `make` and `use` return.
+    """
+    fast = accelerators.find("remade")
+    if fast is not None:
+        return fast(make, use)
+
+    def both(x):
+        made = make(x)
+        return made, use(made)
+
+    return recomputed_layer(layer, both)
+
+
 # Those of layers that have been asked for: to collect them takes time.
 _STATES = weakref.WeakKeyDictionary()
 

@@ -8,6 +8,7 @@ from keras_pointpeft.layers.part_call import part_call
 from keras_pointpeft.layers.recompute import recomputed
 from keras_pointpeft.layers.recompute import recomputed_gelu
 from keras_pointpeft.layers.recompute import recomputed_layer
+from keras_pointpeft.layers.recompute import remade
 from keras_pointpeft.layers.watch import Watch
 from keras_pointpeft.ops.attention import attention
 from keras_pointpeft.ops.channelwise import affine
@@ -202,11 +203,10 @@ class TransformerBlock(Configurable, keras.layers.Layer):
             attention_mask = tuner.allow(attention_mask, x.shape[1])
 
         def second(x):
-            y = self._norm("norm2", x, tuner, contrast)
-            return y, tuner.beside_mlp(y, training)
+            return self._norm("norm2", x, tuner, contrast)
 
-        if self._elementwise(training):
-            second = recomputed_layer(self, second)
+        def beside_mlp(y):
+            return tuner.beside_mlp(y, training)
 
         # A norm keeps what it reads, which the residual does not.
         y = self._norm("norm1", x, tuner, contrast)
@@ -218,7 +218,11 @@ class TransformerBlock(Configurable, keras.layers.Layer):
             y = part_call(self.drop_path1, y, training=training)
         x = x + y
 
-        y, side = second(x)
+        if self._elementwise(training):
+            y, side = remade(self, second, beside_mlp)(x)
+        else:
+            y = second(x)
+            side = beside_mlp(y)
         if self.normalized_skips[1]:
             x = y
         beside = tuner.beside_branch(x, geometry, training)

@@ -9,6 +9,7 @@ from keras import ops
 from keras_pointpeft.layers.layer_norm import LayerNorm
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.part_call import part_call
+from keras_pointpeft.ops.dynamic_adapter import dynamic_adapter
 from keras_pointpeft.peft.feature_transform import BLOCK_SITES
 from keras_pointpeft.peft.feature_transform import SITES
 from keras_pointpeft.peft.feature_transform import FeatureTransform
@@ -83,10 +84,25 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         return ops.relu(part_call(self.scale, normed))
 
     def call(self, tokens, training=False):
-        normed = part_call(self.norm, tokens)
-        hidden = ops.gelu(part_call(self.down, normed), approximate=False)
-        hidden = part_call(self.drop, hidden, training=training)
-        return part_call(self.up, hidden) * self.token_scale(normed)
+        mask = None
+        if training and self.dropout:
+            shape = (*ops.shape(tokens)[:-1], self.rank)
+            mask = ops.ones(shape, dtype=self.compute_dtype)
+            mask = part_call(self.drop, mask, training=True)
+
+        def values(layer):
+            both = (layer.kernel, layer.bias)
+            return tuple(ops.convert_to_tensor(x) for x in both)
+
+        norm = self.norm
+        return dynamic_adapter(
+            tokens,
+            (norm.gamma.value, norm.beta.value, norm.epsilon),
+            values(self.scale),
+            values(self.down),
+            values(self.up),
+            mask,
+        )
 
     def compute_output_shape(self, input_shape):
         return input_shape

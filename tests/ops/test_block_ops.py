@@ -14,6 +14,7 @@ from keras_pointpeft.ops.attention import attention
 from keras_pointpeft.ops.channelwise import affine
 from keras_pointpeft.ops.channelwise import gelu
 from keras_pointpeft.ops.channelwise import layer_norm
+from keras_pointpeft.ops.dynamic_adapter import dynamic_adapter
 
 
 def numbers(*shape, seed=0):
@@ -97,7 +98,53 @@ def test_a_norm_takes_in_what_follows(scaled):
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
+def adapter(x, gamma, beta, scale, bias, down, down_bias, up, up_bias, mask):
+    return dynamic_adapter(
+        x,
+        (gamma, beta, 1e-5),
+        (scale, bias),
+        (down, down_bias),
+        (up, up_bias),
+        mask,
+    )
+
+
+ADAPTER = (
+    *(X, SCALE, SHIFT, numbers(8, 1, seed=3), numbers(1, seed=4)),
+    *(numbers(8, 3, seed=5), numbers(3, seed=6)),
+    *(numbers(3, 8, seed=7), numbers(8, seed=8)),
+)
+MASK = np.round(np.random.default_rng(9).random((2, 5, 3)), 0) * 2
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_dynamic_adapter(dropped):
+    x, gamma, beta, scale, bias, down, down_bias, up, up_bias = ADAPTER
+    mask = MASK.astype("float32") if dropped else np.ones_like(MASK, "float32")
+    normed = normalized(x, gamma, beta, 1e-5)
+    hidden = normed @ down + down_bias
+    erf = np.vectorize(math.erf)(hidden / np.sqrt(2))
+    hidden = hidden * (1 + erf) / 2 * mask
+    factor = np.maximum(normed @ scale + bias, 0)
+    assert 0 < np.mean(factor > 0) < 1
+    np.testing.assert_allclose(
+        found(adapter, *ADAPTER, mask),
+        (hidden @ up + up_bias) * factor,
+        atol=1e-5,
+    )
+
+
 FUNCTIONS = {
+    "dynamic_adapter": (
+        lambda *inputs: adapter(*inputs, mask=None),
+        ADAPTER,
+    ),
+    "dynamic_adapter_dropping": (
+        lambda *inputs: adapter(
+            *inputs, mask=ops.convert_to_tensor(MASK, dtype=inputs[0].dtype)
+        ),
+        ADAPTER,
+    ),
     "layer_norm": (
         lambda x, scale, shift: layer_norm(x, scale, shift, 1e-5),
         (X, SCALE, SHIFT),
@@ -119,11 +166,10 @@ def test_fast_ways_are_the_plain_ones(name, dtype):
     function, arrays = FUNCTIONS[name]
 
     def run(function):
-        # What belongs to a layer stays float32.
-        inputs = [
-            torch.tensor(a, dtype=getattr(torch, dtype) if a.ndim > 1 else None)
-            for a in arrays
-        ]
+        # Scales and shifts of norms and tokens stay float32.
+        inputs = [torch.tensor(a, dtype=getattr(torch, dtype)) for a in arrays]
+        if name != "attention":
+            inputs[1:3] = (x.float() for x in inputs[1:3])
         inputs = [x.requires_grad_() for x in inputs]
         result = function(*inputs)
         assert result.dtype == inputs[0].dtype

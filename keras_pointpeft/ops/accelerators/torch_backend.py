@@ -9,6 +9,7 @@ import torch
 from keras_pointpeft.ops.accelerators import host
 from keras_pointpeft.ops.accelerators import torch_block
 from keras_pointpeft.ops.accelerators import torch_cuda
+from keras_pointpeft.ops.accelerators import torch_dynamic_adapter
 from keras_pointpeft.ops.accelerators import torch_linear
 from keras_pointpeft.ops.accelerators import torch_recompute
 from keras_pointpeft.ops.distances import pairwise_squared
@@ -18,9 +19,11 @@ from keras_pointpeft.ops.sampling_loop import plain_sample
 affine = torch_block.affine
 affine_gelu = torch_block.affine_gelu
 attention = torch_block.attention
+dynamic_adapter = torch_dynamic_adapter.dynamic_adapter
 layer_norm = torch_block.layer_norm
 linear = torch_linear.linear
 recomputed = torch_recompute.Recomputed
+remade = torch_recompute.Remade
 # Distances that are worked on at a time: what a CPU's caches hold, and what a
 # GPU's memory has room for beside a model.
 CHUNK = {"cpu": 2**18}

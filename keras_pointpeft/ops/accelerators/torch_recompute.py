@@ -38,6 +38,39 @@ class Recomputed:
             return self.function(*inputs)
 
 
+class Remade:
+    """`use(make(x))`, which keeps `x` and not what is made of it.
+
+    Args:
+        make: from a tensor to one, without anything random.
+        use: from that tensor to a nest of tensors and None.
+    """
+
+    def __init__(self, make, use):
+        self.make = make
+        self.use = use
+
+    def __call__(self, x):
+        made = self.make(x)
+        if torch.compiler.is_compiling() or not made.requires_grad:
+            return made, self.use(made)
+        storage, cast = made.untyped_storage().data_ptr(), _autocast()
+
+        def pack(tensor):
+            if tensor.untyped_storage().data_ptr() != storage:
+                return tensor
+            return tensor.size(), tensor.stride(), tensor.storage_offset()
+
+        def unpack(kept):
+            if isinstance(kept, torch.Tensor):
+                return kept
+            with _cast_as(cast), torch.no_grad():
+                return self.make(x).as_strided(*kept)
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+            return made, self.use(made)
+
+
 class _Call:
     """Numbers what the graph of a call would keep, to compute it again."""
 
