@@ -73,7 +73,7 @@ def _jax_gradients(model, loss_fn, training):
 
     trainable = [v.value for v in model.trainable_variables]
     state = [v.value for v in model.non_trainable_variables]
-    run = jax.value_and_grad(run, has_aux=True)
+    run = jax.jit(jax.value_and_grad(run, has_aux=True))
     (loss, state), gradients = run(trainable, state)
     for variable, value in zip(model.non_trainable_variables, state):
         variable.assign(value)

@@ -95,15 +95,22 @@ class Case:
 
     def close(self, what, ours, tolerance, theirs=None):
         """Compares with array `what`: absolute plus relative tolerance."""
-        theirs = self.data[what] if theirs is None else theirs
-        ours = np.asarray(ops.convert_to_numpy(ours), "float64")
-        theirs = np.asarray(theirs, "float64")
-        if ours.shape != theirs.shape:
-            raise ValueError(
-                f"{what}: expected shape {theirs.shape}. Received: {ours.shape}"
-            )
+        ours, theirs = self._pair(what, ours, theirs)
         difference = np.abs(ours - theirs) / (1.0 + np.abs(theirs))
         self._add(what, difference.max(initial=0.0), tolerance)
+
+    def close_sets(self, what, ours, tolerance, theirs=None):
+        """Compares patches `(patches, points, 3)`, points in any order.
+
+        Each point of either side is compared with its nearest of the other:
+        what is sorted by coordinates falls apart where two are nearly equal.
+        """
+        ours, theirs = self._pair(what, ours, theirs)
+        apart = np.abs(ours[:, :, None] - theirs[:, None]).max(axis=-1)
+        for pairs in (apart, apart.transpose(0, 2, 1)):
+            nearest = pairs.argmin(axis=2)[..., None]
+            found = np.take_along_axis(pairs, nearest, axis=2)
+            self._add(what, found.max(initial=0.0), tolerance)
 
     def close_stream(self, what, ours, theirs=None):
         """Compares tokens inside a trunk, in units of their spread.
@@ -132,6 +139,16 @@ class Case:
         ours = np.sort(ops.convert_to_numpy(ours), axis=-1)
         same = np.array_equal(ours, np.sort(theirs, axis=-1))
         self._add(what, 0.0 if same else np.inf, 0.0)
+
+    def _pair(self, what, ours, theirs):
+        theirs = self.data[what] if theirs is None else theirs
+        ours = np.asarray(ops.convert_to_numpy(ours), "float64")
+        theirs = np.asarray(theirs, "float64")
+        if ours.shape != theirs.shape:
+            raise ValueError(
+                f"{what}: expected shape {theirs.shape}. Received: {ours.shape}"
+            )
+        return ours, theirs
 
     def _add(self, what, difference, tolerance):
         self.checks.append(Check(what, float(difference), tolerance))
