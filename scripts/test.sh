@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # Lint, then the tests on every backend, or on those named:
 #     bash scripts/test.sh torch jax
-# One process per core, each with one thread; what a file's tests share is made
-# once.
+# The first runs all of them, the others leave out what is much the same on
+# every backend. One process per core, each with one thread; what a file's tests
+# share is made once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export TF_CPP_MIN_LOG_LEVEL=3 OMP_NUM_THREADS=1
 [ $# -gt 0 ] || set -- torch tensorflow jax
 ruff check .
+marks="not slow"
 for backend in "$@"; do
     echo "== $backend"
-    KERAS_BACKEND=$backend python -m pytest -q -W ignore -n auto --dist loadfile
+    KERAS_BACKEND=$backend python -m pytest -q -W ignore -n auto \
+        --dist loadfile -m "$marks"
+    marks="not slow and not once"
 done

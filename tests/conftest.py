@@ -27,6 +27,47 @@ METHODS = {
 }
 
 
+# What runs on the first of several backends alone (`scripts/test.sh`): files
+# and programs around models, and variants of models whose layers are tested
+# one by one. A model on jax compiles half a minute.
+ONCE = (
+    "checkpoints/test_convert",
+    "checkpoints/test_fuzz",
+    "checkpoints/test_reader",
+    "checkpoints/test_sources",
+    "data/",
+    "docs/",
+    "models/test_classifier.py::test_preset_round_trip",
+    "models/test_classifier.py::test_samples_do_not_depend_on_their_batch",
+    "models/test_frozen_stem",
+    "models/test_masked_autoencoder.py::test_recorded_case",
+    "models/test_point_m2ae.py::test_bank_of_a_hierarchy",
+    "models/test_point_m2ae.py::test_hidden_below",
+    "models/test_point_m2ae.py::test_reconstruction_does_not_depend",
+    "models/test_point_m2ae.py::test_round_trip_and_independence",
+    "models/test_segmenters.py::test_a_method_trains_and_keeps",
+    "models/test_trunks.py::test_frozen_weights_stay",
+    "peft/test_point_peft.py::test_logits_do_not_depend_on_the_batch",
+    "reports/",
+    "scripts/",
+    "test_contributing",
+    "test_cross_backend",
+    "test_downloads",
+    "test_faults",
+    "test_preset_faults",
+    "test_presets",
+    "test_registry.py::test_a_cloud_does_not_depend_on_its_batch",
+    "test_releases",
+    "training/test_segmentation.py::test_scenes",
+)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(ONCE):
+            item.add_marker("once")
+
+
 @pytest.fixture(autouse=True)
 def seed():
     keras.utils.set_random_seed(0)
