@@ -277,7 +277,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         scale_shift = tuner.affine("fc1")
         if scale_shift is None:
             return gelu(x)
-        if self._elementwise(training):
+        if training and self.remat != "none":
             return recomputed_gelu(x, *scale_shift)
         return gelu(affine(x, *scale_shift))
 

@@ -41,23 +41,31 @@ def attention(query, key, value, is_causal, scale):
 
 
 class _AffineGelu(torch.autograd.Function):
-    """Computes `affine` again where autograd would keep it as well."""
+    """Computes `affine` again where autograd would keep it as well.
+
+    In place, for what is as wide as an MLP: a block has nothing larger.
+    """
 
     @staticmethod
     def forward(ctx, x, scale, shift):
         ctx.save_for_backward(x, scale, shift)
-        return functional.gelu(torch.addcmul(shift, x, scale))
+        inner = torch.addcmul(shift, x, scale)
+        return torch.ops.aten.gelu.out(inner, out=inner)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient):
         x, scale, shift = ctx.saved_tensors
         inner = torch.addcmul(shift, x, scale)
-        inner = torch.ops.aten.gelu_backward(gradient, inner)
+        torch.ops.aten.gelu_backward.grad_input(
+            gradient, inner, grad_input=inner
+        )
         of_x, of_scale, of_shift = ctx.needs_input_grad
         rows = tuple(range(x.ndim - 1))
+        scale_gradient = (inner * x).sum(rows) if of_scale else None
+        shift_gradient = inner.sum(rows) if of_shift else None
         return (
-            inner * scale if of_x else None,
-            (inner * x).sum(rows) if of_scale else None,
-            inner.sum(rows) if of_shift else None,
+            inner.mul_(scale) if of_x else None,
+            scale_gradient,
+            shift_gradient,
         )
