@@ -1,4 +1,5 @@
 import keras
+from keras import ops
 
 from keras_pointpeft.ops.channelwise import layer_norm
 from keras_pointpeft.serialization import serializable
@@ -33,9 +34,11 @@ class LayerNorm(keras.layers.LayerNormalization):
         """
         scale, shift = self.gamma.value, self.beta.value
         if affine is not None:
-            factor, offset = affine
+            factor, offset = (
+                None if x is None else ops.cast(x, scale.dtype) for x in affine
+            )
             if factor is not None:
                 scale, shift = scale * factor, shift * factor
             shift = shift + offset
         outputs = layer_norm(inputs, scale, shift, self.epsilon)
-        return keras.ops.cast(outputs, self.compute_dtype)
+        return ops.cast(outputs, self.compute_dtype)
