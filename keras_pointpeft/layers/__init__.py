@@ -8,7 +8,7 @@ from keras_pointpeft.layers.feature_propagation import FeaturePropagation
 from keras_pointpeft.layers.graph_propagation import GraphPropagation
 from keras_pointpeft.layers.heads import ClassificationHead
 from keras_pointpeft.layers.heads import TokenPooling
-from keras_pointpeft.layers.layer_norm import LayerNorm
+from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.near_mask import NearMask
 from keras_pointpeft.layers.patch_encoder import PatchEncoder
@@ -33,7 +33,7 @@ __all__ = [
     "DropPath",
     "FeaturePropagation",
     "GraphPropagation",
-    "LayerNorm",
+    "LayerNormalization",
     "Linear",
     "NearMask",
     "PatchEncoder",

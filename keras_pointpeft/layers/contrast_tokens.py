@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.layer_norm import LayerNorm
+from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.ops.attention import attention
 from keras_pointpeft.serialization import Configurable
@@ -46,7 +46,7 @@ class ContrastTokens(Configurable, keras.layers.Layer):
         self.mlp_dim = int(dim * mlp_ratio)
 
         def norm(name):
-            return LayerNorm(epsilon, dtype=policy, name=name)
+            return LayerNormalization(epsilon, dtype=policy, name=name)
 
         def linear(units, name, use_bias=True):
             return Linear(units, use_bias=use_bias, dtype=policy, name=name)

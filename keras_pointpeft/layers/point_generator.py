@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.layer_norm import LayerNorm
+from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.position import SinePosition
 from keras_pointpeft.layers.transformer_block import TransformerBlock
@@ -61,7 +61,7 @@ class PointGenerator(Configurable, keras.layers.Layer):
             )
             for i in range(depth)
         ]
-        self.norm = LayerNorm(dtype=policy, name="norm")
+        self.norm = LayerNormalization(dtype=policy, name="norm")
         self.points = Linear(3 * group_size, dtype=policy, name="points")
 
     def build(

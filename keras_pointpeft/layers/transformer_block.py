@@ -2,7 +2,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.drop_path import DropPath
-from keras_pointpeft.layers.layer_norm import LayerNorm
+from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.part_call import part_call
 from keras_pointpeft.layers.recompute import recomputed
@@ -102,7 +102,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         self.mlp_dim = int(dim * mlp_ratio)
 
         def norm(name):
-            return LayerNorm(epsilon, dtype=policy, name=name)
+            return LayerNormalization(epsilon, dtype=policy, name=name)
 
         def linear(units, name, use_bias=True):
             return Linear(units, use_bias=use_bias, dtype=policy, name=name)

@@ -8,7 +8,7 @@ from keras_pointpeft.layers import PatchEncoder
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import SplitTokens
 from keras_pointpeft.layers import TransformerBlock
-from keras_pointpeft.layers.layer_norm import LayerNorm
+from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.models.backbone import as_method
 from keras_pointpeft.models.backbone import drop_path_rates
 from keras_pointpeft.models.frozen_pass import FrozenPass
@@ -340,7 +340,7 @@ class Assembly:
 
     def norm(self, tokens):
         """The final norm, and what the method does after it."""
-        self.trunk.norm = LayerNorm(dtype=self.policy, name="norm")
+        self.trunk.norm = LayerNormalization(dtype=self.policy, name="norm")
         tuner = self.method.norm_tuner(
             self.dim, dtype=self.policy, name="tuner_norm"
         )

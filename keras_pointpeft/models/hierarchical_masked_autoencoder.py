@@ -6,7 +6,7 @@ from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.layers import TokenPropagation
 from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.initializers import redraw
-from keras_pointpeft.layers.layer_norm import LayerNorm
+from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.models.backbone import drop_path_rates
 from keras_pointpeft.models.pretrainer import MaskedPretrainer
 from keras_pointpeft.models.visible_tokens import Packing
@@ -138,7 +138,7 @@ class HierarchicalMaskedAutoencoder(MaskedPretrainer):
         self.blocks = [get(f"block_{i}") for i in range(backbone.depth)]
 
         def norm(name):
-            return LayerNorm(dtype=policy, name=name)
+            return LayerNormalization(dtype=policy, name=name)
 
         self.norms = [norm(f"norm_{i}") for i in stages[:-1]] + [get("norm")]
 

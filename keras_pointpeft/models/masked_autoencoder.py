@@ -5,7 +5,7 @@ from keras_pointpeft.layers import Linear
 from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.initializers import redraw
-from keras_pointpeft.layers.layer_norm import LayerNorm
+from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.models.backbone import drop_path_rates
 from keras_pointpeft.models.pretrainer import MaskedPretrainer
 from keras_pointpeft.ops import gather
@@ -133,7 +133,9 @@ class MaskedAutoencoder(MaskedPretrainer):
             )
             for i, rate in enumerate(rates)
         ]
-        self.decoder_norm = LayerNorm(dtype=policy, name="decoder_norm")
+        self.decoder_norm = LayerNormalization(
+            dtype=policy, name="decoder_norm"
+        )
         self.increase_dim = Linear(
             3 * backbone.group_size, dtype=policy, name="increase_dim"
         )

@@ -6,7 +6,7 @@ from keras_pointpeft.layers import ClassTokens
 from keras_pointpeft.layers import PointGenerator
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import SinePosition
-from keras_pointpeft.layers.layer_norm import LayerNorm
+from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.models.assembly import Assembly
 from keras_pointpeft.models.backbone import PointBackbone
 from keras_pointpeft.serialization import serializable
@@ -124,7 +124,7 @@ class PointGPTBackbone(PointBackbone):
             causal=True,
         )
         tokens = parts.norm(tokens)
-        class_norm = LayerNorm(dtype=policy, name="class_norm")
+        class_norm = LayerNormalization(dtype=policy, name="class_norm")
         outputs = parts.outputs(class_norm(tokens), patches, num_left_out=1)
         if generator_depth:
             generator = PointGenerator(
@@ -164,5 +164,5 @@ class PointGPTBackbone(PointBackbone):
 
     def _normalized(self, outputs):
         # By a norm that the backbone itself does not have, as published.
-        norm = LayerNorm(dtype=self.dtype_policy, name="dense_norm")
+        norm = LayerNormalization(dtype=self.dtype_policy, name="dense_norm")
         return [norm(tokens) for tokens in outputs]

@@ -4,7 +4,7 @@ import numpy as np
 from keras_pointpeft.layers import NearMask
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import PositionMLP
-from keras_pointpeft.layers.layer_norm import LayerNorm
+from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.models.assembly import Assembly
 from keras_pointpeft.models.backbone import PointBackbone
 from keras_pointpeft.models.frozen_pass import HierarchicalPass
@@ -250,7 +250,7 @@ class PointM2AEBackbone(PointBackbone):
             if i == len(outputs) - 1:
                 (x,) = self._normalized([x])
             else:
-                x = LayerNorm(
+                x = LayerNormalization(
                     dtype=self.dtype_policy,
                     name=f"dense_norm_{i}",
                 )(x)

@@ -6,7 +6,7 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.layer_norm import LayerNorm
+from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.part_call import part_call
 from keras_pointpeft.ops.dynamic_adapter import dynamic_adapter
@@ -56,7 +56,7 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         self.rank = rank
         self.dropout = dropout
         policy = self.dtype_policy
-        self.norm = LayerNorm(dtype=policy, name="norm")
+        self.norm = LayerNormalization(dtype=policy, name="norm")
         self.scale = Linear(
             1, bias_initializer="zeros", dtype=policy, name="scale"
         )

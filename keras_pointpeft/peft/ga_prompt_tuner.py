@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.layer_norm import LayerNorm
+from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.peft.bottleneck import BottleneckAdapter
 from keras_pointpeft.peft.geometry_aware_adapter import GeometryAwareAdapter
@@ -160,7 +160,7 @@ class GAPromptTuner(Configurable, BlockTuner):
             dtype=policy,
             name="geometry",
         )
-        self.norm = LayerNorm(dtype=policy, name="norm")
+        self.norm = LayerNormalization(dtype=policy, name="norm")
         self.adapter = BottleneckAdapter(
             adapter_rank, adapter_dropout, dtype=policy, name="adapter"
         )

@@ -6,7 +6,7 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.layer_norm import LayerNorm
+from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.ops import gather
 from keras_pointpeft.peft.method import ADDED
@@ -51,7 +51,7 @@ class SpectralAdapter(Configurable, keras.layers.Layer):
         policy = self.dtype_policy
 
         def norm(name):
-            return LayerNorm(dtype=policy, name=name)
+            return LayerNormalization(dtype=policy, name=name)
 
         self.down = Linear(
             rank,

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.layer_norm import LayerNorm
+from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.ops import farthest_point_sample
 from keras_pointpeft.ops import gather
@@ -43,7 +43,7 @@ class LocalAttention(Configurable, keras.layers.Layer):
         self.dim = dim
         self.num_heads = num_heads
         policy = self.dtype_policy
-        self.norm = LayerNorm(dtype=policy, name="norm")
+        self.norm = LayerNormalization(dtype=policy, name="norm")
         self.qkv = Linear(3 * dim, use_bias=False, dtype=policy, name="qkv")
 
     def build(self, tokens_shape, rows_shape=None):

@@ -55,6 +55,7 @@ NOT_RUN = {
     "cyclonedx-py *": "a tool of the workflow",
     "pip-licenses *": "a tool of the workflow",
     "bash scripts/test.sh": ITSELF,
+    "bash scripts/test.sh jax": ITSELF,
     "python -m pytest *": ITSELF,
     "python scripts/train.py --preset=dapt_pointmae_scanobjectnn *": DATA,
     "python scripts/train.py --all_devices *": DATA,

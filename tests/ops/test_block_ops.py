@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_pointpeft.layers import LayerNorm
+from keras_pointpeft.layers import LayerNormalization
 from keras_pointpeft.layers.recompute import recomputed_gelu
 from keras_pointpeft.ops import disable_accelerators
 from keras_pointpeft.ops.attention import attention
@@ -85,7 +85,7 @@ def test_attention(case, scale):
 
 @pytest.mark.parametrize("scaled", [False, True])
 def test_a_norm_takes_in_what_follows(scaled):
-    norm = LayerNorm(epsilon=0.1)
+    norm = LayerNormalization(epsilon=0.1)
     norm.build(X.shape)
     norm.gamma.assign(SCALE + 2)
     norm.beta.assign(SHIFT - 1)

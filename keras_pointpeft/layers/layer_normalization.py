@@ -6,8 +6,10 @@ from keras_pointpeft.serialization import serializable
 
 
 @serializable
-class LayerNorm(keras.layers.LayerNormalization):
+class LayerNormalization(keras.layers.LayerNormalization):
     """A `keras.layers.LayerNormalization` of the last axis, for tokens.
+
+    It has the name of Keras' own, for files of weights have it too.
 
     Args:
         epsilon: float. Added to the variance.
