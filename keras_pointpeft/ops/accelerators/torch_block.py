@@ -23,9 +23,10 @@ def affine(x, scale, shift):
 
 def affine_gelu(x, scale, shift):
     """The exact GELU of `affine`, of which backward keeps `x` alone."""
+    scale, shift = scale.to(x.dtype), shift.to(x.dtype)
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return functional.gelu(affine(x, scale, shift))
-    return _AffineGelu.apply(x, scale.to(x.dtype), shift.to(x.dtype))
+    return _AffineGelu.apply(x, scale, shift)
 
 
 def attention(query, key, value, is_causal, scale):

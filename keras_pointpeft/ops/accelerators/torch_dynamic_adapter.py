@@ -10,6 +10,7 @@ def dynamic_adapter(x, norm, scale, down, up, mask):
     tensors = (*affine, *scale, *down, *up)
     if (
         torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
         or not torch.is_grad_enabled()
         or torch.is_autocast_enabled(x.device.type)
         or any(t.dtype != x.dtype for t in tensors)
