@@ -102,15 +102,23 @@ class Case:
     def close_sets(self, what, ours, tolerance, theirs=None):
         """Compares patches `(patches, points, 3)`, points in any order.
 
-        Each point of either side is compared with its nearest of the other:
-        what is sorted by coordinates falls apart where two are nearly equal.
+        Each point of either side is compared with its nearest of the other
+        (what is sorted by coordinates falls apart where two are nearly equal),
+        and both sides must have every point equally often.
         """
         ours, theirs = self._pair(what, ours, theirs)
-        apart = np.abs(ours[:, :, None] - theirs[:, None]).max(axis=-1)
-        for pairs in (apart, apart.transpose(0, 2, 1)):
-            nearest = pairs.argmin(axis=2)[..., None]
-            found = np.take_along_axis(pairs, nearest, axis=2)
-            self._add(what, found.max(initial=0.0), tolerance)
+
+        def apart(a, b):
+            return np.abs(a[:, :, None] - b[:, None]).max(axis=-1)
+
+        pairs = apart(theirs, ours)
+        for axis in (1, 2):
+            self._add(what, pairs.min(axis=axis).max(initial=0.0), tolerance)
+        often = [
+            np.sum(found <= tolerance, axis=2).tolist()
+            for found in (pairs, apart(theirs, theirs))
+        ]
+        self.equal(f"{what}, how often", *often)
 
     def close_stream(self, what, ours, theirs=None):
         """Compares tokens inside a trunk, in units of their spread.

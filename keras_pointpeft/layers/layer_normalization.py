@@ -9,7 +9,9 @@ from keras_pointpeft.serialization import serializable
 class LayerNormalization(keras.layers.LayerNormalization):
     """A `keras.layers.LayerNormalization` of the last axis, for tokens.
 
-    It has the name of Keras' own, for files of weights have it too.
+    [Layer normalization](https://arxiv.org/abs/1607.06450), which can take in
+    a scale and a shift behind it. It has the name of Keras' own, for files of
+    weights have it too.
 
     Args:
         epsilon: float. Added to the variance.
@@ -20,6 +22,12 @@ class LayerNormalization(keras.layers.LayerNormalization):
 
     Output shape:
         `(batch, tokens, dim)`.
+
+    Example:
+    ```python
+    norm = keras_pointpeft.layers.LayerNormalization()
+    tokens = norm(tokens)
+    ```
     """
 
     def __init__(self, epsilon=1e-5, **kwargs):

@@ -212,9 +212,8 @@ def write_arrays(file, arrays):
     # The newer groups and chunks: of a hundred bytes, not of thousands.
     with h5py.File(image, "w", libver="v110") as h5:
         for name, value in arrays.items():
-            options = PACKED if value.nbytes >= WORTH_PACKING else {}
-            if options:
-                options = {**options, "chunks": value.shape}
+            pack = value.nbytes >= WORTH_PACKING
+            options = {**PACKED, "chunks": value.shape} if pack else {}
             h5.create_dataset(name, data=value, **options)
     pathlib.Path(file).write_bytes(image.getbuffer())
 
