@@ -2,8 +2,10 @@
 
 import pathlib
 
+import numpy as np
 import pytest
 
+from keras_pointpeft.checkpoints.reference import Case
 from keras_pointpeft.checkpoints.reference import verify
 
 CASES = sorted(
@@ -20,3 +22,21 @@ def test_case(case):
     assert checks, "no code knows this case, or nothing was compared"
     failed = [str(check) for check in checks if not check.ok]
     assert not failed, "\n".join(failed)
+
+
+def test_sets_of_points():
+    """Any order is the same set; another point or multiplicity is not."""
+    points = np.random.default_rng(0).normal(size=(2, 5, 3))
+    points[:, 4] = points[:, 3]
+    moved, doubled = points.copy(), points.copy()
+    moved[0, 2, 1] += 1e-3
+    doubled[0, 4] = points[0, 0]
+    for ours, ok in (
+        (points[:, ::-1], True),
+        (points + 1e-7, True),
+        (moved, False),
+        (doubled, False),
+    ):
+        recorded = Case(CASES[0])
+        recorded.close_sets("points", ours, 1e-5, points)
+        assert all(check.ok for check in recorded.checks) == ok
