@@ -11,6 +11,8 @@ from keras_pointpeft.ops.linear import linear
 def dynamic_adapter(x, norm, scale, down, up, mask=None):
     """`up(mask * gelu(down(norm(x)))) * relu(scale(norm(x)))`.
 
+    Section 3.2 of [DAPT](https://arxiv.org/abs/2403.01439).
+
     On torch the backward pass keeps `x` and what has the width of the
     bottleneck, and computes the rest again.
 

@@ -58,7 +58,7 @@ class Remade:
 
         def pack(tensor):
             if tensor.untyped_storage().data_ptr() != storage:
-                return tensor
+                return tensor.detach()
             return tensor.size(), tensor.stride(), tensor.storage_offset()
 
         def unpack(kept):
