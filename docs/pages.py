@@ -24,7 +24,7 @@ MODULES = (
 # Public, and reached as a module.
 ALSO = {
     "keras_pointpeft": ("from_preset", "list_presets"),
-    "peft.adapters": (
+    "adapters": (
         "summary",
         "save_adapter",
         "load_adapter",

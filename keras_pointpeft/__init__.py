@@ -2,20 +2,23 @@
 
 import importlib
 
-__version__ = "0.1.0"
+from keras_pointpeft.version import __version__
 
 _FUNCTIONS = {
     "from_preset": "keras_pointpeft.presets",
     "list_presets": "keras_pointpeft.presets",
 }
 _MODULES = (
+    "adapters",
     "checkpoints",
     "data",
+    "experiments",
     "layers",
     "models",
     "ops",
     "peft",
     "presets",
+    "reports",
     "training",
 )
 

@@ -54,7 +54,7 @@ flags.mark_flags_as_required(["preset", "output"])
 
 def main(_):
     from keras_pointpeft import presets
-    from keras_pointpeft.training import runs
+    from keras_pointpeft.experiments import runs
 
     preset = presets.resolve(PRESET.value)
     if DATA.value is None and (DATASET.value or preset.loader) != "shapes":

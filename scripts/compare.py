@@ -95,10 +95,10 @@ def main(_):
     logging.set_verbosity(logging.INFO)
     from rich.console import Console
 
+    from keras_pointpeft.experiments import comparison
+    from keras_pointpeft.experiments import runs
+    from keras_pointpeft.presets import results
     from keras_pointpeft.reports import pareto
-    from keras_pointpeft.training import comparison
-    from keras_pointpeft.training import results
-    from keras_pointpeft.training import runs
 
     directory, backbone = None, BACKBONE.value
     if os.path.isdir(backbone):

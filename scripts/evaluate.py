@@ -49,7 +49,7 @@ def main(_):
     from keras_pointpeft import presets
     from keras_pointpeft import training
     from keras_pointpeft.data.registry import PROCEDURAL
-    from keras_pointpeft.training import runs
+    from keras_pointpeft.experiments import runs
 
     if PRESET.value is None and MODEL_DIR.value is None:
         raise app.UsageError(
@@ -99,7 +99,7 @@ def main(_):
 
 def make_recipe(preset):
     """How the preset is measured: points and votes as in its training."""
-    from keras_pointpeft.training import runs
+    from keras_pointpeft.experiments import runs
     from keras_pointpeft.training.recipe import Recipe
 
     changes = {
@@ -133,7 +133,7 @@ def segmentation(preset, split):
 
 def adapter_arguments():
     """What the adapter's task was told of its data."""
-    from keras_pointpeft.peft import adapters
+    from keras_pointpeft import adapters
 
     config = adapters.read_config(ADAPTER.value)["task_config"]
     names = ("num_classes", "num_categories", "category_parts")
@@ -190,8 +190,8 @@ def published_rows(preset):
     First what the authors say of the weights that are loaded, with how it was
     measured, then the tables of papers.
     """
-    from keras_pointpeft import zoo_data
-    from keras_pointpeft.training import results
+    from keras_pointpeft.presets import cards
+    from keras_pointpeft.presets import results
 
     if preset is None:
         return []
@@ -204,7 +204,7 @@ def published_rows(preset):
                 "source": weights["source"],
             }
         )
-    path = zoo_data.zoo_directory() / "results" / "published.csv"
+    path = cards.zoo_directory() / "results" / "published.csv"
     return rows + [
         row
         for row in results.read(path, results.PUBLISHED)

@@ -59,7 +59,7 @@ flags.mark_flag_as_required("preset")
 
 def main(_):
     from keras_pointpeft import presets
-    from keras_pointpeft.training import results
+    from keras_pointpeft.presets import results
 
     preset = presets.resolve(PRESET.value)
     if preset.task_class != "PointCloudClassifier":
@@ -87,7 +87,7 @@ def main(_):
 
 def identity(preset, ways, shots):
     """What a row of results is known by."""
-    from keras_pointpeft.training import runs
+    from keras_pointpeft.experiments import runs
 
     recipe = recipe_of(preset, episode=0)
     wanted = {
@@ -118,7 +118,7 @@ def limit():
 
 def load_splits(preset):
     from keras_pointpeft.data.registry import PROCEDURAL
-    from keras_pointpeft.training import runs
+    from keras_pointpeft.experiments import runs
 
     if preset.loader not in PROCEDURAL:
         raise app.UsageError(
@@ -133,7 +133,7 @@ def load_splits(preset):
 
 def measure(preset, ways, shots, splits):
     """Runs all episodes of one kind; returns a row of results."""
-    from keras_pointpeft.training import runs
+    from keras_pointpeft.experiments import runs
 
     begin, accuracies = time.perf_counter(), []
     for episode in range(EPISODES.value):
@@ -188,7 +188,7 @@ def draw(ways, shots, episode, splits):
 
 
 def recipe_of(preset, episode):
-    from keras_pointpeft.training import runs
+    from keras_pointpeft.experiments import runs
 
     return runs.recipe_for(
         preset,
@@ -201,7 +201,7 @@ def recipe_of(preset, episode):
 
 def fine_tune(preset, episode, support, query):
     from keras_pointpeft import training
-    from keras_pointpeft.training import runs
+    from keras_pointpeft.experiments import runs
 
     recipe = recipe_of(preset, episode)
     model = runs.build_model(

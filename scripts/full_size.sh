@@ -53,7 +53,7 @@ python scripts/compare.py --backbone="$WORK/pretrained/backbone" \
     --seeds="$SEEDS" --epochs="$EPOCHS" --states="$WORK/states" \
     --output="$RESULTS/compared" --name="${BACKBONE}_shapes" $COMPARE
 if [ -n "$BENCHMARKS" ] && [ ! -f "$WORK/benchmarked" ]; then
-    python scripts/benchmark.py --benchmarks="$BENCHMARKS" \
+    python scripts/benchmark/run.py --benchmarks="$BENCHMARKS" \
         --results="$RESULTS/benchmark.csv"
     touch "$WORK/benchmarked"
 fi

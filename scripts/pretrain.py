@@ -155,12 +155,12 @@ def fit(model, split, epochs, folder):
     from keras_pointpeft.data import FollowEpoch
     from keras_pointpeft.data import PointCloudDataset
     from keras_pointpeft.models import PointCloudClassifier
+    from keras_pointpeft.step.optimizer import make_optimizer
     from keras_pointpeft.training.callbacks import EpochLog
     from keras_pointpeft.training.callbacks import EpochSeed
     from keras_pointpeft.training.callbacks import EpochTimer
     from keras_pointpeft.training.callbacks import StopOnNaN
     from keras_pointpeft.training.checkpoint import TrainingCheckpoint
-    from keras_pointpeft.training.optimizer import make_optimizer
     from keras_pointpeft.training.schedule import CosineWithWarmup
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -227,8 +227,8 @@ def points_per_cloud(backbone):
 
 def linear_svm(num_points):
     """The callback that judges features, if it is asked for."""
+    from keras_pointpeft.experiments.runs import load_split
     from keras_pointpeft.training.linear_svm import LinearSVM
-    from keras_pointpeft.training.runs import load_split
 
     if not SVM_EVERY.value:
         return []
@@ -259,9 +259,9 @@ def run_identity(model, clouds):
 def make_model():
     """The autoencoder around the card's backbone, freshly initialised."""
     from keras_pointpeft import models
-    from keras_pointpeft import zoo_data
+    from keras_pointpeft.presets import cards
 
-    cards = zoo_data.read_cards("backbones")
+    cards = cards.read_cards("backbones")
     if BACKBONE.value not in cards:
         raise app.UsageError(
             f"--backbone must be one of {', '.join(cards)}. "

@@ -57,8 +57,8 @@ class Run:
 
 def main(_):
     from keras_pointpeft import presets
-    from keras_pointpeft.training import results
-    from keras_pointpeft.training import runs
+    from keras_pointpeft.experiments import runs
+    from keras_pointpeft.presets import results
 
     seeds = parsed_seeds()
     described = [presets.resolve(f"{m}_{MODEL.value}") for m in METHODS.value]
@@ -95,7 +95,7 @@ def parsed_seeds():
 
 def fine_tune(preset, seed, train_split, test_split, output):
     from keras_pointpeft import training
-    from keras_pointpeft.training import runs
+    from keras_pointpeft.experiments import runs
 
     recipe = runs.recipe_for(preset, epochs=EPOCHS.value, seed=seed)
     model = runs.build_model(
@@ -134,7 +134,7 @@ def fine_tune(preset, seed, train_split, test_split, output):
 
 
 def print_table(finished, seeds):
-    from keras_pointpeft.training import results
+    from keras_pointpeft.presets import results
 
     table = Table(
         title=f"{MODEL.value}, {seeds} seed(s), accuracy on the test split"

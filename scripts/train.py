@@ -157,9 +157,9 @@ def main(_):
 def fine_tune():
     from keras_pointpeft import presets
     from keras_pointpeft import training
+    from keras_pointpeft.experiments import runs
+    from keras_pointpeft.presets import results
     from keras_pointpeft.training import parallel
-    from keras_pointpeft.training import results
-    from keras_pointpeft.training import runs
 
     preset = presets.resolve(preset_name())
     if preset.method is None:

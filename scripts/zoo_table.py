@@ -15,12 +15,12 @@ from pathlib import Path
 from absl import app
 from absl import flags
 
-from keras_pointpeft import preset_cards
 from keras_pointpeft import presets
-from keras_pointpeft import zoo_data
-from keras_pointpeft.preset_cards import linked
-from keras_pointpeft.preset_cards import markdown_table
-from keras_pointpeft.training import results
+from keras_pointpeft.presets import cards
+from keras_pointpeft.presets import model_card
+from keras_pointpeft.presets import results
+from keras_pointpeft.presets.model_card import linked
+from keras_pointpeft.presets.model_card import markdown_table
 
 _CHECK = flags.DEFINE_bool("check", False, "Write nothing; exit 1 if stale.")
 _ROOT = flags.DEFINE_string(
@@ -47,7 +47,7 @@ A preset is a product of three cards: `<method>_<backbone>_<dataset>`, as in
 * `results/published.csv`: figures from papers, each with its source.
 * `results/measured.csv`: one row per training run; `segmentation.csv` and
   `few_shot.csv` likewise; `compared/*.csv`, those of `scripts/compare.py`;
-  `benchmark.csv`, those of `scripts/benchmark.py`.
+  `benchmark.csv`, those of `scripts/benchmark/run.py`.
 
 A backbone and a data set form presets when their `tier` is the same.
 """
@@ -63,18 +63,19 @@ backward pass.
 
 """
 
-COST = """Ratios within one run of `scripts/benchmark.py`, both sides in turns,
-medians. `plain` is the published arithmetic in plain PyTorch, operation by
-operation, with the classic sampling loop (`scripts/plain_torch.py`).
-`size=tiny` leaves next to nothing to compute: what takes the time is the host,
-and would bound a GPU. `input` is the making of a training batch, from clouds
-in memory. `stem=kept` is training behind a cache of what it does not change.
-With `malloc=returning`, glibc's malloc gives memory back at once: what is
-needed, where else it is what the process holds. `adapter` and `weights` are
-what `save_adapter` and `save_weights` write; `without=bank` leaves Point-PEFT's
-bank out, which are features of the training set and no parameters. Where sizes
-differ, the goal is the order of the algorithm: linear, but for groups, which
-look at each other, quadratic; [drawn](results/growth.png).
+COST = """Ratios within one run of `scripts/benchmark/run.py`, both sides in
+turns, medians. `plain` is the published arithmetic in plain PyTorch, operation
+by operation, with the classic sampling loop
+(`scripts/benchmark/plain_torch.py`). `size=tiny` leaves next to nothing to
+compute: what takes the time is the host, and would bound a GPU. `input` is the
+making of a training batch, from clouds in memory. `stem=kept` is training
+behind a cache of what it does not change. With `malloc=returning`, glibc's
+malloc gives memory back at once: what is needed, where else it is what the
+process holds. `adapter` and `weights` are what `save_adapter` and
+`save_weights` write; `without=bank` leaves Point-PEFT's bank out, which are
+features of the training set and no parameters. Where sizes differ, the goal is
+the order of the algorithm: linear, but for groups, which look at each other,
+quadratic; [drawn](results/growth.png).
 
 """
 
@@ -83,9 +84,9 @@ def main(_):
     root = Path(_ROOT.value)
     tables = readme_tables()
     texts = {root / "zoo" / "README.md": zoo_readme(tables)}
-    for backbone in zoo_data.read_cards("backbones"):
+    for backbone in cards.read_cards("backbones"):
         path = root / "docs" / "presets" / f"{backbone}.md"
-        texts[path] = preset_cards.page(backbone)
+        texts[path] = model_card.page(backbone)
     readme = root / "README.md"
     if readme.exists():
         texts[readme] = replaced(readme.read_text(encoding="utf-8"), tables)
@@ -147,7 +148,7 @@ def replaced(text, tables):
 
 def preset_table(datasets=None):
     """Trained parameters of every preset: a table for each data set."""
-    cards = {kind: zoo_data.read_cards(kind) for kind in zoo_data.KINDS}
+    zoo = {kind: cards.read_cards(kind) for kind in cards.KINDS}
     table = {}
     for name in presets.list_presets():
         preset = presets.resolve(name)
@@ -158,10 +159,10 @@ def preset_table(datasets=None):
     for dataset in datasets or table:
         found = table[dataset]
         methods, backbones = (sorted(set(names)) for names in zip(*found))
-        trunks = [cards["backbones"][name] for name in backbones]
+        trunks = [zoo["backbones"][name] for name in backbones]
         rows = [("", *(linked(t["title"], t.get("paper")) for t in trunks))]
         for method in methods:
-            how = cards["methods"][method]
+            how = zoo["methods"][method]
             rows.append(
                 (
                     f"`{method}` {linked(how['title'], how.get('paper'))}",
@@ -169,7 +170,7 @@ def preset_table(datasets=None):
                 )
             )
         header = "", *(f"`{name}`" for name in backbones)
-        title = f"`{dataset}`: {cards['datasets'][dataset]['title']}"
+        title = f"`{dataset}`: {zoo['datasets'][dataset]['title']}"
         parts.append(f"**{title}**\n\n{markdown_table(header, rows)}")
     return "\n".join(parts)
 
@@ -186,14 +187,14 @@ def cell(preset):
 def dataset_table():
     rows = [
         (f"`{name}`", card["title"], card["task"].replace("_", " "))
-        for name, card in zoo_data.read_cards("datasets").items()
+        for name, card in cards.read_cards("datasets").items()
     ]
     return markdown_table(("name", "data set", "task"), rows)
 
 
 def recipe_table():
     rows = []
-    for name, card in zoo_data.read_cards("datasets").items():
+    for name, card in cards.read_cards("datasets").items():
         recipe = ", ".join(f"{k} {v}" for k, v in card["recipe"].items())
         rows.append((f"`{name}`", card["num_points"], recipe))
     return markdown_table(("data set", "points", "recipe"), rows)
@@ -201,7 +202,7 @@ def recipe_table():
 
 def weights_table():
     rows = []
-    for name, entry in zoo_data.read_weights().items():
+    for name, entry in cards.read_weights().items():
         where = entry.get("url") or entry.get("browser")
         where = where or f"weights/{entry['file']}"
         rows.append(
@@ -220,7 +221,7 @@ def weights_table():
 
 def measured_table():
     """Mean and standard deviation over seeds, and the weights started from."""
-    path = zoo_data.zoo_directory() / "results" / "measured.csv"
+    path = cards.zoo_directory() / "results" / "measured.csv"
     groups = results.summarise(results.read(path))
     if not groups:
         return "No runs are recorded yet.\n"
@@ -257,7 +258,7 @@ def measured_table():
 
 def cost_table():
     """Time and memory against a baseline, a row for each measurement."""
-    path = zoo_data.zoo_directory() / "results" / "benchmark.csv"
+    path = cards.zoo_directory() / "results" / "benchmark.csv"
     rows = results.read(path, results.COST)
     if not rows:
         return "No runs are recorded yet.\n"
@@ -281,7 +282,7 @@ def _is_largest(row, rows):
 
 def published_table():
     """Accuracies from papers, one row per method and backbone."""
-    path = zoo_data.zoo_directory() / "results" / "published.csv"
+    path = cards.zoo_directory() / "results" / "published.csv"
     groups, columns = {}, []
     for row in results.read(path, results.PUBLISHED):
         if row["metric"] != "accuracy":
@@ -308,9 +309,9 @@ def published_table():
 
 def compared_tables():
     """Results of `scripts/compare.py`, best first, a table for each file."""
-    from keras_pointpeft.training import comparison
+    from keras_pointpeft.experiments import comparison
 
-    folder = zoo_data.zoo_directory() / "results" / "compared"
+    folder = cards.zoo_directory() / "results" / "compared"
     header = ("method", "last epoch %", "best epoch %", "seeds", "trained")
     header += ("adapter kB", "memory MB")
     parts = []
@@ -346,7 +347,7 @@ def plot_of(path):
 
 def segmentation_table():
     """Figures of parts and scenes: mean and deviation over seeds."""
-    path = zoo_data.zoo_directory() / "results" / "segmentation.csv"
+    path = cards.zoo_directory() / "results" / "segmentation.csv"
     figures = results.SEGMENTATION[4:9]
     groups = {}
     for row in results.read(path, results.SEGMENTATION):
@@ -386,7 +387,7 @@ def mean_and_spread(values):
 
 def few_shot_table():
     """Mean and standard deviation over the episodes of all seeds."""
-    path = zoo_data.zoo_directory() / "results" / "few_shot.csv"
+    path = cards.zoo_directory() / "results" / "few_shot.csv"
     common = [name for name in COMMON if name != "train_clouds"]
     names = ("preset", "dataset", "ways", "shots", *common)
     groups = {}
@@ -415,7 +416,7 @@ def few_shot_table():
 
 def published_segmentation_table():
     """mIoU from papers, one row per method and backbone."""
-    path = zoo_data.zoo_directory() / "results" / "published.csv"
+    path = cards.zoo_directory() / "results" / "published.csv"
     groups = {}
     for row in results.read(path, results.PUBLISHED):
         if row["metric"] == "accuracy":

@@ -31,7 +31,7 @@ METHODS = {
 # and programs around models, and variants of models whose layers are tested
 # one by one. A model on jax compiles half a minute.
 ONCE = (
-    "checkpoints/test_convert",
+    "presets/test_convert",
     "checkpoints/test_fuzz",
     "checkpoints/test_reader",
     "checkpoints/test_sources",
@@ -52,12 +52,12 @@ ONCE = (
     "scripts/",
     "test_contributing",
     "test_cross_backend",
-    "test_downloads",
+    "files/test_downloads",
     "test_faults",
-    "test_preset_faults",
-    "test_presets",
+    "presets/test_faults",
+    "presets/test_presets",
     "test_registry.py::test_a_cloud_does_not_depend_on_its_batch",
-    "test_releases",
+    "presets/test_releases",
     "training/test_segmentation.py::test_scenes",
 )
 

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_pointpeft import adapters
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import PointPEFT
 from keras_pointpeft.peft import PriorBank
-from keras_pointpeft.peft import adapters
 from tests.conftest import small_classifier
 from tests.test_registry import build
 from tests.test_registry import one_of_each_method
@@ -51,7 +51,7 @@ np.savez(
 ADAPTERS = """
 import sys
 import numpy as np
-from keras_pointpeft.peft import adapters
+from keras_pointpeft import adapters
 from tests.test_registry import build, one_of_each_method, same_weights
 for name in one_of_each_method():
     model = build(name)

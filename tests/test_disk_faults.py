@@ -14,16 +14,16 @@ import keras
 import numpy as np
 import pytest
 
-from keras_pointpeft import downloads
 from keras_pointpeft.data import load
+from keras_pointpeft.files import downloads
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import PriorBank
 from keras_pointpeft.training import Recipe
 from keras_pointpeft.training import train
 from tests.conftest import small_classifier
-from tests.test_downloads import BODY
-from tests.test_downloads import SHA256
-from tests.test_downloads import server
+from tests.files.test_downloads import BODY
+from tests.files.test_downloads import SHA256
+from tests.files.test_downloads import server
 from tests.training.conftest import _model
 from tests.training.conftest import _split
 

@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 import pytest
 
+from keras_pointpeft import adapters
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import PriorBank
-from keras_pointpeft.peft import adapters
 from tests.conftest import small_classifier
 from tests.faults import inject
 from tests.faults import report

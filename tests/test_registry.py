@@ -11,10 +11,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_pointpeft import adapters
 from keras_pointpeft import models
 from keras_pointpeft import peft
 from keras_pointpeft import presets
-from keras_pointpeft.peft import adapters
 
 PLAIN = {
     "num_groups": 8,

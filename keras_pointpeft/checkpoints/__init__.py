@@ -1,6 +1,5 @@
 """Published checkpoints and our weights, with every tensor accounted for."""
 
-from keras_pointpeft.checkpoints.convert import convert
 from keras_pointpeft.checkpoints.extension import add_layout
 from keras_pointpeft.checkpoints.loading import build
 from keras_pointpeft.checkpoints.loading import load_into
@@ -24,7 +23,6 @@ __all__ = [
     "TransferReport",
     "add_layout",
     "build",
-    "convert",
     "export",
     "fill",
     "identify",

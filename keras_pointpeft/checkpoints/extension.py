@@ -1,8 +1,8 @@
 """Makes the checkpoints of backbones outside of this package known."""
 
-from keras_pointpeft.checkpoints import layouts
 from keras_pointpeft.checkpoints import sources
 from keras_pointpeft.checkpoints import writer
+from keras_pointpeft.checkpoints.layouts import registry
 from keras_pointpeft.checkpoints.names import NameMap
 
 
@@ -42,12 +42,12 @@ def add_layout(backbone, names, kinds=(), prefix=""):
     )
     ```
     """
-    if backbone in layouts.TRUNKS:
+    if backbone in registry.TRUNKS:
         raise ValueError(
             "The layout of this backbone is known already. "
             f"Received: backbone={backbone!r}"
         )
     fixed = isinstance(names, NameMap)
-    layouts.TRUNKS[backbone] = (lambda _: names) if fixed else names
+    registry.TRUNKS[backbone] = (lambda _: names) if fixed else names
     writer.PREFIXES[backbone] = prefix
     sources.SOURCES[:0] = kinds

@@ -4,7 +4,9 @@ import re
 
 import numpy as np
 
-from keras_pointpeft.checkpoints.layouts import published_names
+from keras_pointpeft.adapters.base import UNKNOWN
+from keras_pointpeft.adapters.base import set_base
+from keras_pointpeft.checkpoints.layouts.registry import published_names
 from keras_pointpeft.checkpoints.names import NameMap
 from keras_pointpeft.checkpoints.reader import read_checkpoint
 from keras_pointpeft.checkpoints.sources import NEW_HEAD
@@ -13,8 +15,6 @@ from keras_pointpeft.checkpoints.sources import identify
 from keras_pointpeft.checkpoints.sources import method_of
 from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 from keras_pointpeft.checkpoints.transfer import fill
-from keras_pointpeft.peft.adapter_base import UNKNOWN
-from keras_pointpeft.peft.adapter_base import set_base
 
 HEAD = r"(^|\.)cls_head_finetune\."
 TUNER = r"(^|/)tuner[^/]*/"

@@ -3,8 +3,8 @@
 import dataclasses
 import re
 
-from keras_pointpeft.checkpoints import point_gpt
-from keras_pointpeft.checkpoints.layouts import METHOD_SIGNS
+from keras_pointpeft.checkpoints.layouts import point_gpt
+from keras_pointpeft.checkpoints.layouts.registry import METHOD_SIGNS
 from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 
 PRETRAINING = "part of the pre-training, not of the backbone"

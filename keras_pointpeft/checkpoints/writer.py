@@ -6,7 +6,7 @@ import re
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.checkpoints.layouts import published_names
+from keras_pointpeft.checkpoints.layouts.registry import published_names
 from keras_pointpeft.checkpoints.names import to_reference
 from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 from keras_pointpeft.checkpoints.transfer import weights_of

@@ -11,7 +11,8 @@ import numpy as np
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.s3dis import Room
 from keras_pointpeft.data.splits import Split
-from keras_pointpeft.downloads import cache_directory
+from keras_pointpeft.files.downloads import cache_directory
+from keras_pointpeft.version import __version__
 
 # split: (clouds, domain, seed). Measured results refer to these.
 SPLITS = {
@@ -54,7 +55,6 @@ def load_shapes(
     Example:
 
     ```python
-    import keras_pointpeft
 
     train = keras_pointpeft.data.load("shapes", split="train", num_clouds=64)
     ```
@@ -96,7 +96,6 @@ def load_rooms(
     Example:
 
     ```python
-    import keras_pointpeft
 
     rooms = keras_pointpeft.data.load("rooms", split="test", num_rooms=2)
     ```
@@ -149,10 +148,9 @@ def _cached(arguments):
 
 
 def _folder(arguments):
-    import keras_pointpeft
     from keras_pointpeft.data import shapes
 
-    version = getattr(shapes, "VERSION", keras_pointpeft.__version__)
+    version = getattr(shapes, "VERSION", __version__)
     key = json.dumps({**arguments, "version": version}, sort_keys=True)
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     return os.path.join(cache_directory(), f"shapes-{digest}")

@@ -4,8 +4,8 @@ import dataclasses
 import pathlib
 import urllib.parse
 
-from keras_pointpeft import downloads
 from keras_pointpeft.data.archives import unpack
+from keras_pointpeft.files import downloads
 
 
 @dataclasses.dataclass(frozen=True)

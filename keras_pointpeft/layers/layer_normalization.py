@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.ops.channelwise import layer_norm
+from keras_pointpeft.ops.arithmetic import layer_norm
 from keras_pointpeft.serialization import serializable
 
 

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_pointpeft.ops import accelerators
-from keras_pointpeft.ops.channelwise import affine
-from keras_pointpeft.ops.channelwise import gelu
+from keras_pointpeft.ops.arithmetic import affine
+from keras_pointpeft.ops.arithmetic import gelu
 
 MODES = ("none", "elementwise", "block")
 

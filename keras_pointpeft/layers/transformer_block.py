@@ -9,12 +9,12 @@ from keras_pointpeft.layers.recompute import recomputed
 from keras_pointpeft.layers.recompute import recomputed_gelu
 from keras_pointpeft.layers.recompute import recomputed_layer
 from keras_pointpeft.layers.recompute import remade
+from keras_pointpeft.layers.tuner import NO_TUNER
+from keras_pointpeft.layers.tuner import see_prefixes
 from keras_pointpeft.layers.watch import Watch
+from keras_pointpeft.ops.arithmetic import affine
+from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.ops.attention import attention
-from keras_pointpeft.ops.channelwise import affine
-from keras_pointpeft.ops.channelwise import gelu
-from keras_pointpeft.peft.method import NO_TUNER
-from keras_pointpeft.peft.method import see_prefixes
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

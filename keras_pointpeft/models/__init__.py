@@ -2,19 +2,23 @@
 
 from keras_pointpeft.models.act import ACTBackbone
 from keras_pointpeft.models.backbone import PointBackbone
-from keras_pointpeft.models.classifier import PointCloudClassifier
-from keras_pointpeft.models.generative_pretrainer import GenerativePretrainer
-from keras_pointpeft.models.hierarchical_masked_autoencoder import (
-    HierarchicalMaskedAutoencoder,
-)
-from keras_pointpeft.models.masked_autoencoder import MaskedAutoencoder
-from keras_pointpeft.models.part_segmenter import PartSegmenter
 from keras_pointpeft.models.point_bert import PointBERTBackbone
 from keras_pointpeft.models.point_gpt import PointGPTBackbone
 from keras_pointpeft.models.point_m2ae import PointM2AEBackbone
 from keras_pointpeft.models.point_mae import PointMAEBackbone
+from keras_pointpeft.models.pretraining.generative_pretrainer import (
+    GenerativePretrainer,
+)
+from keras_pointpeft.models.pretraining.hierarchical_masked_autoencoder import (
+    HierarchicalMaskedAutoencoder,
+)
+from keras_pointpeft.models.pretraining.masked_autoencoder import (
+    MaskedAutoencoder,
+)
 from keras_pointpeft.models.recon import ReConBackbone
-from keras_pointpeft.models.semantic_segmenter import SemanticSegmenter
+from keras_pointpeft.models.tasks.classifier import PointCloudClassifier
+from keras_pointpeft.models.tasks.part_segmenter import PartSegmenter
+from keras_pointpeft.models.tasks.semantic_segmenter import SemanticSegmenter
 
 __all__ = [
     "ACTBackbone",

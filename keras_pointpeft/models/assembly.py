@@ -11,8 +11,8 @@ from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.models.backbone import as_method
 from keras_pointpeft.models.backbone import drop_path_rates
-from keras_pointpeft.models.frozen_pass import FrozenPass
-from keras_pointpeft.models.frozen_pass import FrozenTrunk
+from keras_pointpeft.models.trunk import FrozenPass
+from keras_pointpeft.models.trunk import FrozenTrunk
 from keras_pointpeft.ops import gather
 from keras_pointpeft.peft.method import PeftMethod
 

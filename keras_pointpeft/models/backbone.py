@@ -3,15 +3,15 @@ import re
 import keras
 import keras_hub
 
-from keras_pointpeft import preset_files
+from keras_pointpeft.adapters.base import load_base
+from keras_pointpeft.adapters.base import save_base
+from keras_pointpeft.files import preset_folder
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import TokenPooling
 from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.recompute import check_remat
-from keras_pointpeft.models.frozen_pass import FrozenPass
+from keras_pointpeft.models.trunk import FrozenPass
 from keras_pointpeft.ops import validate_points
-from keras_pointpeft.peft.adapter_base import load_base
-from keras_pointpeft.peft.adapter_base import save_base
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.serialization import Configurable
 
@@ -258,7 +258,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     def save_to_preset(self, preset_dir, **kwargs):
         """Saves a preset directory, whole, with checksums of its files."""
         save = super().save_to_preset
-        preset_files.write(
+        preset_folder.write(
             preset_dir, lambda folder: save(folder, **kwargs), self
         )
 

@@ -7,8 +7,8 @@ from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.models.assembly import Assembly
 from keras_pointpeft.models.backbone import PointBackbone
-from keras_pointpeft.models.frozen_pass import HierarchicalPass
-from keras_pointpeft.models.frozen_pass import HierarchicalTrunk
+from keras_pointpeft.models.trunk import HierarchicalPass
+from keras_pointpeft.models.trunk import HierarchicalTrunk
 from keras_pointpeft.ops import gather
 from keras_pointpeft.serialization import serializable
 

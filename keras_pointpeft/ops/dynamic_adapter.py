@@ -3,8 +3,8 @@
 from keras import ops
 
 from keras_pointpeft.ops import accelerators
-from keras_pointpeft.ops.channelwise import gelu
-from keras_pointpeft.ops.channelwise import layer_norm
+from keras_pointpeft.ops.arithmetic import gelu
+from keras_pointpeft.ops.arithmetic import layer_norm
 from keras_pointpeft.ops.linear import linear
 
 

@@ -1,30 +1,32 @@
 """Fine-tuning methods. A method knows no backbone."""
 
+from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.peft.adapter import Adapter
 from keras_pointpeft.peft.adaptformer import AdaptFormer
 from keras_pointpeft.peft.bitfit import BitFit
-from keras_pointpeft.peft.bottleneck import BottleneckAdapter
-from keras_pointpeft.peft.dapt import DAPT
-from keras_pointpeft.peft.dapt import DynamicAdapter
-from keras_pointpeft.peft.dapt import InternalPrompt
-from keras_pointpeft.peft.feature_transform import FeatureTransform
+from keras_pointpeft.peft.dapt.dynamic_adapter import DynamicAdapter
+from keras_pointpeft.peft.dapt.internal_prompt import InternalPrompt
+from keras_pointpeft.peft.dapt.method import DAPT
 from keras_pointpeft.peft.full import Full
-from keras_pointpeft.peft.ga_prompt import GAPrompt
-from keras_pointpeft.peft.geometry_aware_adapter import GeometryAwareAdapter
-from keras_pointpeft.peft.idpt import IDPT
-from keras_pointpeft.peft.instance_prompt import InstancePrompt
+from keras_pointpeft.peft.ga_prompt.method import GAPrompt
+from keras_pointpeft.peft.idpt.instance_prompt import InstancePrompt
+from keras_pointpeft.peft.idpt.method import IDPT
 from keras_pointpeft.peft.linear_probe import LinearProbe
 from keras_pointpeft.peft.lora import LoRA
 from keras_pointpeft.peft.lora import LowRankUpdate
-from keras_pointpeft.peft.method import BlockTuner
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.point_gst import PointGST
+from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
+from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
+from keras_pointpeft.peft.parts.geometry_aware_adapter import (
+    GeometryAwareAdapter,
+)
+from keras_pointpeft.peft.point_gst.method import PointGST
 from keras_pointpeft.peft.point_lora import PointLoRA
-from keras_pointpeft.peft.point_peft import PointPEFT
-from keras_pointpeft.peft.point_prior_prompt import PointPriorPrompt
+from keras_pointpeft.peft.point_peft.bank import PriorBank
+from keras_pointpeft.peft.point_peft.method import PointPEFT
+from keras_pointpeft.peft.point_peft.prompt import PointPriorPrompt
 from keras_pointpeft.peft.ppt import PPT
 from keras_pointpeft.peft.prefix_tuning import PrefixTuning
-from keras_pointpeft.peft.prior_bank import PriorBank
 from keras_pointpeft.peft.side_tuning import SideTuning
 from keras_pointpeft.peft.ssf import SSF
 from keras_pointpeft.peft.vpt import VPT

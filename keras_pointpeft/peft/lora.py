@@ -6,15 +6,15 @@
 import keras
 
 from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.layers.tuner import BlockTuner
+from keras_pointpeft.layers.tuner import site_widths
 from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
-from keras_pointpeft.peft.method import BlockTuner
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.method import check_sites
-from keras_pointpeft.peft.method import site_widths
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -124,7 +124,7 @@ class LoRA(PeftMethod):
 
     [LoRA](https://arxiv.org/abs/2106.09685). The updates start at zero and
     can be added to the kernels after training, see
-    `keras_pointpeft.peft.adapters.merge`. The class token trains too.
+    `keras_pointpeft.adapters.merge`. The class token trains too.
 
     Args:
         rank: int. Rank of the updates.

@@ -16,9 +16,9 @@ from keras_pointpeft.peft.method import POSITION
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
-from keras_pointpeft.peft.ppt import add_to_parts
+from keras_pointpeft.peft.parts.prompts import add_to_parts
+from keras_pointpeft.peft.parts.prompts import insert_behind
 from keras_pointpeft.peft.ppt import mlp
-from keras_pointpeft.peft.vpt import insert_behind
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

@@ -6,16 +6,17 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.peft.bottleneck import BottleneckAdapter
+from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import FIRST_LAYERS
 from keras_pointpeft.peft.method import POSITION
-from keras_pointpeft.peft.method import BlockTuner
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
-from keras_pointpeft.peft.vpt import insert_behind
+from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
+from keras_pointpeft.peft.parts.prompts import add_to_parts
+from keras_pointpeft.peft.parts.prompts import insert_behind
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -30,26 +31,6 @@ def mlp(rank, name, policy, units=None):
         dtype=policy,
         name=name,
     )
-
-
-def add_to_parts(tokens, first, count, to_prompts, to_patches):
-    """Adds to prompts and patches what a layer each makes of them.
-
-    Args:
-        tokens: `(batch, tokens, dim)`: class tokens, prompts, patches.
-        first: int. Number of class tokens.
-        count: int. Number of prompts.
-        to_prompts, to_patches: layers.
-
-    Returns:
-        `(batch, tokens, dim)`.
-    """
-    prompts = tokens[:, first : first + count]
-    patches = tokens[:, first + count :]
-    parts = [prompts + to_prompts(prompts), patches + to_patches(patches)]
-    if first:
-        parts.insert(0, tokens[:, :first])
-    return ops.concatenate(parts, axis=1)
 
 
 @serializable

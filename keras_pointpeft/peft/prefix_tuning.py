@@ -6,10 +6,10 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
-from keras_pointpeft.peft.method import BlockTuner
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive

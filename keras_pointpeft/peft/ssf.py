@@ -1,13 +1,13 @@
-from keras_pointpeft.peft.feature_transform import SITES
-from keras_pointpeft.peft.feature_transform import FeatureTransform
-from keras_pointpeft.peft.feature_transform import SiteTransforms
-from keras_pointpeft.peft.feature_transform import block_sites
 from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_sites
+from keras_pointpeft.peft.parts.feature_transform import SITES
+from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
+from keras_pointpeft.peft.parts.feature_transform import SiteTransforms
+from keras_pointpeft.peft.parts.feature_transform import block_sites
 from keras_pointpeft.serialization import serializable
 
 
@@ -17,7 +17,7 @@ class SSF(PeftMethod):
 
     [Scaling & Shifting Your Features](https://arxiv.org/abs/2210.08823): a
     `FeatureTransform` after every linear layer and norm, which
-    `keras_pointpeft.peft.adapters.merge` folds into them. The class token
+    `keras_pointpeft.adapters.merge` folds into them. The class token
     trains too.
 
     Args:

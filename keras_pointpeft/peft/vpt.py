@@ -8,42 +8,17 @@ import copy
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
-from keras_pointpeft.peft.method import BlockTuner
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
+from keras_pointpeft.peft.parts.prompts import insert_behind
+from keras_pointpeft.peft.parts.prompts import remove_behind
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
-
-
-def insert_behind(tokens, prompts, first):
-    """Puts prompts behind the first tokens of a sequence.
-
-    Args:
-        tokens: `(batch, tokens, dim)`.
-        prompts: `(1 or batch, prompts, dim)`.
-        first: int. How many tokens stay in front.
-
-    Returns:
-        `(batch, tokens + prompts, dim)`.
-    """
-    shape = (ops.shape(tokens)[0], *prompts.shape[1:])
-    prompts = ops.broadcast_to(ops.cast(prompts, tokens.dtype), shape)
-    parts = [prompts, tokens[:, first:]]
-    if first:
-        parts.insert(0, tokens[:, :first])
-    return ops.concatenate(parts, axis=1)
-
-
-def remove_behind(tokens, count, first):
-    """Takes `count` prompts behind the first tokens out again."""
-    if not first:
-        return tokens[:, count:]
-    parts = (tokens[:, :first], tokens[:, first + count :])
-    return ops.concatenate(parts, axis=1)
 
 
 @serializable

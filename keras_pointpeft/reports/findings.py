@@ -6,10 +6,10 @@ from dataclasses import field
 import keras
 import numpy as np
 
-from keras_pointpeft.peft import prior_bank
+from keras_pointpeft.experiments import runs
+from keras_pointpeft.peft.point_peft.bank import prior_layer
 from keras_pointpeft.reports import embedding
 from keras_pointpeft.reports import inspection
-from keras_pointpeft.training import runs
 from keras_pointpeft.training.metrics import confusion_matrix
 from keras_pointpeft.training.objectives import objective_of
 
@@ -54,7 +54,7 @@ class Findings:
         measure: string, `"accuracy"` or `"IoU"`, what `per_class` is.
         per_class: array `(classes,)`, NaN for those without samples.
         counted: string, what the confusion matrix counts.
-        summary: dict, see `keras_pointpeft.peft.adapters.summary`.
+        summary: dict, see `keras_pointpeft.adapters.summary`.
         features: `keras_pointpeft.reports.embedding.Features`, or None.
         block_names: list of strings.
         looks: string, who pays the attention.
@@ -258,7 +258,7 @@ def _add_blocks(found, backbone, points):
 
 def add_nearest(found, model, points, train_split, recipe):
     """The clouds that the nearest entries of a bank were made of."""
-    layer = prior_bank.prior_layer(model.backbone)
+    layer = prior_layer(model.backbone)
     if layer is None:
         return
     rows = int(keras.ops.convert_to_numpy(layer.count))

@@ -8,10 +8,10 @@ import pathlib
 import numpy as np
 
 from keras_pointpeft import presets
+from keras_pointpeft.experiments import runs
 from keras_pointpeft.reports import findings
 from keras_pointpeft.reports import html
 from keras_pointpeft.reports import png
-from keras_pointpeft.training import runs
 from keras_pointpeft.training.recipe import Recipe
 
 NEEDED = ("matplotlib", "plotly", "scikit-learn")

@@ -8,7 +8,7 @@ import zlib
 import keras
 import numpy as np
 
-from keras_pointpeft.peft.adapter_base import remember_base
+from keras_pointpeft.adapters.base import remember_base
 from keras_pointpeft.training.callbacks import assign
 from keras_pointpeft.training.callbacks import snapshot
 

@@ -8,7 +8,7 @@ from keras_pointpeft.training.metrics import confusion_matrix
 from keras_pointpeft.training.metrics import mean_class_accuracy
 from keras_pointpeft.training.metrics import mean_iou
 from keras_pointpeft.training.metrics import overall_accuracy
-from keras_pointpeft.training.objectives import Objective
+from keras_pointpeft.training.objective import Objective
 
 
 def column_batches(rooms, recipe, augmentation="none") -> RoomDataset:

@@ -10,11 +10,11 @@ import numpy as np
 from absl import logging
 from keras import ops
 
-import keras_pointpeft
 from keras_pointpeft.data import PointCloudDataset
 from keras_pointpeft.data.augmentation import NoAugmentation
 from keras_pointpeft.models import frozen_stem
 from keras_pointpeft.training.checkpoint import data_digest
+from keras_pointpeft.version import __version__
 
 
 class CachedBatches(keras.utils.PyDataset):
@@ -193,7 +193,7 @@ def _digest(task, stem, batches):
         config,
         data_digest(batches),
         (batches.num_points, batches.sampling, batches.normalize),
-        (keras_pointpeft.__version__, keras.backend.backend()),
+        (__version__, keras.backend.backend()),
     ):
         digest.update(json.dumps(what, sort_keys=True, default=str).encode())
     for variable in stem.variables:

@@ -8,6 +8,7 @@ from absl import logging
 
 from keras_pointpeft.data import FollowEpoch
 from keras_pointpeft.ops import replicas
+from keras_pointpeft.step.optimizer import make_optimizer
 from keras_pointpeft.training import parallel
 from keras_pointpeft.training import stem_cache
 from keras_pointpeft.training.callbacks import BestEpoch
@@ -19,7 +20,6 @@ from keras_pointpeft.training.callbacks import TensorBoardLog
 from keras_pointpeft.training.checkpoint import TrainingCheckpoint
 from keras_pointpeft.training.checkpoint import identity
 from keras_pointpeft.training.objectives import objective_of
-from keras_pointpeft.training.optimizer import make_optimizer
 from keras_pointpeft.training.outcome import TrainingResult
 from keras_pointpeft.training.outcome import measured
 from keras_pointpeft.training.recipe import Recipe

@@ -4,8 +4,8 @@ import pytest
 from keras_pointpeft.checkpoints import CheckpointMismatch
 from keras_pointpeft.checkpoints import export
 from keras_pointpeft.checkpoints import fill
-from keras_pointpeft.checkpoints.point_mae import DAPT as DAPT_NAMES
-from keras_pointpeft.checkpoints.point_mae import POINT_MAE
+from keras_pointpeft.checkpoints.layouts.point_mae import DAPT as DAPT_NAMES
+from keras_pointpeft.checkpoints.layouts.point_mae import POINT_MAE
 from keras_pointpeft.peft import DAPT
 from tests.conftest import small_classifier
 

@@ -6,12 +6,12 @@ import zipfile
 
 import pytest
 
-from keras_pointpeft import downloads
 from keras_pointpeft.data.archives import UnsafeArchive
 from keras_pointpeft.data.archives import unpack
 from keras_pointpeft.data.sources import SOURCES
 from keras_pointpeft.data.sources import Source
 from keras_pointpeft.data.sources import fetch
+from keras_pointpeft.files import downloads
 
 
 def make_zip(path, entries):

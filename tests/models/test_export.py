@@ -276,11 +276,11 @@ def test_litert_needs_a_number_of_points(tmp_path):
 def test_a_translation_that_errs_is_refused(tmp_path, monkeypatch):
     """And what was there stays."""
     pytest.importorskip("onnxscript")
-    from keras_pointpeft.models import exporting_onnx
+    from keras_pointpeft.models.export import onnx
 
     path = tmp_path / "model.onnx"
     path.write_bytes(b"before")
-    right = exporting_onnx.translations
+    right = onnx.translations
 
     def wrong():
         table = right()
@@ -290,9 +290,9 @@ def test_a_translation_that_errs_is_refused(tmp_path, monkeypatch):
     def misled(queries, points, k: int):
         from onnxscript import opset18 as op
 
-        return exporting_onnx.knn(queries, op.Neg(points), k)
+        return onnx.knn(queries, op.Neg(points), k)
 
-    monkeypatch.setattr(exporting_onnx, "translations", wrong)
+    monkeypatch.setattr(onnx, "translations", wrong)
     with pytest.raises(RuntimeError, match="does not give"):
         small_classifier(depth=1).export(path, format="onnx")
     assert path.read_bytes() == b"before"

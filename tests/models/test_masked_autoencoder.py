@@ -6,12 +6,12 @@ import pytest
 from keras import ops
 from scipy.spatial.distance import cdist
 
-from keras_pointpeft.checkpoints.reference import verify
 from keras_pointpeft.models import MaskedAutoencoder
 from keras_pointpeft.models import PointMAEBackbone
 from keras_pointpeft.peft import DAPT
-from keras_pointpeft.training.optimizer import decay_groups
-from keras_pointpeft.training.optimizer import make_optimizer
+from keras_pointpeft.step.optimizer import decay_groups
+from keras_pointpeft.step.optimizer import make_optimizer
+from keras_pointpeft.verification.case import verify
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 

@@ -13,7 +13,7 @@ from keras_pointpeft.peft import Full
 from keras_pointpeft.peft import LinearProbe
 from keras_pointpeft.peft import PointPEFT
 from keras_pointpeft.peft import PriorBank
-from keras_pointpeft.training.optimizer import decay_groups
+from keras_pointpeft.step.optimizer import decay_groups
 
 METHODS = {
     "plain": lambda: None,

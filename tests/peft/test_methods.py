@@ -8,10 +8,10 @@ from keras import ops
 from keras_pointpeft import peft
 from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.ops import morton_order
-from keras_pointpeft.ops.channelwise import affine
-from keras_pointpeft.peft.instance_prompt import EdgeConv
-from keras_pointpeft.peft.spectral_basis import eigenvectors
-from keras_pointpeft.peft.spectral_basis import graph_laplacian
+from keras_pointpeft.ops.arithmetic import affine
+from keras_pointpeft.peft.idpt.instance_prompt import EdgeConv
+from keras_pointpeft.peft.point_gst.spectral_basis import eigenvectors
+from keras_pointpeft.peft.point_gst.spectral_basis import graph_laplacian
 from tests.conftest import small_backbone
 from tests.conftest import small_classifier
 
@@ -100,7 +100,7 @@ def test_serial_adapters_stand_behind_the_branches(tokens):
 
 
 def _no_tuner():
-    from keras_pointpeft.peft.method import NO_TUNER
+    from keras_pointpeft.layers.tuner import NO_TUNER
 
     return NO_TUNER
 

@@ -3,16 +3,18 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_pointpeft.checkpoints.gradients import value_and_gradients
+from keras_pointpeft import adapters
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointMAEBackbone
 from keras_pointpeft.peft import GeometryAwareAdapter
 from keras_pointpeft.peft import PointPEFT
 from keras_pointpeft.peft import PriorBank
-from keras_pointpeft.peft import adapters
-from keras_pointpeft.peft.token_neighborhoods import LocalAttention
-from keras_pointpeft.peft.token_neighborhoods import TokenNeighborhoods
+from keras_pointpeft.peft.point_peft.local_attention import LocalAttention
+from keras_pointpeft.peft.point_peft.token_neighborhoods import (
+    TokenNeighborhoods,
+)
 from keras_pointpeft.presets import from_preset
+from keras_pointpeft.verification.gradients import value_and_gradients
 from tests.conftest import small_classifier
 
 

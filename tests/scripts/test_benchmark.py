@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_pointpeft.training import results
+from keras_pointpeft.presets import results
 from tests.conftest import load_script
 from tests.scripts.conftest import ROOT
 
@@ -16,16 +16,16 @@ from tests.scripts.conftest import ROOT
 @pytest.fixture(scope="module")
 def scripts():
     """The benchmark and its parts, which import each other by name."""
-    sys.path.insert(0, str(ROOT / "scripts"))
+    sys.path.insert(0, str(ROOT / "scripts/benchmark"))
     try:
-        benchmark, _ = load_script("scripts/benchmark.py")
-        import benchmark_figure
-        import benchmark_measures
-        import benchmark_sides
+        benchmark, _ = load_script("scripts/benchmark/run.py")
+        import figure
+        import measures
+        import sides
 
-        yield benchmark, benchmark_sides, benchmark_measures, benchmark_figure
+        yield benchmark, sides, measures, figure
     finally:
-        sys.path.remove(str(ROOT / "scripts"))
+        sys.path.remove(str(ROOT / "scripts/benchmark"))
 
 
 def test_every_benchmark_names_what_exists(scripts):

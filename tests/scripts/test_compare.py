@@ -4,11 +4,11 @@ import dataclasses
 import keras
 import pytest
 
-from keras_pointpeft.training import comparison
-from keras_pointpeft.training import results
-from keras_pointpeft.training import runs
+from keras_pointpeft.experiments import comparison
+from keras_pointpeft.experiments import runs
+from keras_pointpeft.experiments.comparison import Entrant
+from keras_pointpeft.presets import results
 from keras_pointpeft.training import trainer
-from keras_pointpeft.training.comparison import Entrant
 
 
 def read(path):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_pointpeft import checkpoints
+from keras_pointpeft import presets
 from keras_pointpeft.checkpoints import loading
 from tests.checkpoints import published
 
@@ -55,7 +56,7 @@ def test_converted_checkpoint(
     monkeypatch.setitem(loading.NUM_HEADS, 24, 3)
     model = published.shuffled(published.classifier(backbone, classes=15))
     checkpoints.write_checkpoint(model, tmp_path / "file.pth")
-    checkpoints.convert(tmp_path / "file.pth", tmp_path / "model")
+    presets.convert(tmp_path / "file.pth", tmp_path / "model")
     write_scans(tmp_path)
     process = run_script(
         "evaluate.py",

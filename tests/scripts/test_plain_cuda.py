@@ -58,7 +58,7 @@ def kernels(tmp_path_factory):
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("there is no g++")
-    kernels = load_file("scripts/plain_cuda.py").KERNELS
+    kernels = load_file("scripts/benchmark/plain_cuda.py").KERNELS
     assert "#define THREADS 512" in kernels
     few = kernels.replace("#define THREADS 512", "#define THREADS 8")
     folder = tmp_path_factory.mktemp("kernels")

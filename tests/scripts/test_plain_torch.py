@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 
 @pytest.fixture(scope="module")
 def plain_torch():
-    return load_file("scripts/plain_torch.py")
+    return load_file("scripts/benchmark/plain_torch.py")
 
 
 @pytest.mark.parametrize("method", [DAPT(rank=4), Full()])

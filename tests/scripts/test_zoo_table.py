@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from keras_pointpeft import preset_cards
 from keras_pointpeft import presets
-from keras_pointpeft import zoo_data
-from keras_pointpeft.training import results
+from keras_pointpeft.presets import cards
+from keras_pointpeft.presets import model_card
+from keras_pointpeft.presets import results
 from tests.conftest import load_file
 
 ROOT = Path(__file__).parents[2]
@@ -29,18 +29,18 @@ def test_the_written_tables_are_up_to_date(zoo_table):
 
 def test_the_written_cards_are_up_to_date():
     folder = ROOT / "docs" / "presets"
-    backbones = zoo_data.read_cards("backbones")
+    backbones = cards.read_cards("backbones")
     assert {path.stem for path in folder.glob("*.md")} == set(backbones)
     for backbone in backbones:
         written = (folder / f"{backbone}.md").read_text(encoding="utf-8")
         hint = "run python scripts/zoo_table.py"
-        assert written == preset_cards.page(backbone), hint
+        assert written == model_card.page(backbone), hint
 
 
 def test_every_preset_has_a_card():
     pages = {
-        backbone: preset_cards.page(backbone)
-        for backbone in zoo_data.read_cards("backbones")
+        backbone: model_card.page(backbone)
+        for backbone in cards.read_cards("backbones")
     }
     for name in presets.list_presets():
         preset, text = presets.resolve(name), presets.card(name)
@@ -90,14 +90,14 @@ def test_measured_runs_are_averaged(zoo_table, tmp_path, monkeypatch):
             "trained_parameters": 12345,
         }
         results.append_row(path, row)
-    monkeypatch.setattr(zoo_data, "zoo_directory", lambda: tmp_path)
+    monkeypatch.setattr(cards, "zoo_directory", lambda: tmp_path)
     table = zoo_table.measured_table()
     assert "| `p` | d | 15 | 91.00 ± 1.41 | - | 2 | 12,345 | - | - |" in table
 
 
 def test_episodes_of_all_seeds_are_averaged(zoo_table, tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
-    monkeypatch.setattr(zoo_data, "zoo_directory", lambda: tmp_path)
+    monkeypatch.setattr(cards, "zoo_directory", lambda: tmp_path)
     assert "No runs" in zoo_table.few_shot_table()
     for seed, accuracies in enumerate(("80 82", "84 86")):
         row = {
@@ -125,7 +125,7 @@ def test_episodes_of_all_seeds_are_averaged(zoo_table, tmp_path, monkeypatch):
 def test_compared_methods_stand_best_first(zoo_table, tmp_path, monkeypatch):
     folder = tmp_path / "results" / "compared"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(zoo_data, "zoo_directory", lambda: tmp_path)
+    monkeypatch.setattr(cards, "zoo_directory", lambda: tmp_path)
     assert "No runs" in zoo_table.compared_tables()
     for seed in (0, 1):
         for changes, accuracy in (("", 80.0), ("prior=False", 90.0)):
@@ -153,7 +153,7 @@ def test_compared_methods_stand_best_first(zoo_table, tmp_path, monkeypatch):
 
 def test_costs_are_ratios_of_one_run(zoo_table, tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
-    monkeypatch.setattr(zoo_data, "zoo_directory", lambda: tmp_path)
+    monkeypatch.setattr(cards, "zoo_directory", lambda: tmp_path)
     assert "No runs" in zoo_table.cost_table()
     row = dict.fromkeys(results.COST, "x")
     row |= {"side": "dapt", "baseline": "plain dapt", "ratio": "0.500"}

@@ -5,9 +5,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_pointpeft.checkpoints.reference_schedule import verify_lr_schedule
 from keras_pointpeft.training import CosineWithWarmup
 from keras_pointpeft.training import cosine_with_warmup
+from keras_pointpeft.verification.schedule import verify_lr_schedule
 
 CASE = pathlib.Path(__file__).parents[1] / "golden" / "ops_lr_schedule"
 

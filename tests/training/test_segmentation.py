@@ -7,13 +7,13 @@ import pytest
 from keras_pointpeft import models
 from keras_pointpeft.data import Room
 from keras_pointpeft.data import Split
+from keras_pointpeft.experiments.runs import part_arguments
+from keras_pointpeft.step.optimizer import TwiceAdamW
+from keras_pointpeft.step.optimizer import make_optimizer
 from keras_pointpeft.training import Recipe
 from keras_pointpeft.training import class_weights
 from keras_pointpeft.training import objective_of
 from keras_pointpeft.training import train
-from keras_pointpeft.training.optimizer import TwiceAdamW
-from keras_pointpeft.training.optimizer import make_optimizer
-from keras_pointpeft.training.runs import part_arguments
 
 PARTS = ((0, 1), (2, 3))
 RECIPE = Recipe(

@@ -1,0 +1,299 @@
+"""An adapter's life: save and load.
+
+An adapter is all that fine-tuning changed: the trained variables of backbone
+and head, and statistics that moved. It is a directory of `adapter.json`
+(what it belongs to), `adapter.weights.h5` (one data set per variable,
+named by the variable's path) and `README.md` (a model card).
+"""
+
+import hashlib
+import io
+import json
+import pathlib
+import re
+
+import h5py
+import keras
+import numpy as np
+
+from keras_pointpeft.adapters.base import remember_base
+from keras_pointpeft.adapters.card import CARD_FILE
+from keras_pointpeft.adapters.card import CONFIG_FILE
+from keras_pointpeft.adapters.card import WEIGHTS_FILE
+from keras_pointpeft.adapters.card import write_card
+from keras_pointpeft.files.hub import local_directory
+from keras_pointpeft.files.whole import write_whole
+
+FORMAT = 2
+# Exponents of trained weights are much alike: side by side, they take an
+# eighth of the file less.
+PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+WORTH_PACKING = 4096  # bytes
+
+
+def split_variables(task):
+    """Splits a task's weights into the adapter's and the frozen base's.
+
+    Args:
+        task: a task with a `backbone`.
+
+    Returns:
+        Two dicts from path to variable: what an adapter holds (trained
+        variables, all of the head, the statistics of every BatchNorm that
+        follows its batches, and the method's own state), and the frozen
+        rest.
+    """
+    peft = task.backbone.peft
+    follows = peft is None or peft.frozen_bn == "track"
+    of_backbone = {id(v) for v in task.backbone.weights}
+    adapter, base = {}, {}
+    for variable in task.weights:
+        if "seed_generator" in variable.path:
+            continue
+        # What a method adds moves along with it.
+        added = re.search(r"(^|/)tuner[^/]*/", variable.path)
+        mine = (
+            variable.trainable
+            or id(variable) not in of_backbone
+            or (follows and "/moving_" in variable.path)
+            or (added and "/moving_" in variable.path)
+            or (peft is not None and peft.keeps(variable.path))
+        )
+        part = adapter if mine else base
+        if variable.path in part:
+            raise ValueError(
+                "Two variables share one path, so an adapter cannot tell "
+                f"them apart. Received: {variable.path}"
+            )
+        part[variable.path] = variable
+    return adapter, base
+
+
+def fingerprint(task):
+    """SHA-256 of the frozen weights that an adapter relies on."""
+    _, base = split_variables(task)
+    digest = hashlib.sha256()
+    for path in sorted(base):
+        value = keras.ops.convert_to_numpy(base[path])
+        digest.update(path.encode())
+        digest.update(np.ascontiguousarray(value).astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def save_adapter(task, path, state=True):
+    """Saves what fine-tuning changed.
+
+    All files are written under temporary names and then renamed: a save that
+    fails leaves an older adapter as it was.
+
+    Args:
+        task: a task with a `backbone`, such as a `PointCloudClassifier`.
+        path: directory to write to; made if it does not exist.
+        state: bool. Whether to write what the method keeps without training
+            it, such as Point-PEFT's bank. Without it the adapter has only
+            the bank's recipe, and a model that loads it keeps its own bank.
+
+    Returns:
+        The size of the adapter in bytes.
+    """
+    directory = pathlib.Path(path)
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(
+            "An adapter is saved to a directory, but a file stands there. "
+            f"Received: path={str(path)!r}"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    adapter, _ = split_variables(task)
+    backbone = task.backbone
+    kept = _state(task)
+    if not state:
+        adapter = {k: v for k, v in adapter.items() if k not in kept}
+    values = {name: _stored(v, name in kept) for name, v in adapter.items()}
+    config = {
+        "format": FORMAT,
+        "base_preset": getattr(task, "preset", None),
+        "base_fingerprint": fingerprint(task),
+        "weights_sha256": _digest(values),
+        "backbone": type(backbone).__name__,
+        "peft": keras.saving.serialize_keras_object(backbone.peft),
+        "task": type(task).__name__,
+        "task_config": {
+            name: getattr(task, name) for name in task.config_names
+        },
+        "parameters": int(
+            sum(np.prod(v.shape) for k, v in adapter.items() if k not in kept)
+        ),
+        "state": state,
+        "keras_version": keras.__version__,
+    }
+
+    def write_weights(file):
+        write_arrays(file, values)
+
+    def write_config(file):
+        with open(file, "w", encoding="utf-8") as stream:
+            json.dump(config, stream, indent=2)
+
+    writers = {
+        WEIGHTS_FILE: write_weights,
+        CONFIG_FILE: write_config,
+        CARD_FILE: lambda file: write_card(file, config),
+    }
+    write_whole(directory, writers)
+    return sum((directory / name).stat().st_size for name in writers)
+
+
+def _state(task):
+    """Paths of what the method keeps without training it."""
+    peft = task.backbone.peft
+    if peft is None:
+        return set()
+    return {v.path for v in task.backbone.weights if peft.keeps(v.path)}
+
+
+def _stored(variable, compact):
+    """A variable's value as a file has it.
+
+    Args:
+        variable: variable.
+        compact: bool. Whether as float16 where that loses nothing.
+    """
+    value = keras.ops.convert_to_numpy(variable)
+    if value.dtype.name == "bfloat16":
+        # The file format has no such type.
+        value = value.astype("float32")
+    if compact and value.dtype == np.float32:
+        half = value.astype("float16")
+        if np.array_equal(half.astype("float32"), value):
+            return half
+    return value
+
+
+def _digest(values):
+    """SHA-256 of named arrays."""
+    digest = hashlib.sha256()
+    for name in sorted(values):
+        value = np.ascontiguousarray(values[name])
+        digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def write_arrays(file, arrays):
+    """Writes named arrays as HDF5, without loss.
+
+    Args:
+        file: path.
+        arrays: dict from names to arrays.
+    """
+    # In memory first: on a full disk, HDF5 ends the process.
+    image = io.BytesIO()
+    # The newer groups and chunks: of a hundred bytes, not of thousands.
+    with h5py.File(image, "w", libver="v110") as h5:
+        for name, value in arrays.items():
+            pack = value.nbytes >= WORTH_PACKING
+            options = {**PACKED, "chunks": value.shape} if pack else {}
+            h5.create_dataset(name, data=value, **options)
+    pathlib.Path(file).write_bytes(image.getbuffer())
+
+
+def read_config(path):
+    """The JSON part of a saved adapter, as a dict."""
+    directory = pathlib.Path(path)
+    missing = [
+        name
+        for name in (CONFIG_FILE, WEIGHTS_FILE)
+        if not (directory / name).is_file()
+    ]
+    if missing:
+        raise FileNotFoundError(
+            f"An adapter is a directory with {CONFIG_FILE} and "
+            f"{WEIGHTS_FILE}; missing: {missing}. Received: {str(path)!r}"
+        )
+    with open(directory / CONFIG_FILE, encoding="utf-8") as stream:
+        config = json.load(stream)
+    if config.get("format") != FORMAT:
+        raise ValueError(
+            f"This version reads adapters of format {FORMAT}. "
+            f"Received: format={config.get('format')!r} in {str(path)!r}"
+        )
+    return config
+
+
+def load_adapter(task, path):
+    """Loads a saved adapter into a task with the same frozen base.
+
+    Everything is checked before the first weight is changed.
+
+    Args:
+        task: a task built as the adapter's was.
+        path: directory that `save_adapter` wrote, or the handle of one on a
+            hub, `"hf://owner/name"`.
+
+    Raises:
+        ValueError: if the frozen base differs from the adapter's, if
+            variables are missing, unknown or of another shape, or if the
+            weights are not those that were saved.
+    """
+    values = read_values(task, path)
+    remember_base(task)
+    target, _ = split_variables(task)
+    for name, value in values.items():
+        target[name].assign(value)
+
+
+def read_values(task, path):
+    """The arrays of a saved adapter that fits a task, by path.
+
+    Args:
+        task: see `load_adapter`.
+        path: likewise.
+
+    Raises:
+        ValueError: likewise.
+    """
+    path = local_directory(path)
+    config = read_config(path)
+    target, _ = split_variables(task)
+    if not config.get("state", True):
+        kept = _state(task)
+        target = {k: v for k, v in target.items() if k not in kept}
+    with h5py.File(pathlib.Path(path) / WEIGHTS_FILE, "r") as h5:
+        shapes = {}
+
+        def visit(name, item):
+            if isinstance(item, h5py.Dataset):
+                shapes[name] = item.shape
+
+        h5.visititems(visit)
+        problems = [f"missing: {n}" for n in target if n not in shapes]
+        problems += [f"unknown: {n}" for n in shapes if n not in target]
+        problems += [
+            f"shape of {n}: expected {tuple(target[n].shape)}, found {s}"
+            for n, s in shapes.items()
+            if n in target and tuple(target[n].shape) != s
+        ]
+        if problems:
+            listed = "\n  ".join(problems[:10])
+            raise ValueError(
+                f"The adapter does not fit this model ({len(problems)} "
+                f"differences):\n  {listed}\n"
+                f"It was made with {config['peft']}. Received: {str(path)!r}"
+            )
+        found = fingerprint(task)
+        if found != config["base_fingerprint"]:
+            raise ValueError(
+                "The adapter was trained on another frozen backbone: expected "
+                f"fingerprint {config['base_fingerprint'][:16]}..., this "
+                f"model's is {found[:16]}... Its base preset is "
+                f"{config['base_preset']!r}. Received: {str(path)!r}"
+            )
+        values = {name: h5[name][()] for name in target}
+    found, expected = _digest(values), config["weights_sha256"]
+    if found != expected:
+        raise ValueError(
+            f"{WEIGHTS_FILE} is damaged, or not the file that {CONFIG_FILE} "
+            f"was written for: expected SHA-256 {expected}, found {found}. "
+            f"Received: {str(path)!r}"
+        )
+    return values

@@ -1,0 +1,92 @@
+"""Adapters for others: a model card, a hub, safetensors."""
+
+import json
+import os
+import pathlib
+
+from keras_pointpeft.adapters.card import CARD_FILE
+from keras_pointpeft.adapters.card import CONFIG_FILE
+from keras_pointpeft.adapters.card import WEIGHTS_FILE
+from keras_pointpeft.adapters.card import write_card
+from keras_pointpeft.adapters.files import read_config
+from keras_pointpeft.adapters.files import write_arrays
+from keras_pointpeft.files.hub import local_directory
+from keras_pointpeft.files.whole import write_whole
+
+
+def upload_adapter(path, handle):
+    """Puts a saved adapter on a hub.
+
+    Needs `huggingface_hub` and to be logged in there.
+
+    Args:
+        path: directory that `save_adapter` wrote.
+        handle: string, `"hf://owner/name"`.
+    """
+    scheme, _, name = handle.partition("://")
+    if scheme != "hf" or name.count("/") != 1:
+        raise ValueError(
+            f"A handle has the form 'hf://owner/name'. Received: {handle!r}"
+        )
+    read_config(path)
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    api.create_repo(name, exist_ok=True)
+    api.upload_folder(repo_id=name, folder_path=os.fspath(path))
+
+
+def export_safetensors(path, file):
+    """Writes a saved adapter as one safetensors file.
+
+    Needs the extra `safetensors`. What `adapter.json` says is in the file's
+    metadata, under `"adapter"`.
+
+    Args:
+        path: directory that `save_adapter` wrote.
+        file: path of the file.
+    """
+    import h5py
+    from safetensors.numpy import save_file
+
+    directory = local_directory(path)
+    config = (directory / CONFIG_FILE).read_text(encoding="utf-8")
+    arrays = {}
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = item[()]
+
+    with h5py.File(directory / WEIGHTS_FILE, "r") as h5:
+        h5.visititems(visit)
+    save_file(arrays, file, metadata={"adapter": config})
+
+
+def import_safetensors(file, path):
+    """Writes a directory that `load_adapter` takes from a safetensors file.
+
+    Args:
+        file: path of a file that `export_safetensors` wrote.
+        path: directory to write to; made if it does not exist.
+    """
+    from safetensors import safe_open
+
+    directory = pathlib.Path(path)
+    with safe_open(file, framework="numpy") as tensors:
+        metadata = tensors.metadata() or {}
+        if "adapter" not in metadata:
+            raise ValueError(
+                "This is no file that `export_safetensors` wrote. "
+                f"Received: {str(file)!r}"
+            )
+        arrays = {name: tensors.get_tensor(name) for name in tensors.keys()}
+    config = metadata["adapter"]
+    directory.mkdir(parents=True, exist_ok=True)
+    write_whole(
+        directory,
+        {
+            WEIGHTS_FILE: lambda file: write_arrays(file, arrays),
+            CONFIG_FILE: lambda file: file.write_text(config, "utf-8"),
+            CARD_FILE: lambda file: write_card(file, json.loads(config)),
+        },
+    )

@@ -1,0 +1,1 @@
+"""Runs of presets, comparisons of methods, and what a step costs."""

@@ -1,0 +1,1 @@
+"""Tasks as programs that run without Keras."""

@@ -1,0 +1,1 @@
+"""Pre-training of backbones on clouds without labels."""

@@ -1,0 +1,1 @@
+"""What is done with a backbone: classification and segmentation."""

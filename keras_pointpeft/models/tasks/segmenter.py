@@ -1,0 +1,120 @@
+import keras
+from keras import ops
+
+from keras_pointpeft.layers import CategoryEmbedding
+from keras_pointpeft.layers import PointHead
+from keras_pointpeft.models.tasks.decoders import DECODERS
+from keras_pointpeft.models.tasks.task import PointTask
+
+
+class PointSegmenter(PointTask):
+    """Base of the tasks that give every point a label.
+
+    A backbone, a decoder that carries the tokens of some of its blocks back
+    to the points, and a head. The decoder is the one of the backbone's
+    published segmentation model. With `num_categories`, the model is also
+    told which of so many categories a cloud is of.
+    """
+
+    config_names = (
+        "num_classes",
+        "blocks",
+        "propagation_dims",
+        "head_dims",
+        "dropout",
+    )
+
+    def __init__(
+        self,
+        backbone,
+        num_classes,
+        num_categories=None,
+        blocks=None,
+        propagation_dims=None,
+        head_dims=None,
+        dropout=0.5,
+        head_dtype=None,
+        preprocessor=None,
+        **kwargs,
+    ):
+        if not (isinstance(num_classes, int) and num_classes > 0):
+            raise ValueError(
+                "`num_classes` must be a positive integer. "
+                f"Received: num_classes={num_classes!r}"
+            )
+        way = DECODERS[backbone.decoder]
+        blocks = backbone.dense_blocks if blocks is None else tuple(blocks)
+        if propagation_dims is None:
+            propagation_dims = way.propagation_dims(backbone.dim)
+        propagation_dims = tuple(propagation_dims)
+        head_dims = tuple(head_dims or way.head_dims)
+        head_dtype = head_dtype or backbone.dtype_policy
+
+        # === Layers ===
+        # Not tracked as a whole: without what segmentation does not read.
+        object.__setattr__(self, "_whole", backbone)
+        self.preprocessor = preprocessor
+        self.dense = backbone.dense(blocks)
+        self.head = PointHead(
+            num_classes,
+            head_dims,
+            dropout,
+            way.context_first,
+            dtype=head_dtype,
+            name="head",
+        )
+
+        # === Functional Model ===
+        points = backbone.input
+        inputs, category = points, None
+        if num_categories is not None:
+            number = keras.Input((), dtype="int32", name="category")
+            inputs = {"points": points, "category": number}
+            if way.embeds_category:
+                category = CategoryEmbedding(
+                    num_categories, dtype=head_dtype, name="category_feature"
+                )(number)
+            else:
+                category = ops.one_hot(number, num_categories)
+        features, context = way.decode(
+            points,
+            category,
+            self.dense(points),
+            dims=propagation_dims,
+            policy=head_dtype,
+            skip_origin=backbone.skip_origin,
+        )
+        logits = ops.cast(self.head(features, context), "float32")
+        outputs = ops.log_softmax(logits, axis=-1)
+        self.num_classes = num_classes  # for the metrics
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+
+        # === Config ===
+        self.num_categories = num_categories
+        self.blocks = blocks
+        self.propagation_dims = propagation_dims
+        self.head_dims = head_dims
+        self.dropout = dropout
+        self.head_dtype = head_dtype
+
+    @property
+    def fewest_points(self):
+        backbone = self.backbone
+        upsampling = DECODERS[backbone.decoder].upsampling
+        groups = backbone.num_groups
+        first = groups[0] if isinstance(groups, tuple) else groups
+        return max(backbone.fewest_points, upsampling * first)
+
+    @property
+    def backbone(self):
+        return self._whole
+
+    # What the base class calls it.
+    _backbone = backbone
+
+    def get_config(self):
+        config = super().get_config()
+        config["head_dtype"] = keras.dtype_policies.serialize(
+            keras.dtype_policies.get(self.head_dtype)
+        )
+        return config

@@ -1,0 +1,115 @@
+import keras
+
+from keras_pointpeft.models.tasks.segmenter import PointSegmenter
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class SemanticSegmenter(PointSegmenter):
+    """Tells what the points of a scene belong to.
+
+    The model of [ACT](https://arxiv.org/abs/2212.08320) on S3DIS: part
+    segmentation without a category. It sees columns of a scene, see
+    `keras_pointpeft.data.RoomDataset`.
+
+    Args:
+        backbone: a `keras_pointpeft.models.PointBackbone`.
+        num_classes: int. Number of classes.
+        class_weights: optional sequence of floats. Weights of the classes in
+            the loss, see `keras_pointpeft.training.class_weights`.
+        blocks: optional tuple of ints. The blocks that are read, by default
+            `backbone.dense_blocks`.
+        propagation_dims: optional tuple of ints. Widths of the decoder, as
+            published by default.
+        head_dims: optional tuple of ints. Widths of the head's hidden layers,
+            as published by default.
+        dropout: float. Dropout rate in the head.
+        head_dtype: optional dtype of decoder and head. The backbone's by
+            default.
+
+    Input shape:
+        `(batch, points, 3)`.
+
+    Output shape:
+        `(batch, points, num_classes)`, logarithms of probabilities.
+
+    Example:
+    ```python
+    model = keras_pointpeft.from_preset("dapt_act_s3dis")
+    model.fit(keras_pointpeft.data.RoomDataset(rooms), epochs=10)
+    labels = model.predict_room(rooms[0], votes=3)
+    ```
+    """
+
+    config_names = (*PointSegmenter.config_names, "class_weights")
+
+    def __init__(
+        self,
+        backbone,
+        num_classes=13,
+        class_weights=None,
+        blocks=None,
+        propagation_dims=None,
+        head_dims=None,
+        dropout=0.5,
+        head_dtype=None,
+        **kwargs,
+    ):
+        if class_weights is not None:
+            class_weights = tuple(float(weight) for weight in class_weights)
+            if len(class_weights) != num_classes:
+                raise ValueError(
+                    f"`class_weights` must have {num_classes} entries. "
+                    f"Received: {class_weights}"
+                )
+        # The base class compiles, which asks for loss and metrics.
+        self.class_weights = class_weights
+        super().__init__(
+            backbone,
+            num_classes,
+            None,
+            blocks,
+            propagation_dims,
+            head_dims,
+            dropout,
+            head_dtype,
+            **kwargs,
+        )
+
+    def default_loss(self):
+        from keras_pointpeft.step.losses import WeightedCrossentropy
+
+        return WeightedCrossentropy(self.class_weights)
+
+    def default_metrics(self):
+        return [
+            keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+            keras.metrics.MeanIoU(
+                self.num_classes, name="miou", sparse_y_pred=False
+            ),
+        ]
+
+    def predict_room(self, room, num_points=2048, votes=1, **kwargs):
+        """Predicts a label for every point of a scene of any size.
+
+        Args:
+            room: `keras_pointpeft.data.Room`, or an array `(points, 3)` in
+                metres, z up.
+            num_points: int. Points that the model sees at once.
+            votes: int. How often the scene is covered.
+            **kwargs: further arguments of
+                `keras_pointpeft.data.predict_room`.
+
+        Returns:
+            int32 array `(points,)`.
+        """
+        from keras_pointpeft.data import predict_room
+
+        return predict_room(
+            self.predict_on_batch,
+            room,
+            self.num_classes,
+            num_points=num_points,
+            votes=votes,
+            **kwargs,
+        )

@@ -1,0 +1,63 @@
+"""What DAPT does in one transformer block."""
+
+from keras_pointpeft.layers.part_call import part_call
+from keras_pointpeft.peft.dapt.dynamic_adapter import DynamicAdapter
+from keras_pointpeft.peft.dapt.internal_prompt import InternalPrompt
+from keras_pointpeft.peft.parts.feature_transform import BLOCK_SITES
+from keras_pointpeft.peft.parts.feature_transform import SiteTransforms
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class DAPTTuner(SiteTransforms):
+    """DAPT inside one block: the transforms, the adapter and the prompt."""
+
+    config_names = (
+        "mlp_ratio",
+        "rank",
+        "dropout",
+        "num_class_tokens",
+        "sites",
+        "mlp_reads",
+    )
+    tokens_added = 1
+
+    def __init__(
+        self,
+        mlp_ratio,
+        rank,
+        dropout,
+        num_class_tokens,
+        sites=BLOCK_SITES,
+        mlp_reads="normalized",
+        **kwargs,
+    ):
+        super().__init__(mlp_ratio, sites, **kwargs)
+        policy = self.dtype_policy
+        self.rank = rank
+        self.dropout = dropout
+        self.num_class_tokens = num_class_tokens
+        self.mlp_reads = mlp_reads
+        self.adapter = DynamicAdapter(
+            rank, dropout, dtype=policy, name="adapter"
+        )
+        self.prompt = InternalPrompt(
+            num_class_tokens, dtype=policy, name="prompt"
+        )
+
+    def build(self, tokens_shape):
+        super().build(tokens_shape)
+        self.adapter.build(tokens_shape)
+        self.prompt.build(tokens_shape)
+
+    def mlp_input(self, tokens, normalized):
+        return tokens if self.mlp_reads == "tokens" else normalized
+
+    def beside_mlp(self, x, training):
+        return part_call(self.adapter, x, training=training)
+
+    def token_scale(self, x):
+        return self.adapter.token_scale(self.adapter.norm(x))
+
+    def leave(self, tokens, side, geometry, training):
+        return part_call(self.prompt, tokens, side)

@@ -1,0 +1,147 @@
+"""DAPT: dynamic adapter meets prompt tuning.
+
+[Zhou et al., CVPR 2024](https://arxiv.org/abs/2403.01439).
+"""
+
+
+from keras_pointpeft.peft.dapt.block import DAPTTuner
+from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
+from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.peft.method import check_frozen_bn
+from keras_pointpeft.peft.method import check_positive
+from keras_pointpeft.peft.method import check_sites
+from keras_pointpeft.peft.parts.feature_transform import SITES
+from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
+from keras_pointpeft.peft.parts.feature_transform import block_sites
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class DAPT(PeftMethod):
+    """Dynamic adapter, internal prompts and feature transforms.
+
+    [DAPT](https://arxiv.org/abs/2403.01439) freezes the backbone and trains,
+    in every block, a `DynamicAdapter` beside the MLP, an `InternalPrompt`
+    made from its output and a `FeatureTransform` after each linear layer and
+    norm; beside them the class token, its position and the head. Position
+    embeddings are added once, before the first block.
+
+    Args:
+        rank: int. Width of the adapters' bottleneck.
+        dropout: float. Dropout rate inside the adapters.
+        class_token: how the head reads the class token: None or `"first"`.
+        prompt_token: how the head reads the prompts: None, `"mean"` or
+            `"max"`, or `"with_patches"` to pool them with the patch tokens.
+        patch_token: how the head reads the patch tokens: None, `"mean"` or
+            `"max"`. (The published code offers None and `"max"`.)
+        position: `"once"`, None to add the position before every block as
+            the backbone itself may do, or `"last"` to add it before every
+            block to as many tokens at the end of the sequence, as the
+            published code for PointGPT does; the positions of the class
+            tokens then move on to the prompts.
+        sites: tuple of strings. Where feature transforms stand: after
+            `"patches"` (the patch encoder), in every block after `"norm1"`,
+            `"qkv"`, `"proj"`, `"norm2"`, `"fc1"` and `"fc2"`, and after the
+            `"final"` norm.
+        mlp_reads: `"normalized"`, or `"tokens"` to have the MLP read the
+            tokens as they are before its norm, as the published code for
+            PointGPT does; the norm then serves the adapter alone.
+        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
+            the patch encoder do in training: keep to their moving statistics,
+            or use and follow those of the batch, as the published code does.
+
+    Example:
+    ```python
+    backbone = keras_pointpeft.models.PointMAEBackbone(
+        num_groups=128, peft=keras_pointpeft.peft.DAPT(rank=64)
+    )
+    ```
+    """
+
+    config_names = (
+        "rank",
+        "dropout",
+        "class_token",
+        "prompt_token",
+        "patch_token",
+        "position",
+        "sites",
+        "mlp_reads",
+        "frozen_bn",
+    )
+    trained = WITH_CLASS_TOKEN
+    components = {
+        "dynamic adapter": r"(^|/)tuner[^/]*/adapter/",
+        "internal prompt": r"(^|/)tuner[^/]*/prompt/",
+        "feature transforms": r"(^|/)tuner[^/]*/",
+        "class token": r"(^|/)class_(tokens|norm)/",
+    }
+
+    def __init__(
+        self,
+        rank=64,
+        dropout=0.0,
+        class_token="first",
+        prompt_token="mean",
+        patch_token="max",
+        position="once",
+        sites=SITES,
+        mlp_reads="normalized",
+        frozen_bn="inference",
+    ):
+        if position not in ("once", "last", None):
+            raise ValueError(
+                "`position` must be 'once', 'last' or None. "
+                f"Received: position={position!r}"
+            )
+        if mlp_reads not in ("normalized", "tokens"):
+            raise ValueError(
+                "`mlp_reads` must be 'normalized' or 'tokens'. "
+                f"Received: mlp_reads={mlp_reads!r}"
+            )
+        self.rank = check_positive("rank", rank)
+        self.dropout = dropout
+        self.class_token = class_token
+        self.prompt_token = prompt_token
+        self.patch_token = patch_token
+        self.position = position
+        self.sites = check_sites(sites, SITES)
+        self.mlp_reads = mlp_reads
+        self.frozen_bn = check_frozen_bn(frozen_bn)
+
+    @property
+    def pooling(self):
+        return {
+            "class_token": self.class_token,
+            "prompt_token": self.prompt_token,
+            "patch_token": self.patch_token,
+        }
+
+    def patch_tuner(self, dim, **kwargs):
+        return FeatureTransform(**kwargs) if "patches" in self.sites else None
+
+    def block_tuner(
+        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
+    ):
+        return DAPTTuner(
+            mlp_ratio,
+            self.rank,
+            self.dropout,
+            num_class_tokens,
+            block_sites(self.sites),
+            self.mlp_reads,
+            **kwargs,
+        )
+
+    def norm_tuner(self, dim, **kwargs):
+        return FeatureTransform(**kwargs) if "final" in self.sites else None
+
+    def merged(self, partial=False):
+        if not partial:
+            raise ValueError(
+                "DAPT's adapters and prompts depend on the tokens and cannot "
+                "be merged. Its transforms can: `partial=True` folds these "
+                "and leaves the rest. Received: partial=False"
+            )
+        config = self.get_config()
+        return type(self)(**{**config, "sites": ()})

@@ -1,0 +1,204 @@
+"""GAPrompt: geometry-aware prompts.
+
+[Zhou et al., ICML 2025](https://arxiv.org/abs/2505.04119).
+"""
+
+import copy
+
+from keras_pointpeft.peft.ga_prompt.block import GAPromptTuner
+from keras_pointpeft.peft.ga_prompt.prompt_geometry import PromptGeometry
+from keras_pointpeft.peft.ga_prompt.shift_prompter import ShiftPrompter
+from keras_pointpeft.peft.method import ADDED
+from keras_pointpeft.peft.method import CLASS_TOKEN
+from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
+from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.peft.method import check_frozen_bn
+from keras_pointpeft.peft.method import check_positive
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class GAPrompt(PeftMethod):
+    """Learned points, shifted clouds, and prompts that know the shape.
+
+    [GAPrompt](https://arxiv.org/abs/2505.04119) freezes the backbone. A small
+    network shifts the points of the cloud and describes its shape; learned
+    points join the cloud; prompts, told of the shape, join the tokens of the
+    first blocks; in every block the patches exchange features with their
+    neighbours, and an adapter follows. The head reads the shape, too; its
+    published dropout rate is 0.6. The class token trains as well.
+
+    Prompts take part in the exchange in one of two ways. `"permutation"`,
+    which most published configurations use, puts them before the patches, so
+    that an index of a patch means a prompt or another patch;
+    `"replacement"` puts them in the place of the last patches. The published
+    code looks the former up with the stride of another tensor, so that
+    samples read rows of other samples of their batch; `reference=True`
+    reproduces that.
+
+    Args:
+        num_points: int. Learned points.
+        point_scale: float. They start uniformly within this of the origin.
+        point_factor: float. And are multiplied by this.
+        perturbation: float. Weight of the shifts.
+        num_prompts: int. Prompts per block.
+        prompt_blocks: int. How many blocks, from the first, have them.
+        prompt_dropout: float. Dropout rate of the prompts.
+        adapter_rank: int. Width of the adapters' bottleneck.
+        adapter_dropout: float. Dropout rate inside the adapters.
+        adapter_scale: float. Weight of the adapters' output.
+        shape_scale: float. Weight of the shape in prompts and adapters.
+        center_scale: float. See `GeometryAwareAdapter`.
+        propagation_scale: float. See `GeometryAwareAdapter`.
+        propagation: `"permutation"` or `"replacement"`.
+        before_attention: bool. Whether patches exchange features before the
+            attention and not at the end of the block.
+        reference: bool. Whether to compute what the published code computes.
+        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
+            the patch encoder do in training: keep to their moving statistics,
+            or use and follow those of the batch, as the published code does.
+
+    Example:
+    ```python
+    backbone = keras_pointpeft.models.PointMAEBackbone(
+        num_groups=128, peft=keras_pointpeft.peft.GAPrompt()
+    )
+    ```
+    """
+
+    config_names = (
+        "num_points",
+        "point_scale",
+        "point_factor",
+        "perturbation",
+        "num_prompts",
+        "prompt_blocks",
+        "prompt_dropout",
+        "adapter_rank",
+        "adapter_dropout",
+        "adapter_scale",
+        "shape_scale",
+        "center_scale",
+        "propagation_scale",
+        "propagation",
+        "before_attention",
+        "reference",
+        "frozen_bn",
+    )
+    trained = WITH_CLASS_TOKEN
+    components = {
+        "shift prompter": r"(^|/)tuner_cloud/",
+        "shape": r"(^|/)tuner_geometry[^/]*/shape/",
+        "prompts": r"/(embeddings|coordinates)$",
+        "adapters": ADDED,
+        "class token": CLASS_TOKEN,
+    }
+    pooling = {
+        "class_token": "first",
+        "prompt_token": "first",
+        "patch_token": "max",
+        "order": ("class_token", "patch_token", "prompt_token"),
+    }
+
+    def __init__(
+        self,
+        num_points=5,
+        point_scale=0.01,
+        point_factor=5.0,
+        perturbation=0.8,
+        num_prompts=10,
+        prompt_blocks=6,
+        prompt_dropout=0.1,
+        adapter_rank=16,
+        adapter_dropout=0.1,
+        adapter_scale=0.7,
+        shape_scale=0.5,
+        center_scale=0.3,
+        propagation_scale=0.3,
+        propagation="permutation",
+        before_attention=False,
+        reference=False,
+        frozen_bn="inference",
+    ):
+        if propagation not in ("permutation", "replacement"):
+            raise ValueError(
+                "`propagation` must be 'permutation' or 'replacement'. "
+                f"Received: propagation={propagation!r}"
+            )
+        self.num_points = check_positive("num_points", num_points)
+        self.point_scale = point_scale
+        self.point_factor = point_factor
+        self.perturbation = perturbation
+        self.num_prompts = check_positive("num_prompts", num_prompts)
+        self.prompt_blocks = prompt_blocks
+        self.prompt_dropout = prompt_dropout
+        self.adapter_rank = check_positive("adapter_rank", adapter_rank)
+        self.adapter_dropout = adapter_dropout
+        self.adapter_scale = adapter_scale
+        self.shape_scale = shape_scale
+        self.center_scale = center_scale
+        self.propagation_scale = propagation_scale
+        self.propagation = propagation
+        self.before_attention = before_attention
+        self.reference = reference
+        self.frozen_bn = check_frozen_bn(frozen_bn)
+        self._first_block = 0
+
+    def for_stage(self, stage, num_stages, first_block=0):
+        method = copy.copy(self)
+        method._first_block = first_block
+        return method
+
+    def cloud_tuner(self, num_groups, group_size, skip_origin, **kwargs):
+        return ShiftPrompter(
+            num_groups,
+            group_size,
+            self.num_points,
+            self.point_scale,
+            self.point_factor,
+            self.perturbation,
+            skip_origin,
+            **kwargs,
+        )
+
+    def geometry_tuner(
+        self,
+        dim,
+        num_groups,
+        group_size,
+        skip_origin,
+        neighborhoods=(None, None),
+        **kwargs,
+    ):
+        count, size = neighborhoods
+        prompted = self._first_block < self.prompt_blocks
+        return PromptGeometry(
+            count or num_groups // 2,
+            size or group_size // 2,
+            num_groups,
+            dim,
+            self.num_prompts if prompted else 0,
+            skip_origin,
+            **kwargs,
+        )
+
+    def block_tuner(
+        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
+    ):
+        prompted = index < self.prompt_blocks
+        return GAPromptTuner(
+            num_class_tokens,
+            self.num_prompts if prompted else 0,
+            self.prompt_dropout,
+            self.adapter_rank,
+            self.adapter_dropout,
+            self.adapter_scale,
+            self.shape_scale,
+            self.center_scale,
+            self.propagation_scale,
+            self.propagation,
+            self.before_attention,
+            # Only rows with prompts are looked up amiss.
+            self.reference and self.propagation == "permutation",
+            **kwargs,
+        )

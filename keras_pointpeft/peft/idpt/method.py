@@ -1,0 +1,162 @@
+"""IDPT: one prompt, made from the patch tokens of the cloud itself.
+
+[Zha et al., ICCV 2023](https://arxiv.org/abs/2304.07221).
+"""
+
+import copy
+
+from keras_pointpeft.peft.idpt.insertion import READS
+from keras_pointpeft.peft.idpt.insertion import PromptInsertion
+from keras_pointpeft.peft.idpt.insertion import PromptPosition
+from keras_pointpeft.peft.idpt.instance_prompt import MODULES
+from keras_pointpeft.peft.idpt.instance_prompt import InstancePrompt
+from keras_pointpeft.peft.method import ADDED
+from keras_pointpeft.peft.method import CLASS_TOKEN
+from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.peft.method import check_frozen_bn
+from keras_pointpeft.peft.method import check_positive
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class IDPT(PeftMethod):
+    """A prompt for each cloud, made from its own patch tokens.
+
+    [Instance-aware Dynamic Prompt Tuning](https://arxiv.org/abs/2304.07221)
+    freezes the backbone. Before one of the last blocks, a small network looks
+    at the patch tokens and makes one prompt of them, which joins the sequence
+    and is read by the head. The class token trains too.
+
+    The published code never trains the prompt's position, which
+    `reference=True` reproduces.
+
+    Args:
+        prompt_block: int. Before which block the prompt is made; a negative
+            number counts from the end. In a hierarchical backbone it is one
+            of the last stage. A tuple of blocks, as published for
+            segmentation, gives each of them a prompt that leaves after it;
+            segmentation then reads the prompts in place of the patches'
+            maximum and mean.
+        module: `"dgcnn"`, `"dgcnn_light"`, `"dgcnn_light2"`, `"mlp"` or
+            `"transformer"`, see `InstancePrompt`.
+        neighbors: int. Nearest tokens, by their features, in the graphs.
+        num_heads: int. Attention heads of the module `"transformer"`.
+        reads: which tokens the head reads: `"all"` (class token, prompt and
+            patches), `"prompt_and_class"`, `"patches_and_class"` or
+            `"prompt"`.
+        reference: bool. Whether the prompt's position stays as it starts.
+        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
+            the patch encoder do in training: keep to their moving statistics,
+            or use and follow those of the batch, as the published code does.
+
+    Example:
+    ```python
+    backbone = keras_pointpeft.models.PointMAEBackbone(
+        peft=keras_pointpeft.peft.IDPT(module="dgcnn")
+    )
+    ```
+    """
+
+    config_names = (
+        "prompt_block",
+        "module",
+        "neighbors",
+        "num_heads",
+        "reads",
+        "reference",
+        "frozen_bn",
+    )
+    components = {
+        "prompt module": r"(^|/)tuner[^/]*/prompt/|(^|/)tuner_passing_\d+/",
+        "prompt position": ADDED,
+        "class token": CLASS_TOKEN,
+    }
+
+    def __init__(
+        self,
+        prompt_block=-1,
+        module="dgcnn",
+        neighbors=20,
+        num_heads=6,
+        reads="all",
+        reference=False,
+        frozen_bn="inference",
+    ):
+        if module not in MODULES:
+            raise ValueError(
+                f"`module` must be one of {sorted(MODULES)}. "
+                f"Received: module={module!r}"
+            )
+        if reads not in READS:
+            raise ValueError(
+                f"`reads` must be one of {sorted(READS)}. "
+                f"Received: reads={reads!r}"
+            )
+        if not isinstance(prompt_block, int):
+            prompt_block = tuple(prompt_block)
+        self.prompt_block = prompt_block
+        self.module = module
+        self.neighbors = check_positive("neighbors", neighbors)
+        self.num_heads = num_heads
+        self.reads = reads
+        self.reference = reference
+        self.frozen_bn = check_frozen_bn(frozen_bn)
+        self._last_stage = True
+
+    @property
+    def trained(self):
+        added = self.components["prompt module"] if self.reference else ADDED
+        return (added, CLASS_TOKEN)
+
+    @property
+    def state(self):
+        return (r"(^|/)tuner[^/]*/position$",) if self.reference else ()
+
+    @property
+    def pooling(self):
+        names = ("class_token", "prompt_token", "patch_token")
+        if isinstance(self.prompt_block, tuple):
+            return dict(zip(names, READS["patches_and_class"]))
+        return dict(zip(names, READS[self.reads]))
+
+    def for_stage(self, stage, num_stages, first_block=0):
+        method = copy.copy(self)
+        method._last_stage = stage == num_stages - 1
+        return method
+
+    def sequence_tuner(self, dim, num_class_tokens, blocks, **kwargs):
+        if not self._last_stage or isinstance(self.prompt_block, tuple):
+            return None
+        block = self.prompt_block
+        block = block + blocks.stop if block < 0 else block
+        if block not in blocks:
+            raise ValueError(
+                f"`prompt_block` must be one of the blocks {blocks.start} to "
+                f"{blocks.stop - 1}, or count from the end. "
+                f"Received: prompt_block={self.prompt_block}"
+            )
+        return PromptInsertion(
+            block,
+            num_class_tokens,
+            self.module,
+            self.neighbors,
+            self.num_heads,
+            **kwargs,
+        )
+
+    def passing_tuners(self, dim, blocks, **kwargs):
+        chosen = self.prompt_block
+        chosen = chosen if isinstance(chosen, tuple) else ()
+        layers = {
+            block: InstancePrompt(
+                self.module,
+                self.neighbors,
+                self.num_heads,
+                name=f"tuner_passing_{block}",
+                **kwargs,
+            )
+            for block in chosen
+            if block in blocks
+        }
+        name = f"tuner_passing_position_{blocks.start}"
+        return layers, PromptPosition(name=name, **kwargs)

@@ -1,0 +1,247 @@
+"""What Point-PEFT does inside a block and to the final norm."""
+
+import keras
+from keras import ops
+
+from keras_pointpeft.layers.tuner import BlockTuner
+from keras_pointpeft.layers.tuner import allow_others
+from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
+from keras_pointpeft.peft.parts.geometry_aware_adapter import (
+    GeometryAwareAdapter,
+)
+from keras_pointpeft.peft.point_peft.prompt import PointPriorPrompt
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class NormDelta(keras.layers.Layer):
+    """Changes scale and offset of a norm without touching the norm.
+
+    Input shape:
+        tokens `(batch, tokens, dim)` after the LayerNorm and before it.
+
+    Output shape:
+        `(batch, tokens, dim)`.
+    """
+
+    def build(self, normed_shape, tokens_shape):
+        shape = (normed_shape[-1],)
+        self.gamma = self.add_weight(
+            shape=shape, initializer="zeros", name="gamma"
+        )
+        self.beta = self.add_weight(
+            shape=shape, initializer="zeros", name="beta"
+        )
+
+    def call(self, normed, tokens):
+        x = ops.cast(tokens, "float32")
+        x = x - ops.mean(x, axis=-1, keepdims=True)
+        variance = ops.mean(x * x, axis=-1, keepdims=True)
+        x = ops.cast(x / ops.sqrt(variance + 1e-5), normed.dtype)
+        return normed + (x * self.gamma + self.beta)
+
+    def compute_output_shape(self, normed_shape, tokens_shape):
+        return normed_shape
+
+
+@serializable
+class PointPEFTTuner(Configurable, BlockTuner):
+    """Point-PEFT inside one block.
+
+    Prompts in; biases moved; an adapter behind the MLP; prompts out; the
+    geometry-aware adapter on the patch tokens; an adapter on all tokens.
+    """
+
+    config_names = (
+        "mlp_ratio",
+        "num_class_tokens",
+        "prompted",
+        "reads_prior",
+        "num_prompts",
+        "prompt_dropout",
+        "prior_rank",
+        "adapter_rank",
+        "adapter_dropout",
+        "adapter_scale",
+        "adapter_start",
+        "center_scale",
+        "propagation_scale",
+        "reference",
+        "drop_path_rate",
+        "gated",
+        "pooling",
+        "attention_heads",
+    )
+    drops_attention = False
+    SITES = ("norm1", "proj", "norm2", "fc1", "fc2")
+
+    def __init__(
+        self,
+        mlp_ratio,
+        num_class_tokens,
+        prompted,
+        reads_prior,
+        num_prompts,
+        prompt_dropout,
+        prior_rank,
+        adapter_rank,
+        adapter_dropout,
+        adapter_scale,
+        adapter_start,
+        center_scale,
+        propagation_scale,
+        reference,
+        gated=False,
+        pooling="max",
+        attention_heads=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.mlp_ratio = mlp_ratio
+        self.num_class_tokens = num_class_tokens
+        self.prompted = prompted
+        self.reads_prior = reads_prior
+        self.num_prompts = num_prompts
+        self.prompt_dropout = prompt_dropout
+        self.prior_rank = prior_rank
+        self.adapter_rank = adapter_rank
+        self.adapter_dropout = adapter_dropout
+        self.adapter_scale = adapter_scale
+        self.adapter_start = adapter_start
+        self.center_scale = center_scale
+        self.propagation_scale = propagation_scale
+        self.reference = reference
+        self.gated = gated
+        self.pooling = pooling
+        # Heads of the attention that prompts act through, if they do so.
+        self.attention_heads = attention_heads
+        self.gates_attention = attention_heads is not None
+        self.prompt = None
+        if prompted or self.gates_attention or reference:
+            self.prompt = PointPriorPrompt(
+                num_prompts,
+                prior_rank if reads_prior or reference else None,
+                prompt_dropout,
+                adapter_start,
+                dtype=policy,
+                name="prompt",
+            )
+        self.mlp_adapter = self._adapter("mlp_adapter")
+        self.geometry = None
+        if self.shared is not None:
+            self.geometry = GeometryAwareAdapter(
+                center_scale,
+                propagation_scale,
+                pooling,
+                self.drop_path_rate,
+                dtype=policy,
+                name="geometry",
+            )
+        self.block_adapter = self._adapter("block_adapter", residual=True)
+
+    def _adapter(self, name, residual=False):
+        return BottleneckAdapter(
+            self.adapter_rank,
+            self.adapter_dropout,
+            residual,
+            start=self.adapter_start,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, tokens_shape):
+        dim = tokens_shape[-1]
+        shape = (None, None, dim)
+        for site in self.SITES:
+            width = int(dim * self.mlp_ratio) if site == "fc1" else dim
+            bias = self.add_weight(
+                shape=(width,), initializer="zeros", name=f"{site}_bias"
+            )
+            setattr(self, f"{site}_bias", bias)
+        if self.reference or self.gated:
+            # The published model for Point-MAE trains it without using it.
+            self.gate = self.add_weight(
+                shape=(1,), initializer="zeros", name="gate"
+            )
+        if self.gates_attention:
+            self.attention_gate = self.add_weight(
+                shape=(1, self.attention_heads, 1, 1),
+                initializer="zeros",
+                name="attention_gate",
+            )
+        if self.prompt is not None:
+            self.prompt.build(shape)
+        self.mlp_adapter.build(shape)
+        if self.geometry is not None:
+            self.geometry.build(shape)
+        self.block_adapter.build(shape)
+
+    def enter(self, tokens, geometry, training):
+        if not self.prompted:
+            return tokens
+        prior = geometry["prior"] if self.reads_prior else None
+        prompts = self.prompt(tokens, prior, training=training)
+        first = self.num_class_tokens
+        return ops.concatenate(
+            (tokens[:, :first], prompts, tokens[:, first:]), axis=1
+        )
+
+    def allow(self, mask, num_tokens):
+        # The published code puts the patches' mask in front, on the prompts.
+        return allow_others(mask, num_tokens, behind=self.reference)
+
+    def affine(self, site):
+        if site not in self.SITES:
+            return None
+        return None, getattr(self, f"{site}_bias").value
+
+    def beside_attention(self, block, qkv, geometry, training):
+        if not self.gates_attention:
+            return None
+        prior = geometry["prior"] if self.reads_prior else None
+        prompts = self.prompt(qkv[..., : block.dim], prior, training=training)
+        query, _, _ = block.split_heads(qkv)
+        _, key, value = block.split_heads(block.qkv(prompts))
+        heads, width = query.shape[2], query.shape[3]
+        if heads != self.attention_gate.shape[1]:
+            raise ValueError(
+                "Prompts beside the attention need as many `attention_heads` "
+                f"as the blocks have heads, {heads}. Received: "
+                f"attention_heads={self.attention_gate.shape[1]}"
+            )
+        scores = ops.einsum("bthw,bphw->bhtp", query, key) * width**-0.5
+        # Twice, as the published code does it.
+        weights = ops.softmax(ops.softmax(scores, axis=-1), axis=-1)
+        weights = ops.cast(self.attention_gate, weights.dtype) * weights
+        mixed = ops.einsum("bhtp,bphw->bthw", weights, value)
+        return ops.reshape(mixed, (-1, qkv.shape[1], block.dim))
+
+    def after_mlp(self, x, training):
+        adapted = self.mlp_adapter(x, training=training)
+        if self.gated:
+            return ops.cast(self.gate, x.dtype) * (x + adapted)
+        return x + self.adapter_scale * adapted
+
+    def leave(self, tokens, side, geometry, training):
+        first = self.num_class_tokens
+        rows = tokens[:, first:]
+        start = first + (self.num_prompts if self.prompted else 0)
+        classes, patches = tokens[:, :first], tokens[:, start:]
+        if self.geometry is not None:
+            slip = self.reference and self.prompted
+            prefix = "prompted_" if slip else ""
+            names = ("neighbors", "chosen", "propagation")
+            patches = self.geometry(
+                patches,
+                *(geometry[prefix + name] for name in names),
+                # Indices of patches, applied to prompts and patches with the
+                # patches' stride, as the published code does.
+                rows=rows if slip else None,
+                attention=self.shared.attention,
+                stride=patches.shape[1] if slip else None,
+                training=training,
+            )
+        tokens = ops.concatenate((classes, patches), axis=1)
+        return self.block_adapter(tokens, training=training)

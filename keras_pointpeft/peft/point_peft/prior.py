@@ -1,0 +1,147 @@
+"""Point-PEFT's prompts, and the prior that they are made from."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_pointpeft.peft.fingerprint import FINGERPRINT_BYTES
+from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import serializable
+
+
+def query(features, bank, top_k, count=None):
+    """Reads a bank by attention without parameters.
+
+    The similarity of an entry is its product with the normalised feature;
+    the `top_k` most similar entries are mixed by the softmax of theirs
+    (section 3.2 of [Point-PEFT](https://arxiv.org/abs/2310.03059)).
+
+    Args:
+        features: tensor `(batch, dim)`.
+        bank: tensor `(entries, dim)`, used as it is: normalise it first if
+            similarities are to be cosines.
+        top_k: int. How many entries to read.
+        count: optional int or scalar tensor. How many of the entries are
+            filled.
+
+    Returns:
+        tensor `(batch, top_k + 2, dim)`: the feature as it is, the mix, and
+        the entries, most similar first. It carries no gradient.
+    """
+    features = ops.stop_gradient(ops.cast(features, "float32"))
+    bank = ops.stop_gradient(ops.cast(bank, "float32"))
+    norm = ops.sqrt(ops.sum(features * features, axis=-1, keepdims=True))
+    similarity = ops.matmul(features / norm, ops.transpose(bank))
+    if count is not None:
+        filled = ops.arange(bank.shape[0], dtype="int32") < count
+        similarity = ops.where(filled, similarity, -1e30)
+    similarity, index = ops.top_k(similarity, top_k)
+    entries = ops.take(bank, index, axis=0)
+    weights = ops.softmax(similarity, axis=-1)
+    mix = ops.sum(weights[..., None] * entries, axis=1, keepdims=True)
+    return ops.concatenate((features[:, None], mix, entries), axis=1)
+
+
+@serializable
+class PriorQuery(Configurable, keras.layers.Layer):
+    """Holds a bank of features and reads it by attention without parameters.
+
+    The bank is state, not a parameter: it is saved with the model, moves with
+    it between backends, and never trains. It has room for `bank_size`
+    features, of which the first `count` are filled; see `PriorBank`.
+
+    Args:
+        bank_size: int. Room for so many features.
+        top_k: int. How many features a query reads.
+        num_groups: int or None. Number of patches of the frozen pass that
+            makes the query; None for the backbone's own.
+        group_size: int or None. Points per patch, likewise.
+
+    Input shape:
+        features of the frozen backbone `(batch, dim)`.
+
+    Output shape:
+        dict of `"prior"`, `(batch, top_k + 2, dim)`: the feature, the mix of
+        the entries most like it, and these entries, most similar first.
+    """
+
+    config_names = ("bank_size", "top_k", "num_groups", "group_size")
+
+    def __init__(
+        self, bank_size, top_k, num_groups=None, group_size=None, **kwargs
+    ):
+        super().__init__(autocast=False, **kwargs)
+        if bank_size < top_k:
+            raise ValueError(
+                "The bank must have room for at least `top_k` features. "
+                f"Received: bank_size={bank_size}, top_k={top_k}"
+            )
+        self.bank_size = bank_size
+        self.top_k = top_k
+        self.num_groups = num_groups
+        self.group_size = group_size
+
+    def build(self, feature_shape):
+        def state(shape, name, dtype):
+            return self.add_weight(
+                shape=shape,
+                initializer="zeros",
+                trainable=False,
+                autocast=False,
+                dtype=dtype,
+                name=name,
+            )
+
+        self.bank = state(
+            (self.bank_size, feature_shape[-1]), "bank", "float32"
+        )
+        self.count = state((), "count", "int32")
+        # Of the frozen weights that the bank was made with.
+        self.fingerprint = state((FINGERPRINT_BYTES,), "fingerprint", "int32")
+
+    @property
+    def filled(self):
+        """Whether there is anything in the bank."""
+        return int(ops.convert_to_numpy(self.count)) > 0
+
+    def fill(self, features, fingerprint):
+        """Takes over a bank's entries.
+
+        Args:
+            features: array `(entries, dim)`.
+            fingerprint: string, hexadecimal.
+        """
+        features = np.asarray(features, "float32")
+        if features.ndim != 2 or features.shape[1] != self.bank.shape[1]:
+            raise ValueError(
+                "The bank is of another width than this backbone, "
+                f"{self.bank.shape[1]}. Received: features of shape "
+                f"{features.shape}"
+            )
+        if len(features) < self.top_k:
+            raise ValueError(
+                f"A query reads {self.top_k} entries of the bank, so it needs "
+                f"at least as many. Received: {len(features)} entries"
+            )
+        if len(features) > self.bank_size:
+            raise ValueError(
+                f"This model has room for {self.bank_size} entries. Build it "
+                f"with `bank_size={len(features)}` in its `PointPEFT`, or "
+                f"thin the bank out with `PriorBank.sample`. "
+                f"Received: {len(features)} entries"
+            )
+        room = np.zeros(tuple(self.bank.shape), "float32")
+        room[: len(features)] = features
+        self.bank.assign(room)
+        self.count.assign(len(features))
+        digest = np.frombuffer(bytes.fromhex(fingerprint), "uint8")
+        self.fingerprint.assign(digest.astype("int32"))
+
+    def call(self, features):
+        bank = ops.convert_to_tensor(self.bank)
+        count = ops.convert_to_tensor(self.count)
+        return {"prior": query(features, bank, self.top_k, count)}
+
+    def compute_output_spec(self, features):
+        shape = (features.shape[0], self.top_k + 2, features.shape[-1])
+        return {"prior": keras.KerasTensor(shape, "float32")}

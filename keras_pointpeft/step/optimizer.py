@@ -1,0 +1,187 @@
+"""AdamW as the published recipes use it."""
+
+import re
+
+import keras
+
+from keras_pointpeft.ops import accelerators
+from keras_pointpeft.serialization import serializable
+
+
+def decays(variable) -> bool:
+    """Whether weight decay applies to a variable.
+
+    The published rule exempts parameters with one axis, biases, and those
+    whose own name contains "token" (the class and mask tokens). The class
+    token's position, prompts and every other matrix decay.
+    """
+    name = variable.name
+    one_axis = len(variable.shape) <= 1
+    return not (one_axis or name.endswith("bias") or "token" in name)
+
+
+def decay_groups(model) -> tuple[list, list]:
+    """Splits the trainable variables of a model for weight decay.
+
+    A model, or its backbone, may name further exceptions as regular
+    expressions of variable paths, in an attribute `undecayed`.
+
+    Args:
+        model: a built Keras model.
+
+    Returns:
+        Two lists of variables, `(decayed, not_decayed)`.
+    """
+    exempt = list(getattr(model, "undecayed", ()))
+    exempt += getattr(getattr(model, "backbone", None), "undecayed", ())
+    decayed, not_decayed = [], []
+    for variable in model.trainable_variables:
+        path = variable.path
+        spared = any(re.search(pattern, path) for pattern in exempt)
+        group = decayed if decays(variable) and not spared else not_decayed
+        group.append(variable)
+    return decayed, not_decayed
+
+
+class _ClippedTogether:
+    """An optimizer that clips all gradients at once, where that is faster."""
+
+    def apply(self, grads, trainable_variables=None):
+        clip = self._fast_clip(grads)
+        if clip is None:
+            super().apply(grads, trainable_variables)
+            return
+        norm, self.global_clipnorm = self.global_clipnorm, None
+        try:
+            super().apply(clip(grads, norm), trainable_variables)
+        finally:
+            self.global_clipnorm = norm
+
+    def _fast_clip(self, grads):
+        """The function for it; None if Keras must look at them one by one."""
+        plain = (
+            self.global_clipnorm
+            and self.gradient_accumulation_steps is None
+            and self.loss_scale_factor is None
+            and not any(gradient is None for gradient in grads)
+        )
+        return accelerators.find("clip_by_global_norm") if plain else None
+
+
+def _made_class(optimizer):
+    """The class of the instances that Keras makes of a class.
+
+    On torch they are of another one, which updates all variables together.
+    What is derived from the class itself goes through them one by one, and
+    takes eight times as long. The instance here gets no variables: those would
+    settle the backend's devices when the package is imported.
+    """
+    return type(optimizer.__new__(optimizer))
+
+
+_Adam = _made_class(keras.optimizers.Adam)
+_AdamW = _made_class(keras.optimizers.AdamW)
+
+
+@serializable
+class Adam(_ClippedTogether, _Adam):
+    """`keras.optimizers.Adam`; torch spends less time on clipping."""
+
+
+@serializable
+class AdamW(_ClippedTogether, _AdamW):
+    """`keras.optimizers.AdamW`; torch spends less time on clipping."""
+
+
+@serializable
+class TwiceAdamW(AdamW):
+    """AdamW that makes two steps with the gradients of a batch.
+
+    The first without clipping, the second with it: what the published loops
+    of Point-MAE, ACT, ReCon, PointGPT, IDPT and PPT for segmentation do.
+    """
+
+    def apply(self, grads, trainable_variables=None):
+        clip, self.global_clipnorm = self.global_clipnorm, None
+        super().apply(grads, trainable_variables)
+        self.global_clipnorm = clip
+        super().apply(grads, trainable_variables)
+
+
+def make_optimizer(
+    model,
+    learning_rate=5e-4,
+    weight_decay=0.05,
+    clip_norm=10.0,
+    gradient_accumulation=1,
+    beta_1=0.9,
+    beta_2=0.999,
+    epsilon=1e-8,
+    double_step=False,
+) -> keras.optimizers.Optimizer:
+    """AdamW with the decay groups and the clipping of the published recipes.
+
+    The groups are those of the model's trainable variables now: make the
+    optimizer after everything that freezes or unfreezes.
+
+    Args:
+        model: a built Keras model.
+        learning_rate: float. The rate until a schedule sets another.
+        weight_decay: float or None. Decoupled weight decay.
+        clip_norm: float or None. The gradients of all variables together are
+            scaled down to this norm.
+        gradient_accumulation: int. How many batches make one update; their
+            gradients are averaged.
+        beta_1: float. Decay of the first moment.
+        beta_2: float. Decay of the second moment.
+        epsilon: float. Added to the root of the second moment.
+        double_step: bool. Whether every batch makes two steps, see
+            `keras_pointpeft.step.optimizer.TwiceAdamW`.
+
+    Returns:
+        A `keras.optimizers.AdamW`; a `keras.optimizers.Adam`, which is the
+        same without decay, if nothing decays. Both are of classes of this
+        module.
+
+    Raises:
+        ValueError: if nothing in the model is trainable.
+
+    Example:
+
+    ```python
+    model = keras_pointpeft.from_preset("dapt_pointmae_scanobjectnn")
+    model.compile(make_optimizer(model), loss="auto")
+    ```
+    """
+    decayed, not_decayed = decay_groups(model)
+    if not decayed and not not_decayed:
+        raise ValueError(
+            "The model has no trainable variable, so there is nothing to "
+            f"optimize. Received: model={model.name!r}"
+        )
+    if gradient_accumulation < 1:
+        raise ValueError(
+            "`gradient_accumulation` must be at least 1. "
+            f"Received: gradient_accumulation={gradient_accumulation}"
+        )
+    arguments = {
+        "learning_rate": learning_rate,
+        "beta_1": beta_1,
+        "beta_2": beta_2,
+        "epsilon": epsilon,
+        "global_clipnorm": clip_norm,
+        "gradient_accumulation_steps": (
+            gradient_accumulation if gradient_accumulation > 1 else None
+        ),
+    }
+    # The torch backend decays all variables in one operation, which fails if
+    # there are none.
+    decays_nothing = not weight_decay or not decayed
+    if double_step:
+        optimizer = TwiceAdamW(weight_decay=weight_decay or 0.0, **arguments)
+    elif decays_nothing:
+        return Adam(**arguments)
+    else:
+        optimizer = AdamW(weight_decay=weight_decay, **arguments)
+    optimizer.exclude_from_weight_decay(var_list=not_decayed)
+    return optimizer

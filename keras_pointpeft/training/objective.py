@@ -1,0 +1,102 @@
+"""What a task is trained on and measured by; classification."""
+
+import keras
+
+from keras_pointpeft.data import PointCloudDataset
+from keras_pointpeft.data import train_validation_split
+from keras_pointpeft.step.losses import SmoothedCrossentropy
+from keras_pointpeft.training import voting
+
+
+class Objective:
+    """What `train` asks about a kind of task.
+
+    Args:
+        model: the task.
+
+    Attributes:
+        figure: string, the figure that epochs are selected by; there is a
+            metric of this name.
+    """
+
+    figure = "accuracy"
+
+    def __init__(self, model):
+        self.model = model
+
+    def check(self, train_split, test_split):
+        """Raises ValueError if model and splits do not fit each other."""
+        if tuple(train_split.class_names) != tuple(test_split.class_names):
+            raise ValueError(
+                "The two splits must have the same classes in the same "
+                f"order. Received: {train_split.class_names} and "
+                f"{test_split.class_names}"
+            )
+        classes = self.model.output_shape[-1]
+        if classes != train_split.num_classes:
+            raise ValueError(
+                f"The model has {classes} classes; build it with "
+                f"`num_classes={train_split.num_classes}` for this data set. "
+                f"Received: {train_split.name} with "
+                f"{train_split.num_classes} classes"
+            )
+
+    def loss(self, recipe):
+        """The loss to compile the model with."""
+        return SmoothedCrossentropy(recipe.label_smoothing)
+
+    def metrics(self):
+        """The metrics to compile the model with."""
+        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    def training_batches(self, split, recipe):
+        """The shuffled, augmented batches of a recipe."""
+        return PointCloudDataset(
+            split,
+            batch_size=recipe.batch_size,
+            num_points=recipe.num_points,
+            sampling=recipe.sampling,
+            augmentation=recipe.augmentation,
+            shuffle=True,
+            # As published, and a BatchNorm cannot learn from a batch of one.
+            drop_last=len(split) > recipe.batch_size,
+            seed=recipe.seed,
+            **self._targets(split),
+        )
+
+    def fixed_batches(self, split, recipe):
+        """The split in its own order, without augmentation."""
+        return PointCloudDataset(
+            split,
+            batch_size=recipe.batch_size,
+            num_points=recipe.num_points,
+            sampling=recipe.evaluation_sampling,
+            **self._targets(split),
+        )
+
+    def _targets(self, split):
+        return {}
+
+    def hold_out(self, split, recipe):
+        """Two parts of a training split: to learn from, and to select by."""
+        return train_validation_split(
+            split, recipe.held_out_fraction, recipe.seed
+        )
+
+    def measure(self, split, recipe):
+        """The figures on a split, a dict of floats."""
+        evaluation = voting.evaluate(
+            self.model,
+            split,
+            recipe.votes,
+            recipe.augmentation,
+            recipe.batch_size,
+            recipe.num_points,
+            recipe.evaluation_sampling,
+            recipe.sampling,
+            recipe.seed,
+        )
+        return {
+            "accuracy": evaluation.accuracy,
+            "mean_class_accuracy": evaluation.mean_class_accuracy,
+        }

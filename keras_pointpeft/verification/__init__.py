@@ -1,0 +1,1 @@
+"""Our models against recorded outputs of the published ones."""

@@ -1,0 +1,111 @@
+"""Which code checks which recorded case.
+
+One function per family of cases: it builds our model from the published
+configuration and compares.
+"""
+
+from keras_pointpeft.checkpoints.layouts import point_mae
+from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.models import PointCloudClassifier
+from keras_pointpeft.models import PointMAEBackbone
+from keras_pointpeft.peft import DAPT
+from keras_pointpeft.verification.case import LOGITS
+from keras_pointpeft.verification.case import TOKENS
+from keras_pointpeft.verification.case import Check
+from keras_pointpeft.verification.case import case
+from keras_pointpeft.verification.case import check_classifier
+from keras_pointpeft.verification.ops import verify_ops_case
+from keras_pointpeft.verification.schedule import verify_lr_schedule
+
+
+def point_mae_backbone(config, peft=None):
+    return PointMAEBackbone(
+        num_groups=config["num_group"],
+        group_size=config["group_size"],
+        dim=config["trans_dim"],
+        depth=config["depth"],
+        num_heads=config["num_heads"],
+        drop_path_rate=config["drop_path_rate"],
+        skip_origin=True,
+        peft=peft,
+    )
+
+
+def _option(value):
+    return {"None": None, "use": "first"}.get(value, value)
+
+
+def dapt(config, frozen_bn="track"):
+    return DAPT(
+        rank=config["rank"],
+        dropout=config["drop_adapter_rate"],
+        class_token=_option(config["class_token"]),
+        prompt_token=_option(config["prompt_token"]),
+        patch_token=_option(config["patch_token"]),
+        frozen_bn=frozen_bn,
+    )
+
+
+def _classifier(recorded, peft=None, config=None):
+    config = config or recorded.config
+    backbone = point_mae_backbone(config, peft)
+    training = recorded.manifest["forward"]["mode"] == "train"
+    return PointCloudClassifier(
+        backbone, config["cls_dim"], dropout=0.0 if training else 0.5
+    )
+
+
+@case("pointmae_finetune_*")
+def pointmae_finetune(recorded):
+    model = _classifier(recorded)
+    backbone = model.backbone
+    check_classifier(
+        recorded,
+        model,
+        point_mae.POINT_MAE,
+        patch_tokens=backbone.get_layer("patch_encoder").output,
+        centers=backbone.output["centers"],
+        norm_out=backbone.get_layer("norm").output,
+    )
+
+
+@case("dapt_pointmae_tiny_heads")
+def dapt_heads(recorded):
+    names = point_mae.POINT_MAE | point_mae.DAPT
+    first = recorded.manifest["first_head_layer"]
+    for option in recorded.manifest["head_options"]:
+        keys = ("class_token", "prompt_token", "patch_token")
+        config = {**recorded.config, **dict(zip(keys, option.split("_")))}
+        model = _classifier(recorded, dapt(config), config)
+        fill(model, recorded.weights(first[option]), names)
+        points = recorded.data["points"]
+        pooled = model.token_pooling(model.backbone(points))
+        recorded.close(f"{option}/pooled", pooled, TOKENS)
+        recorded.close(f"{option}/logits", model(points), LOGITS)
+
+
+@case("dapt_pointmae_*")
+def dapt_pointmae(recorded):
+    model = _classifier(recorded, dapt(recorded.config))
+    backbone = model.backbone
+    check_classifier(
+        recorded,
+        model,
+        point_mae.POINT_MAE | point_mae.DAPT,
+        training=recorded.manifest["forward"]["mode"] == "train",
+        patch_tokens=backbone.get_layer("patch_encoder").output,
+        centers=backbone.output["centers"],
+        norm_out=backbone.get_layer("norm").output,
+    )
+
+
+@case("ops_lr_schedule")
+def learning_rates(recorded):
+    for row in verify_lr_schedule(recorded.directory):
+        recorded.checks.append(Check(*row))
+
+
+@case("ops_*")
+def point_set_functions(recorded):
+    for row in verify_ops_case(recorded.directory):
+        recorded.checks.append(Check(*row))

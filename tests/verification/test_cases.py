@@ -1,0 +1,42 @@
+"""Recorded outputs and gradients of the published models."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from keras_pointpeft.verification.case import Case
+from keras_pointpeft.verification.case import verify
+
+CASES = sorted(
+    path.parent
+    for path in (pathlib.Path(__file__).parents[1] / "golden").glob(
+        "*/manifest.json"
+    )
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+def test_case(case):
+    checks = verify(case)
+    assert checks, "no code knows this case, or nothing was compared"
+    failed = [str(check) for check in checks if not check.ok]
+    assert not failed, "\n".join(failed)
+
+
+def test_sets_of_points():
+    """Any order is the same set; another point or multiplicity is not."""
+    points = np.random.default_rng(0).normal(size=(2, 5, 3))
+    points[:, 4] = points[:, 3]
+    moved, doubled = points.copy(), points.copy()
+    moved[0, 2, 1] += 1e-3
+    doubled[0, 4] = points[0, 0]
+    for ours, ok in (
+        (points[:, ::-1], True),
+        (points + 1e-7, True),
+        (moved, False),
+        (doubled, False),
+    ):
+        recorded = Case(CASES[0])
+        recorded.close_sets("points", ours, 1e-5, points)
+        assert all(check.ok for check in recorded.checks) == ok
