@@ -49,7 +49,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     head_dims = (256, 256)
     head_norm = True
     # How the published segmentation model reads this backbone, see
-    # `keras_pointpeft.models.decoders`.
+    # `keras_pointpeft.models.tasks.decoders`.
     decoder = "tokens"
     reads_class_tokens = False
 

@@ -54,10 +54,10 @@ def copy_weights(source, target):
         source: a backbone.
         target: a backbone of the same class and size.
     """
-    from keras_pointpeft.adapters import base
+    from keras_pointpeft.adapters import base as kept
 
     same = source.get_config()["peft"] == target.get_config()["peft"]
-    base = base.base_values(source)
+    base = kept.base_values(source)
     targets = {variable.path: variable for variable in target.weights}
     for variable in source.weights:
         path = variable.path
@@ -67,11 +67,11 @@ def copy_weights(source, target):
         if path.startswith("class_tokens/") and path not in targets:
             continue
         value = variable if same else (base or {}).get(path, variable)
-        targets[path].assign(base.by_value(value))
+        targets[path].assign(kept.by_value(value))
     if base is None:
-        base.set_base(target, base.UNKNOWN)
+        kept.set_base(target, kept.UNKNOWN)
     else:
-        base.set_base(target, base if same else None)
+        kept.set_base(target, base if same else None)
 
 
 def load_file(model, entry, name):

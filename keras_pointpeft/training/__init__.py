@@ -3,38 +3,38 @@
 import importlib
 
 _NAMES = {
-    "BestEpoch": "callbacks",
-    "ClassMeanIoU": "part_metrics",
-    "CosineWithWarmup": "schedule",
-    "EpochLog": "callbacks",
-    "EpochSeed": "callbacks",
-    "EpochTimer": "callbacks",
-    "Evaluation": "voting",
-    "InstanceMeanIoU": "part_metrics",
-    "LinearSVM": "linear_svm",
-    "NotANumber": "callbacks",
-    "Objective": "objectives",
-    "Recipe": "recipe",
-    "SmoothedCrossentropy": "losses",
-    "StopOnNaN": "callbacks",
-    "TensorBoardLog": "callbacks",
-    "TrainingCheckpoint": "checkpoint",
-    "TrainingResult": "outcome",
-    "WeightedCrossentropy": "losses",
-    "class_weights": "losses",
-    "confusion_matrix": "metrics",
-    "cosine_with_warmup": "schedule",
-    "decay_groups": "optimizer",
-    "evaluate": "voting",
-    "make_optimizer": "optimizer",
-    "mean_class_accuracy": "metrics",
-    "mean_iou": "metrics",
-    "objective_of": "objectives",
-    "overall_accuracy": "metrics",
-    "pooled_features": "linear_svm",
-    "svm_accuracy": "linear_svm",
-    "train": "trainer",
-    "vote_logits": "voting",
+    "BestEpoch": "training.callbacks",
+    "ClassMeanIoU": "step.part_metrics",
+    "CosineWithWarmup": "training.schedule",
+    "EpochLog": "training.callbacks",
+    "EpochSeed": "training.callbacks",
+    "EpochTimer": "training.callbacks",
+    "Evaluation": "training.voting",
+    "InstanceMeanIoU": "step.part_metrics",
+    "LinearSVM": "training.linear_svm",
+    "NotANumber": "training.callbacks",
+    "Objective": "training.objective",
+    "Recipe": "training.recipe",
+    "SmoothedCrossentropy": "step.losses",
+    "StopOnNaN": "training.callbacks",
+    "TensorBoardLog": "training.callbacks",
+    "TrainingCheckpoint": "training.checkpoint",
+    "TrainingResult": "training.outcome",
+    "WeightedCrossentropy": "step.losses",
+    "class_weights": "step.losses",
+    "confusion_matrix": "training.metrics",
+    "cosine_with_warmup": "training.schedule",
+    "decay_groups": "step.optimizer",
+    "evaluate": "training.voting",
+    "make_optimizer": "step.optimizer",
+    "mean_class_accuracy": "training.metrics",
+    "mean_iou": "training.metrics",
+    "objective_of": "training.objectives",
+    "overall_accuracy": "training.metrics",
+    "pooled_features": "training.linear_svm",
+    "svm_accuracy": "training.linear_svm",
+    "train": "training.trainer",
+    "vote_logits": "training.voting",
 }
 
 __all__ = list(_NAMES)
@@ -44,7 +44,7 @@ def __getattr__(name):
     # Imported on first use, so that recipes and results stay cheap.
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_NAMES[name]}")
+    module = importlib.import_module(f"keras_pointpeft.{_NAMES[name]}")
     return getattr(module, name)
 
 

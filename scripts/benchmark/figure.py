@@ -1,4 +1,4 @@
-"""How cost grows with size, drawn from the rows of `benchmark.py`."""
+"""How cost grows with size, drawn from the rows of `benchmark/run.py`."""
 
 from sides import parse
 

@@ -56,7 +56,7 @@ def point_peft_names(backbone):
 
     Returns:
         A `NameMap` by which a checkpoint is read, and one by which parameters
-        are compared; see `keras_pointpeft.checkpoints.point_peft`.
+        are compared; see `keras_pointpeft.checkpoints.layouts.point_peft`.
     """
     modules, parameters, differences = {}, {}, {}
     for i in range(len(backbone.depths)):
