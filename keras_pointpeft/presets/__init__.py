@@ -10,7 +10,7 @@ from keras_pointpeft.presets.names import resolve
 from keras_pointpeft.presets.weights import WeightsNotFound
 
 # Imported on first use: they bring Keras, or are rarely needed.
-_LATER = {"card": "model_card", "convert": "convert"}
+_LATER = {"card": "model_card", "convert": "conversion"}
 
 __all__ = [
     "PresetDescription",

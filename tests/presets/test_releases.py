@@ -14,7 +14,7 @@ from keras_pointpeft.presets import cards
 from keras_pointpeft.verification import weights
 
 torch = pytest.importorskip("torch")
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = {
     "pointmaetest_dust": "pointmae_pretrain_tiny",
     "full_pointmaetest_dust": "pointmae_finetune_tiny",
