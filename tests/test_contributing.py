@@ -19,7 +19,7 @@ from keras_pointpeft import presets
 
 names = presets.list_presets()
 print("methods of the toy", sum(n.endswith("_toy_shapes") for n in names))
-print("gates on others", sum(n.startswith("gates_") for n in names))
+print("mix on others", sum(n.startswith("mix_") for n in names))
 
 # Its weights come back from the converted directory, bit by bit, and in the
 # tuned model nothing of them has moved.
@@ -29,11 +29,13 @@ for mine, theirs in zip(backbone.weights, converted.weights, strict=True):
     assert mine.path == theirs.path
     assert np.array_equal(mine.numpy(), theirs.numpy()), mine.path
     assert np.array_equal(mine.numpy(), tuned.pop(mine.path)), mine.path
-assert list(tuned) == ["block_1/tuner/gate"], tuned
-assert np.any(tuned["block_1/tuner/gate"] != 1.0)
+parts = ("adapter/bias", "adapter/kernel", "prompt")
+added = [f"block_1/tuner/{part}" for part in parts]
+assert sorted(tuned) == added, tuned
+assert np.any(tuned["block_1/tuner/adapter/kernel"] != 0.0)
 
 # Built-in methods work on the toy, and the toy's on built-in backbones.
-for name in ("dapt_toy_shapes", "gates_pointmaetiny_shapes"):
+for name in ("dapt_toy_shapes", "mix_pointmaetiny_shapes"):
     other = keras_pointpeft.from_preset(
         name, load_weights=False, num_classes=2, num_groups=8
     )
@@ -47,7 +49,7 @@ except checkpoints.CheckpointMismatch as error:
     print(error)
 
 # A folder of cards with a slip adds nothing.
-card = json.load(open("cards/methods/gates.json"))
+card = json.load(open("cards/methods/mix.json"))
 os.makedirs("slips/methods")
 json.dump({**card, "titel": 1}, open("slips/methods/more.json", "w"))
 try:
@@ -83,12 +85,12 @@ def output(tmp_path_factory):
 
 def test_new_cards_multiply(output):
     (methods,) = re.findall(r"methods of the toy (\d+)", output)
-    (others,) = re.findall(r"gates on others (\d+)", output)
+    (others,) = re.findall(r"mix on others (\d+)", output)
     # Three methods at least beside the new one; tiny and full-size models.
     assert int(methods) >= 4
     assert int(others) > 20
-    assert "'gates_toy_shapes'" in output
-    assert "'gates_pointgptl_scanobjectnn'" in output
+    assert "'mix_toy_shapes'" in output
+    assert "'mix_pointgptl_scanobjectnn'" in output
 
 
 def test_adapter_comes_back(output):

@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import keras
 from keras import ops
 
@@ -10,8 +12,9 @@ from keras_pointpeft.layers.recompute import recomputed_gelu
 from keras_pointpeft.layers.recompute import recomputed_layer
 from keras_pointpeft.layers.recompute import remade
 from keras_pointpeft.layers.tuner import NO_TUNER
+from keras_pointpeft.layers.tuner import Attention
+from keras_pointpeft.layers.tuner import allow_others
 from keras_pointpeft.layers.tuner import see_prefixes
-from keras_pointpeft.layers.watch import Watch
 from keras_pointpeft.ops.arithmetic import affine
 from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.ops.attention import attention
@@ -43,11 +46,11 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         tuner: optional `BlockTuner`.
 
     Input shape:
-        tokens `(batch, tokens, dim)`; geometry, a dict of tensors that the
-        tuner may read; attention_mask, boolean
+        tokens `(batch, tokens, dim)`; geometry, a dict of the tensors that
+        the tuner needs; attention_mask, boolean
         `(batch or 1, tokens, tokens)`, true where attention is allowed. If it
-        is of fewer tokens, those in front are prompts; see
-        `keras_pointpeft.peft.BlockTuner.allow`.
+        is of fewer tokens, the others are prompts; the tuner's `unmasked`
+        says where they stand.
 
     Output shape:
         `(batch, tokens + tuner.tokens_added, dim)`.
@@ -136,11 +139,10 @@ class TransformerBlock(Configurable, keras.layers.Layer):
 
     def call(self, tokens, geometry=None, attention_mask=None, training=False):
         tuner = NO_TUNER if self.tuner is None else self.tuner
+        how = _How(tuner, self.contrast, training)
 
         def run(tokens, geometry):
-            return self._run(
-                tokens, geometry, attention_mask, training, tuner, self.contrast
-            )
+            return self._run(tokens, geometry, attention_mask, how)
 
         if training and self.remat == "block":
             run = recomputed_layer(self, run)
@@ -148,7 +150,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
 
     def untuned(self, tokens, attention_mask=None):
         """The block as in inference, without tuner and contrast tokens."""
-        return self._run(tokens, None, attention_mask, False, NO_TUNER, None)
+        return self._run(tokens, {}, attention_mask, _How())
 
     def watched(self, tokens, geometry=None, attention_mask=None):
         """The block in inference, and what happens inside it.
@@ -164,7 +166,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
             tokens as the tuner makes them (prompts included; without contrast
             tokens); with contrast tokens `"contrast_attention"`, theirs; and
             of a tuner that has one `"token_scale"` `(batch, tokens, 1)`, see
-            `keras_pointpeft.peft.BlockTuner.token_scale`.
+            `keras_pointpeft.peft.BlockTuner`.
 
         Example:
         ```python
@@ -173,12 +175,12 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         found["attention"]  # (batch, 3, tokens, tokens)
         ```
         """
-        watch = Watch(NO_TUNER if self.tuner is None else self.tuner)
-        output = self._run(
-            tokens, geometry or {}, attention_mask, False, watch, self.contrast
-        )
+        tuner = NO_TUNER if self.tuner is None else self.tuner
+        seen = {}
+        how = _How(tuner, self.contrast, seen=seen)
+        output = self._run(tokens, geometry or {}, attention_mask, how)
         query, key, _, mask, causal = self._attended(
-            watch.qkv, watch.mask, watch.tuner
+            seen["qkv"], seen["mask"], tuner
         )
         scores = ops.einsum("bqhw,bkhw->bhqk", query, key)
         scores = ops.cast(scores, "float32") * query.shape[-1] ** -0.5
@@ -190,30 +192,30 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         found = {"output": output, "attention": ops.softmax(scores, axis=-1)}
         if self.contrast is not None:
             found["contrast_attention"] = self.contrast.attention(
-                *self.contrast.split(watch.normalized)
+                *self.contrast.split(seen["norm1"])
             )
-        scale = watch.tuner.token_scale(watch.mlp_tokens)
-        if scale is not None:
-            found["token_scale"] = scale
+        if tuner.token_scale is not None:
+            found["token_scale"] = tuner.token_scale(seen["norm2"])
         return found
 
-    def _run(self, tokens, geometry, attention_mask, training, tuner, contrast):
+    def _run(self, tokens, geometry, mask, how):
+        tuner, training = how.tuner, how.training
         x = tuner.enter(tokens, geometry, training)
-        if attention_mask is not None:
-            attention_mask = tuner.allow(attention_mask, x.shape[1])
+        if mask is not None:
+            mask = allow_others(mask, x.shape[1], tuner.unmasked)
 
         def second(x):
-            return self._norm("norm2", x, tuner, contrast)
+            return self._norm("norm2", x, how)
 
         def beside_mlp(y):
-            return tuner.beside_mlp(y, training)
+            return tuner.beside("mlp", y, geometry, training)
 
         # A norm keeps what it reads, which the residual does not.
-        y = self._norm("norm1", x, tuner, contrast)
+        y = self._norm("norm1", x, how)
         if self.normalized_skips[0]:
             x = y
-        y = self._mix(y, attention_mask, tuner, geometry, training, contrast)
-        y = self._linear("proj", y, tuner, training, contrast)
+        y = self._mix(y, geometry, mask, how)
+        y = self._linear("proj", y, geometry, how)
         if tuner.drops_attention:
             y = part_call(self.drop_path1, y, training=training)
         x = x + y
@@ -225,20 +227,21 @@ class TransformerBlock(Configurable, keras.layers.Layer):
             side = beside_mlp(y)
         if self.normalized_skips[1]:
             x = y
-        beside = tuner.beside_branch(x, geometry, training)
-        y = tuner.mlp_input(x, y)
-        y = self._hidden(y, tuner, training, contrast)
-        y = self._linear("fc2", y, tuner, training, contrast)
+        beside = tuner.beside("branch", x, geometry, training)
+        y = x if tuner.mlp_reads == "tokens" else y
+        y = self._hidden(y, geometry, how)
+        y = self._linear("fc2", y, geometry, how)
         if side is not None:
             y = y + side
         y = part_call(self.drop_path2, y, training=training)
-        y = tuner.after_mlp(y, training)
+        y = tuner.after("mlp", y, training)
         x = x + y if beside is None else x + y + beside
         return tuner.leave(x, side, geometry, training)
 
-    def _norm(self, name, x, tuner, contrast):
+    def _norm(self, name, x, how):
         """One of the norms, and what the tuner does about it."""
-        layer, scale_shift = getattr(self, name), tuner.affine(name)
+        layer, scale_shift = getattr(self, name), how.tuner.affine(name)
+        contrast = how.contrast
         if contrast is None:
             y = part_call(layer, x, affine=scale_shift)
         else:
@@ -246,14 +249,14 @@ class TransformerBlock(Configurable, keras.layers.Layer):
             own = getattr(contrast, name)(first, affine=scale_shift)
             y = (own, layer(last, affine=scale_shift))
             y = ops.concatenate(y, axis=1)
-        return tuner.modulate(name, y)
+        return how.note(name, how.tuner.after(name, y, how.training))
 
-    def _linear(self, name, x, tuner, training, contrast):
+    def _linear(self, name, x, geometry, how):
         """One of the linear layers, and what the tuner does about it."""
-        y = self._product(name, x, tuner, training, contrast)
-        return self._tuned(name, y, tuner)
+        y = self._product(name, x, geometry, how, how.contrast)
+        return self._tuned(name, y, how)
 
-    def _product(self, name, x, tuner, training, contrast):
+    def _product(self, name, x, geometry, how, contrast):
         layer = getattr(self, name)
         if contrast is None:
             y = part_call(layer, x)
@@ -262,22 +265,22 @@ class TransformerBlock(Configurable, keras.layers.Layer):
             first, last = contrast.split(x)
             y = (getattr(contrast, name)(first), layer(last))
             y = ops.concatenate(y, axis=1)
-        beside = tuner.beside(name, x, training)
+        beside = how.tuner.beside(name, x, geometry, how.training)
         return y if beside is None else y + beside
 
-    def _tuned(self, name, x, tuner):
-        scale_shift = tuner.affine(name)
+    def _tuned(self, name, x, how):
+        scale_shift = how.tuner.affine(name)
         if scale_shift is not None:
             x = affine(x, *scale_shift)
-        return tuner.modulate(name, x)
+        return how.tuner.after(name, x, how.training)
 
-    def _hidden(self, x, tuner, training, contrast):
+    def _hidden(self, x, geometry, how):
         """The inner layer of the MLP."""
-        x = self._product("fc1", x, tuner, training, contrast)
-        scale_shift = tuner.affine("fc1")
+        x = self._product("fc1", x, geometry, how, how.contrast)
+        scale_shift = how.tuner.affine("fc1")
         if scale_shift is None:
             return gelu(x)
-        if training and self.remat != "none":
+        if how.training and self.remat != "none":
             return recomputed_gelu(x, *scale_shift)
         return gelu(affine(x, *scale_shift))
 
@@ -289,28 +292,31 @@ class TransformerBlock(Configurable, keras.layers.Layer):
             and not self.fc2.kernel.trainable
         )
 
-    def _mix(self, x, mask, tuner, geometry, training, contrast):
+    def _mix(self, x, geometry, mask, how):
         first, last = None, x
-        if contrast is not None:
-            first, last = contrast.split(x)
+        if how.contrast is not None:
+            first, last = how.contrast.split(x)
 
         def attend(qkv):
-            qkv = self._tuned("qkv", qkv, tuner)
-            return self._attend(qkv, mask, tuner), qkv
+            qkv = self._tuned("qkv", qkv, how)
+            return self._attend(qkv, mask, how.tuner), qkv
 
-        if self._elementwise(training):
+        if self._elementwise(how.training):
             attend = recomputed(attend)
         # Contrast tokens have a query of their own, and no keys or values.
-        mixed, qkv = attend(
-            self._product("qkv", last, tuner, training, contrast=None)
-        )
+        mixed, qkv = attend(self._product("qkv", last, geometry, how, None))
+        how.note("qkv", qkv)
+        how.note("mask", mask)
         if first is not None:
-            seen = contrast.look(first, last)
+            seen = how.contrast.look(first, last)
             return ops.concatenate((seen, mixed), axis=1)
-        beside = tuner.beside_attention(self, qkv, geometry, training)
-        return mixed if beside is None else mixed + beside
+        about = Attention(qkv, self._heads, self.qkv)
+        beside = how.tuner.beside("attention", about, geometry, how.training)
+        if beside is None:
+            return mixed
+        return mixed + ops.reshape(beside, (-1, qkv.shape[1], self.dim))
 
-    def split_heads(self, qkv):
+    def _heads(self, qkv):
         """Query, key and value, each `(batch, tokens, heads, width)`."""
         heads, width = self.num_heads, self.dim // self.num_heads
         qkv = ops.reshape(qkv, (-1, qkv.shape[1], 3, heads, width))
@@ -318,10 +324,12 @@ class TransformerBlock(Configurable, keras.layers.Layer):
 
     def _attended(self, qkv, mask, tuner):
         """What the attention works on; last, whether it is causal besides."""
-        tokens = qkv.shape[1]
-        query, key, value = self.split_heads(qkv)
-        key, value = tuner.keys_and_values(key, value)
-        added = key.shape[1] - tokens
+        tokens, added = qkv.shape[1], 0
+        query, key, value = self._heads(qkv)
+        prefix = tuner.prefix()
+        if prefix is not None:
+            added = prefix[0].shape[0]
+            key, value = map(_with_prefix, prefix, (key, value))
         if self.causal and (mask is not None or added):
             place = ops.arange(tokens)
             before = place[None] <= place[:, None]
@@ -341,3 +349,26 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         batch, tokens, dim = tokens_shape
         added = 0 if self.tuner is None else self.tuner.tokens_added
         return (batch, tokens + added, dim)
+
+
+class _How(NamedTuple):
+    """Who takes part when a block runs, and who watches."""
+
+    tuner: object = NO_TUNER
+    contrast: object = None
+    training: bool = False
+    # By name what happens inside, for people to look at.
+    seen: dict | None = None
+
+    def note(self, name, x):
+        if self.seen is not None:
+            self.seen[name] = x
+        return x
+
+
+def _with_prefix(prefix, x):
+    """Prefixes `(prefixes, dim)` in front of keys, or values, of tokens."""
+    count, rest = prefix.shape[0], x.shape[2:]
+    prefix = ops.reshape(ops.cast(prefix, x.dtype), (1, count, *rest))
+    prefix = ops.broadcast_to(prefix, (ops.shape(x)[0], count, *rest))
+    return ops.concatenate((prefix, x), axis=1)

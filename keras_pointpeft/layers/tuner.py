@@ -1,29 +1,51 @@
-"""What a fine-tuning method may do inside a transformer block."""
+"""The contract between a transformer block and a fine-tuning method."""
+
+from typing import Callable
+from typing import NamedTuple
 
 import keras
 from keras import ops
 
-# Where a block can be tuned: after these layers.
+# The layers of a block that can be tuned.
 BLOCK_SITES = ("norm1", "qkv", "proj", "norm2", "fc1", "fc2")
 
 
 class BlockTuner(keras.layers.Layer):
-    """What a method does inside one transformer block.
+    """What a method does inside one transformer block: seven hooks.
 
-    `TransformerBlock` calls these hooks in this order. Each is a no-op here;
-    a method overrides what it needs. All work on tokens
-    `(batch, tokens, dim)`.
+    Each is a no-op here; a method overrides what it needs. Tokens are
+    `(batch, tokens, dim)`. `geometry` is a dict of what the tuner `needs` to
+    know of the clouds, and nothing else.
+
+    What is no act but a fact is an attribute:
+
+    * `needs`: tuple of strings, the names of what it reads of `geometry`:
+      `"centers"`, or what the method's `geometry_tuner` or `prior_tuner`
+      gives;
+    * `tokens_added`: int, how many tokens longer the sequence is after the
+      block than before it;
+    * `mlp_reads`: `"normalized"` tokens, or `"tokens"` as they are before
+      the MLP's norm, which then serves what is beside the MLP alone;
+    * `drops_attention`: bool, whether stochastic depth acts on the attention
+      branch too;
+    * `unmasked`: which tokens an attention mask of fewer tokens leaves out,
+      those in `"front"` or at the `"back"`: they see and are seen by all;
+    * `token_scale`: None, or a method from what `beside("mlp", ...)` reads to
+      `(batch, tokens, 1)`, how much each token gets of what it returns. For
+      people to look at: see `TransformerBlock.watched`.
 
     Args:
-        shared: optional. What all blocks share, see `PeftMethod`; it belongs
-            to no single one and is not saved with any.
+        shared: optional layer. What all blocks share; it belongs to no single
+            one and is not saved with any.
         drop_path_rate: float. Stochastic depth of the block.
     """
 
-    # How many tokens longer the sequence is after the block than before it.
+    needs = ()
     tokens_added = 0
-    # Whether stochastic depth acts on the attention branch too.
+    mlp_reads = "normalized"
     drops_attention = True
+    unmasked = "front"
+    token_scale = None
 
     def __init__(self, shared=None, drop_path_rate=0.0, **kwargs):
         super().__init__(**kwargs)
@@ -40,81 +62,47 @@ class BlockTuner(keras.layers.Layer):
         """Before the first norm: prompts in."""
         return tokens
 
-    def allow(self, mask, num_tokens):
-        """Widens the attention mask of a block to prompts.
-
-        `mask`, `(batch, tokens, tokens)` and true where attention is
-        allowed, knows nothing of the `num_tokens - tokens` prompts. By
-        default they stand in front, attend to everything and are seen by all.
-        """
-        return allow_others(mask, num_tokens)
-
-    def beside(self, site, x, training):
-        """In parallel to the layer at `site`, of what it reads, or None.
-
-        Sites are qkv, proj, fc1 (before GELU) and fc2.
-        """
-        return None
-
     def affine(self, site):
-        """A scale, which may be None, and a shift per channel, or None.
+        """A scale, which may be None, and a shift, `(width,)` each, or None.
 
-        Applied after `site`: norm1, qkv, proj, norm2, fc1 (before GELU) or
-        fc2. A norm takes them in, so that they cost nothing.
+        Applied behind the layer at `site`, one of `BLOCK_SITES`; behind fc1
+        before GELU. A norm takes them in, so that they cost nothing.
         """
         return None
 
-    def modulate(self, site, x):
-        """Anything else after `site`, but for fc1, and behind `affine`."""
+    def beside(self, place, x, geometry, training):
+        """What is added to what `place` makes of `x`; None for nothing.
+
+        * qkv, proj, fc1 (before GELU), fc2: `x` is what the layer reads.
+        * attention: `x` is an `Attention`; what is returned,
+          `(batch, tokens, heads, width)`, is added before the projection.
+        * mlp: `x` are the normalized tokens; added before drop path, and
+          given to `leave`.
+        * branch: `x` are the tokens before norm2; added to them together with
+          the MLP branch.
+        """
+        return None
+
+    def after(self, place, x, training):
+        """`x` changed, behind `place`.
+
+        A place is norm1, qkv, proj, norm2 or fc2, behind `affine`; or mlp,
+        the MLP branch behind drop path, before it joins the residual.
+        """
         return x
 
-    def keys_and_values(self, key, value):
-        """Keys and values of the attention: prefixes in front of both.
+    def prefix(self):
+        """Keys and values in front of those of the tokens, or None.
 
-        Each is `(batch, tokens, heads, width)`. All tokens see prefixes.
-        """
-        return key, value
-
-    def beside_attention(self, block, qkv, geometry, training):
-        """In parallel to the attention of `block`; None for nothing.
-
-        It gets the projection `(batch, tokens, 3 * dim)` of the tokens. What
-        it returns, `(batch, tokens, dim)`, is added before `block.proj`.
+        Each is `(prefixes, dim)`; all tokens see them.
         """
         return None
-
-    def beside_branch(self, tokens, geometry, training):
-        """In parallel to norm2, MLP and drop path, of the tokens, or None.
-
-        What it returns is added to the tokens together with the MLP branch.
-        """
-        return None
-
-    def mlp_input(self, tokens, normalized):
-        """What the MLP reads: by default the normalized tokens."""
-        return normalized
-
-    def beside_mlp(self, x, training):
-        """In parallel to the MLP, of the normalized tokens; None for nothing.
-
-        What it returns is added to the MLP's output, before drop path.
-        """
-        return None
-
-    def token_scale(self, x):
-        """How much each token gets of what `beside_mlp` makes of `x`.
-
-        For people to look at: `(batch, tokens, 1)`, or None if there is no
-        such number.
-        """
-        return None
-
-    def after_mlp(self, x, training):
-        """On the MLP branch after drop path, before it joins the residual."""
-        return x
 
     def leave(self, tokens, side, geometry, training):
-        """After the last residual. `side` is what `beside_mlp` returned."""
+        """After the last residual: prompts out, and what follows the block.
+
+        `side` is what `beside("mlp", ...)` returned.
+        """
         return tokens
 
     def fold(self, site, kernel, bias):
@@ -125,14 +113,41 @@ class BlockTuner(keras.layers.Layer):
         return kernel, bias
 
 
-def allow_others(mask, num_tokens, behind=False):
+class Attention(NamedTuple):
+    """What a tuner gets to know of an attention that it stands beside.
+
+    Attributes:
+        qkv: `(batch, tokens, 3 * dim)`, of the tokens.
+        split: function from such a tensor to queries, keys and values,
+            `(batch, tokens, heads, width)` each.
+        project: function from other tokens, `(batch, others, dim)`, to what
+            the block's own layer makes of them, `(batch, others, 3 * dim)`.
+    """
+
+    qkv: object
+    split: Callable
+    project: Callable
+
+
+class _NoTuner:
+    """A `BlockTuner` without the cost of a layer."""
+
+    def __getattr__(self, name):
+        value = getattr(BlockTuner, name)
+        return value.__get__(self) if callable(value) else value
+
+
+NO_TUNER = _NoTuner()
+
+
+def allow_others(mask, num_tokens, others="front"):
     """A mask of `num_tokens` tokens, of which the additional are unmasked.
 
     Args:
         mask: boolean `(batch, tokens, tokens)`.
         num_tokens: int. At least `tokens`.
-        behind: bool. Whether the others stand behind those that the mask
-            knows, and not in front.
+        others: where the additional tokens stand, in `"front"` of those that
+            the mask knows or at the `"back"`.
 
     Returns:
         boolean `(batch, num_tokens, num_tokens)`.
@@ -141,7 +156,7 @@ def allow_others(mask, num_tokens, behind=False):
     if added == 0:
         return mask
     blocked = ops.cast(ops.logical_not(mask), "int32")
-    added = (0, added) if behind else (added, 0)
+    added = (added, 0) if others == "front" else (0, added)
     return ops.pad(blocked, ((0, 0), added, added)) == 0
 
 
@@ -159,17 +174,6 @@ def see_prefixes(mask, num_prefixes):
         return mask
     blocked = ops.cast(ops.logical_not(mask), "int32")
     return ops.pad(blocked, ((0, 0), (0, 0), (num_prefixes, 0))) == 0
-
-
-class _NoTuner:
-    """A `BlockTuner` without the cost of a layer."""
-
-    def __getattr__(self, name):
-        value = getattr(BlockTuner, name)
-        return value.__get__(self) if callable(value) else value
-
-
-NO_TUNER = _NoTuner()
 
 
 def site_widths(dim, mlp_ratio):

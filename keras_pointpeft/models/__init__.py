@@ -1,10 +1,10 @@
 """Backbones and tasks."""
 
-from keras_pointpeft.models.act import ACTBackbone
 from keras_pointpeft.models.backbone import PointBackbone
-from keras_pointpeft.models.point_bert import PointBERTBackbone
 from keras_pointpeft.models.point_gpt import PointGPTBackbone
 from keras_pointpeft.models.point_m2ae import PointM2AEBackbone
+from keras_pointpeft.models.point_mae import ACTBackbone
+from keras_pointpeft.models.point_mae import PointBERTBackbone
 from keras_pointpeft.models.point_mae import PointMAEBackbone
 from keras_pointpeft.models.pretraining.generative_pretrainer import (
     GenerativePretrainer,

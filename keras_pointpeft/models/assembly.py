@@ -1,5 +1,7 @@
 """What all backbones share, with a method's parts in place."""
 
+import dataclasses
+
 import keras
 from keras import ops
 
@@ -11,289 +13,242 @@ from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.models.backbone import as_method
 from keras_pointpeft.models.backbone import drop_path_rates
-from keras_pointpeft.models.trunk import FrozenPass
-from keras_pointpeft.models.trunk import FrozenTrunk
-from keras_pointpeft.ops import gather
+from keras_pointpeft.models.trunk import Trunk
+from keras_pointpeft.models.trunk import frozen_pass
+from keras_pointpeft.models.trunk import normalized
+from keras_pointpeft.models.trunk import walk
 from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.peft.method import Where
 
 
 class Assembly:
-    """Puts together the parts of a backbone's functional graph.
+    """Puts a backbone's functional graph together.
 
     A backbone says what it is made of; where a fine-tuning method adds its
     layers is decided here, once for all backbones.
 
     Args:
-        dim: int. Width of the tokens.
-        depth: int. Number of transformer blocks.
+        stages: list of `keras_pointpeft.models.trunk.Stage`.
         num_class_tokens: int. Tokens in front of the patches.
         peft: optional `keras_pointpeft.peft.PeftMethod`, or its config.
         dtype: optional dtype or `keras.DTypePolicy`.
-        stage: optional tuple of three ints, for a hierarchical backbone:
-            which stage the parts belong to, of how many, and the number of
-            its first block. The stage's number is then put behind the names
-            of what every stage has.
+        drop_path_rate: float. Stochastic depth of the last block.
+        mlp_ratio: float. Width of the blocks' MLPs over `dim`.
+        make: optional function that returns a dict of further arguments,
+            called for each block; for arguments that are layers.
+        adds_mean: bool. See `keras_pointpeft.models.trunk.Trunk`.
+        **block: further arguments of
+            `keras_pointpeft.layers.TransformerBlock`.
+
+    Example:
+    ```python
+    points = keras.Input((None, 3))
+    stage = Stage(PointPatches(16, 8), PositionMLP(24), 24, 2, (8, 12, 16))
+    parts = Assembly([stage], num_class_tokens=0, num_heads=3)
+    outputs = parts.outputs(parts.normalized(parts.tokens(points)))
+    ```
     """
 
     def __init__(
         self,
-        dim,
-        depth,
+        stages,
         num_class_tokens=1,
         peft=None,
         dtype=None,
-        stage=None,
-    ):
-        self.peft = as_method(peft)
-        # The base class adds nothing to a backbone; it says so once here.
-        self.method = PeftMethod() if self.peft is None else self.peft
-        self.policy = keras.dtype_policies.get(dtype)
-        self.dim = dim
-        self.depth = depth
-        self.num_class_tokens = num_class_tokens
-        self.suffix = ""
-        if stage is not None:
-            self.method = self.method.for_stage(*stage)
-            self.suffix = f"_{stage[0]}"
-        self.trunk = FrozenTrunk()
-        self.shared = None
-        self.more = []
-        self.summary = None
-
-    def cloud(self, points, cut):
-        """The cloud as the method changes it: a dict with `"points"`.
-
-        Args:
-            points: `(batch, points, 3)`.
-            cut: the `keras_pointpeft.layers.PointPatches` of the backbone.
-        """
-        tuner = self.method.cloud_tuner(
-            cut.num_groups,
-            cut.group_size,
-            cut.skip_origin,
-            dtype=self.policy,
-            name="tuner_cloud",
-        )
-        return {"points": points} if tuner is None else tuner(points)
-
-    def embed(self, position, centers):
-        """Position embeddings, `(batch, groups, dim)`, of centres.
-
-        Args:
-            position: the layer that makes them.
-            centers: `(batch, groups, 3)`.
-        """
-        self.trunk.position = position
-        return position(centers)
-
-    def encode(self, neighborhoods, encoder_dims, token_dim=None, joined=False):
-        """Patch tokens `(batch, groups, dim)` of patches of points.
-
-        Args:
-            neighborhoods: `(batch, groups, points, channels)`.
-            encoder_dims: tuple of ints, see
-                `keras_pointpeft.layers.PatchEncoder`.
-            token_dim: optional int. Width of the patch encoder's output;
-                another one than `dim` adds a linear layer `projection`.
-            joined: bool. See `keras_pointpeft.layers.PatchEncoder`.
-        """
-        token_dim = self.dim if token_dim is None else token_dim
-        name = f"patch_encoder{self.suffix}"
-        # Without a method everything trains.
-        frozen = self.peft is not None
-        encoder = PatchEncoder(
-            token_dim,
-            encoder_dims,
-            frozen_statistics=frozen and self.method.frozen_bn == "inference",
-            joined=joined,
-            dtype=self.policy,
-            name=name,
-        )
-        self.trunk.encoder.append(encoder)
-        tokens = encoder(neighborhoods)
-        if token_dim != self.dim:
-            projection = Linear(self.dim, dtype=self.policy, name="projection")
-            self.trunk.encoder.append(projection)
-            tokens = projection(tokens)
-        tuner = self.method.patch_tuner(
-            self.dim, dtype=self.policy, name=f"tuner_patches{self.suffix}"
-        )
-        return tokens if tuner is None else tuner(tokens)
-
-    def geometry(self, cloud, tokens, positions, patches, cut):
-        """What a method's tuners know of a cloud: a dict of tensors.
-
-        Args:
-            cloud: dict, see `cloud`.
-            tokens: `(batch, groups, dim)`, of the patches.
-            positions: `(batch, groups, dim)`, their position embeddings.
-            patches: dict of `"centers"` `(batch, groups, 3)`.
-            cut: the `keras_pointpeft.layers.PointPatches` that made them.
-        """
-        points = cloud["points"]
-        geometry = self.surroundings(cloud, patches["centers"], cut)
-        prior = self.prior()
-        if prior is None:
-            return geometry
-        groups = prior.num_groups or cut.num_groups
-        size = prior.group_size or cut.group_size
-        # Centres are chosen one after the other: fewer patches are the first
-        # of more, and have the same tokens unless batch statistics act.
-        first = groups <= cut.num_groups and self.trunk.order is None
-        if (
-            (first or groups == cut.num_groups)
-            and size == cut.group_size
-            and self.trunk.encoder[0].frozen_statistics
-        ):
-            frozen = FrozenPass(
-                self.trunk, self.dim, groups, name="frozen_pass"
-            )
-            return geometry | prior(frozen(tokens, positions))
-        frozen = FrozenPass(self.trunk, self.dim, name="frozen_pass")
-        patches = PointPatches(
-            groups, size, cut.skip_origin, name="frozen_patches"
-        )(points)
-        patches = self.trunk.arranged(patches)
-        feature = frozen(patches["neighborhoods"], patches["centers"])
-        return geometry | prior(feature)
-
-    def surroundings(
-        self, cloud, centers, cut, neighborhoods=(None, None), values=None
-    ):
-        """The part of `geometry` that is about places alone.
-
-        Args:
-            cloud: dict, see `cloud`.
-            centers: `(batch, groups, 3)`, of the patches.
-            cut: the `keras_pointpeft.layers.PointPatches` that made them.
-            neighborhoods: see `keras_pointpeft.peft.PeftMethod`.
-            values: optional `(batch, points, channels)`. What patches are
-                made of, if not of the points.
-        """
-        points = cloud["points"]
-        known = {name: x for name, x in cloud.items() if name != "points"}
-        self._cut_more(points, cut, values)
-        self.shared = self.method.geometry_tuner(
-            self.dim,
-            cut.num_groups,
-            cut.group_size,
-            cut.skip_origin,
-            neighborhoods,
-            dtype=self.policy,
-            name=f"tuner_geometry{self.suffix}",
-        )
-        if self.shared is None:
-            return {"centers": centers}
-        found = {"centers": centers, **self.shared(points, centers, **known)}
-        self.summary = found.get("summary")
-        if "coordinates" in found:
-            embedded = self.trunk.position(found["coordinates"])
-            found["coordinate_positions"] = embedded
-        return found
-
-    def _cut_more(self, points, cut, values):
-        """Tokens and positions of the method's further patches."""
-        sizes = self.method.more_patches(cut.num_groups, cut.group_size)
-        for i, (groups, size) in enumerate(sizes):
-            patches = PointPatches(
-                groups,
-                size,
-                cut.skip_origin,
-                name=f"more_patches{self.suffix}_{i}",
-            )(points)
-            tokens = patches["neighborhoods"]
-            if values is not None:
-                tokens = gather(values, patches["neighbors"])
-            for layer in self.trunk.encoder:
-                tokens = layer(tokens)
-            positions = self.trunk.position(patches["centers"])
-            self.more.append((tokens, positions))
-
-    def prior(self):
-        """The method's layer on the feature of the frozen pass, or None."""
-        return self.method.prior_tuner(
-            self.dim, dtype=self.policy, name="tuner_prior"
-        )
-
-    def transform(
-        self,
-        tokens,
-        positions,
-        geometry,
         drop_path_rate=0.0,
-        make=None,
-        attention_mask=None,
-        blocks=None,
+        mlp_ratio=4.0,
+        make=dict,
+        adds_mean=False,
         **block,
     ):
-        """The tokens after all blocks.
+        self.peft = as_method(peft)
+        # Without a method it is the base class that is asked: it adds nothing.
+        self.method = PeftMethod() if self.peft is None else self.peft
+        self.policy = keras.dtype_policies.get(dtype)
+        self.num_class_tokens = num_class_tokens
+        self.make = make
+        self.block = {"mlp_ratio": mlp_ratio, **block}
+        norm = LayerNormalization(dtype=self.policy, name="norm")
+        self.trunk = Trunk(stages, norm, adds_mean)
+        depth = sum(stage.depth for stage in stages)
+        self.rates = drop_path_rates(drop_path_rate, depth)
+        self.wheres, start = [], 0
+        for number, stage in enumerate(stages):
+            self.wheres.append(
+                Where(
+                    dim=stage.dim,
+                    dtype=self.policy,
+                    depth=depth,
+                    blocks=range(start, start + stage.depth),
+                    num_class_tokens=num_class_tokens,
+                    mlp_ratio=mlp_ratio,
+                    num_groups=stage.patches.num_groups,
+                    group_size=stage.patches.group_size,
+                    skip_origin=stage.patches.skip_origin,
+                    next_patches=stage.next_patches,
+                    stage=number,
+                    num_stages=len(stages),
+                )
+            )
+            start += stage.depth
+
+    def tokens(self, points):
+        """The tokens after all blocks, `(batch, tokens, dim)`.
 
         Args:
-            tokens: `(batch, tokens, dim)`, class tokens first.
-            positions: `(batch, tokens, dim)`, their position embeddings.
-            geometry: dict of tensors that a method's tuners may read.
-            drop_path_rate: float. Stochastic depth of the last block.
-            make: optional function that returns a dict of further arguments,
-                called for each block; for arguments that are layers.
-            attention_mask: optional boolean `(batch, tokens, tokens)`, true
-                where attention is allowed.
-            blocks: optional range, which of the `depth` blocks. All of them
-                by default.
-            **block: further arguments of
-                `keras_pointpeft.layers.TransformerBlock`.
+            points: symbolic tensor `(batch, points, 3)`.
         """
-        if "prior" not in geometry and self.prior() is not None:
-            raise ValueError(
-                "This backbone has no feature to look up in a bank. "
-                f"Received: peft={type(self.peft).__name__} with `prior`"
-            )
-        rates = drop_path_rates(drop_path_rate, self.depth)
-        blocks = range(self.depth) if blocks is None else blocks
-        insert = self.method.sequence_tuner(
-            self.dim,
-            self.num_class_tokens,
-            blocks,
+        for stage, where in zip(self.trunk.stages, self.wheres):
+            self._make_encoder(stage, where)
+        tuner = self._made(self.method.cloud_tuner, self.wheres[0], "cloud")
+        self.cloud = {"points": points} if tuner is None else tuner(points)
+        self.points = self.cloud["points"]
+        self.layout = self.trunk.cut(self.points)
+        return walk(self.trunk, self.layout, self)
+
+    @property
+    def patches(self):
+        """The last stage's patches, a dict; see `PointPatches`."""
+        return self.layout[-1]
+
+    def _made(self, make, where, name):
+        """What a method's function makes for a place, or None."""
+        suffix = ""
+        if name in ("patches", "geometry", "sequence"):
+            suffix = self.trunk.stages[where.stage].suffix
+        name = f"tuner_{name}{suffix}"
+        return make(dataclasses.replace(where, name=name))
+
+    def _make_encoder(self, stage, where):
+        token_dim = stage.token_dim or stage.dim
+        encoder = PatchEncoder(
+            token_dim,
+            stage.encoder_dims,
+            # Without a method everything trains.
+            frozen_statistics=self.peft is not None
+            and self.method.frozen_bn == "inference",
+            joined=stage.joined,
             dtype=self.policy,
-            name=f"tuner_sequence{self.suffix}",
+            name=f"patch_encoder{stage.suffix}",
         )
-        passing, place = self.method.passing_tuners(
-            self.dim, blocks, dtype=self.policy
-        )
-        shared = {}
-        part = insert if self.shared is None else self.shared
-        for i in blocks:
-            if part is not None:
-                shared = {"shared": part, "drop_path_rate": rates[i]}
+        stage.encoder.append(encoder)
+        if token_dim != stage.dim:
+            stage.encoder.append(
+                Linear(stage.dim, dtype=self.policy, name="projection")
+            )
+
+    def through(self, stage, patches, below, tokens, positions, mask):
+        """Leads tokens through the blocks of a stage, with the method's own.
+
+        Args:
+            stage: `keras_pointpeft.models.trunk.Stage`.
+            patches: dict, the stage's patches.
+            below: None, or the tokens that the patches are made of.
+            tokens: `(batch, groups, dim)`, of the patches.
+            positions: `(batch, groups, dim)`, their position embeddings.
+            mask: optional boolean `(batch, groups, groups)`, true where
+                attention is allowed.
+
+        Returns:
+            `(batch, tokens, dim)`: class tokens, prompts, patches.
+        """
+        where = self.wheres[self.trunk.stages.index(stage)]
+        if where.stage == 0:
+            self.encoded = tokens
+        tuner = self._made(self.method.patch_tuner, where, "patches")
+        if tuner is not None:
+            tokens = tuner(tokens)
+        more = self._cut_more(stage, where, below)
+        shared, geometry = self._geometry(stage, where, patches)
+        if where.is_last_stage:
+            geometry |= self._prior(where)
+        for layer in stage.front:
+            tokens, positions = layer(tokens, positions)
+        insert = self._made(self.method.sequence_tuner, where, "sequence")
+        shared = insert if shared is None else shared
+        where = dataclasses.replace(where, shared=shared)
+        passing, place = self.method.passing_tuners(where)
+        for i in where.blocks:
             if insert is not None and i == insert.before_block:
-                tokens, positions = insert(tokens, positions, self.more)
+                tokens, positions = insert(tokens, positions, more)
             here = positions
             if i in passing:
                 tokens, here = self._joined(passing[i], place, tokens, here)
-            first = i == blocks.start
-            tokens = self._positioned(first, tokens, here)
-            tuner = self.method.block_tuner(
-                i,
-                self.depth,
-                self.dim,
-                num_class_tokens=self.num_class_tokens,
-                mlp_ratio=4.0,
-                dtype=self.policy,
-                name="tuner",
-                **shared,
-            )
-            layer = TransformerBlock(
-                self.dim,
-                drop_path_rate=rates[i],
-                tuner=tuner,
-                dtype=self.policy,
-                name=f"block_{i}",
-                **(block if make is None else {**block, **make()}),
-            )
-            self.trunk.blocks.append(layer)
-            tokens = layer(tokens, geometry, attention_mask)
+            tokens = self._positioned(i == where.blocks.start, tokens, here)
+            block = self._block(where, i)
+            stage.blocks.append(block)
+            tokens = block(tokens, _told(block.tuner, geometry), mask)
             if i in passing:
                 tokens = self._left(tokens, positions)
         return tokens
+
+    def _block(self, where, index):
+        rate = self.rates[index]
+        where = dataclasses.replace(where, index=index, drop_path_rate=rate)
+        return TransformerBlock(
+            where.dim,
+            drop_path_rate=rate,
+            tuner=self.method.block_tuner(where),
+            dtype=self.policy,
+            name=f"block_{index}",
+            **self.block,
+            **self.make(),
+        )
+
+    def _cut_more(self, stage, where, below):
+        """Tokens and positions of the method's further patches."""
+        found = []
+        for i, size in enumerate(self.method.more_patches(where)):
+            name = f"more_{stage.patches.name}_{i}"
+            cut = PointPatches(*size, where.skip_origin, name=name)
+            patches = cut(self.cloud["points"])
+            positions = stage.position(patches["centers"])
+            found.append((stage.encode(patches, below), positions))
+        return found
+
+    def _geometry(self, stage, where, patches):
+        """The method's layer on places, and what is known of a cloud."""
+        centers = patches["centers"]
+        known = {"centers": centers}
+        layer = self._made(self.method.geometry_tuner, where, "geometry")
+        if layer is not None:
+            points, rest = self.cloud["points"], dict(self.cloud)
+            del rest["points"]
+            known |= layer(points, centers, **rest)
+        if "coordinates" in known:
+            embedded = stage.position(known["coordinates"])
+            known["coordinate_positions"] = embedded
+        self.summary = known.get("summary")
+        points = known.get("prompted_centers", centers)
+        self.cloud = {**self.cloud, "points": points}
+        return layer, known
+
+    def _prior(self, where):
+        """What the method makes of the feature of the frozen pass."""
+        tuner = self._made(self.method.prior_tuner, where, "prior")
+        if tuner is None:
+            return {}
+        trunk, first = self.trunk, self.trunk.stages[0]
+        sizes = trunk.sizes(tuner.num_groups, tuner.group_size)
+        own = trunk.sizes()
+        (groups, size), *_ = sizes
+        # Centres are chosen one after the other: fewer patches are the first
+        # of more.
+        fewer = (
+            len(own) == 1
+            and first.order is None
+            and groups <= own[0][0]
+            and size == own[0][1]
+        )
+        if not (fewer or sizes == own):
+            return tuner(frozen_pass(trunk, trunk.cut(self.points, sizes)))
+        patches, *others = self.layout
+        # They have the same tokens, unless batch statistics act.
+        if first.encoder[0].frozen_statistics:
+            patches = {**patches, "tokens": self.encoded}
+        if sizes != own:
+            patches = {name: x[:, :groups] for name, x in patches.items()}
+        return tuner(frozen_pass(trunk, [patches, *others]))
 
     def _joined(self, make, place, tokens, positions):
         """Tokens and positions with the prompts of one block."""
@@ -338,35 +293,28 @@ class Assembly:
             parts.insert(0, tokens[:, :first] + positions[:, :first])
         return ops.concatenate(parts, axis=1)
 
-    def norm(self, tokens):
-        """The final norm, and what the method does after it."""
-        self.trunk.norm = LayerNormalization(dtype=self.policy, name="norm")
-        tuner = self.method.norm_tuner(
-            self.dim, dtype=self.policy, name="tuner_norm"
-        )
-        return self.method.final_norm(self.trunk.norm, tokens, tuner)
+    def normalized(self, tokens):
+        """Tokens behind the final norm, and what the method does about it."""
+        tuner = self._made(self.method.norm_tuner, self.wheres[-1], "norm")
+        return normalized(self.trunk.norm, tuner, tokens)
 
-    def outputs(self, tokens, patches, num_left_out=0):
+    def outputs(self, tokens, num_left_out=0):
         """The dict of outputs that every backbone has.
 
         Args:
-            tokens: `(batch, tokens, dim)`, after the final norm.
-            patches: dict of `"centers"` `(batch, groups, 3)` and
-                `"neighborhoods"` `(batch, groups, points, 3)`.
+            tokens: `(batch, tokens, dim)`, behind the final norm.
             num_left_out: int. How many of the tokens in front are not class
                 tokens after all.
         """
-        groups = patches["centers"].shape[1]
+        patches, where = self.patches, self.wheres[-1]
         outputs = SplitTokens(
             self.num_class_tokens,
-            groups,
+            patches["centers"].shape[1],
             num_left_out,
             dtype=self.policy,
             name="split",
         )(tokens)
-        side = self.method.side_tuner(
-            self.dim, dtype=self.policy, name="tuner_side"
-        )
+        side = self._made(self.method.side_tuner, where, "side")
         if side is not None:
             outputs["patch_tokens"] = side(
                 outputs["patch_tokens"], patches["neighborhoods"]
@@ -375,3 +323,16 @@ class Assembly:
             outputs["prompt_tokens"] = self.summary
         outputs["centers"] = patches["centers"]
         return outputs
+
+
+def _told(tuner, geometry):
+    """What a tuner needs to know of a cloud, and nothing else."""
+    needs = () if tuner is None else tuner.needs
+    if missing := sorted(set(needs) - set(geometry)):
+        raise ValueError(
+            f"{type(tuner).__name__} needs to know {missing} of a cloud, which "
+            "neither the backbone nor a layer of the method's "
+            "`geometry_tuner`, `prior_tuner` or `cloud_tuner` gives. "
+            f"Received: {sorted(geometry)}"
+        )
+    return {name: geometry[name] for name in needs}

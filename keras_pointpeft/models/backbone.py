@@ -10,7 +10,8 @@ from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import TokenPooling
 from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.recompute import check_remat
-from keras_pointpeft.models.trunk import FrozenPass
+from keras_pointpeft.models.trunk import frozen_pass
+from keras_pointpeft.models.trunk import normalized
 from keras_pointpeft.ops import validate_points
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.serialization import Configurable
@@ -33,6 +34,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         outputs: the graph's outputs.
         peft: optional `keras_pointpeft.peft.PeftMethod`, or its config.
         dtype: optional dtype or `keras.DTypePolicy`.
+        trunk: the `keras_pointpeft.models.trunk.Trunk` of the graph.
     """
 
     # What the classification head reads when the method does not say.
@@ -53,9 +55,12 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     decoder = "tokens"
     reads_class_tokens = False
 
-    def __init__(self, inputs, outputs, peft=None, dtype=None, **kwargs):
+    def __init__(
+        self, inputs, outputs, peft=None, dtype=None, trunk=None, **kwargs
+    ):
         super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)
         self.peft = peft
+        self.trunk = trunk
         freeze(self, peft)
 
     @property
@@ -147,7 +152,9 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     @property
     def dense_blocks(self):
         """The blocks that segmentation reads: the last one of each third."""
-        return tuple(self.depth * third // 3 - 1 for third in (1, 2, 3))
+        ends = (self.depth * third // 3 for third in (1, 2, 3))
+        # Of fewer than three blocks, the first serves for an empty third.
+        return tuple(max(end, 1) - 1 for end in ends)
 
     def dense(self, blocks=None):
         """A model of what segmentation reads: tokens and their places.
@@ -202,38 +209,28 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
 
     def _normalized(self, outputs):
         """Tokens after the final norm, and what the method does about it."""
-        norm = self.get_layer("norm")
-        if self.peft is None:
-            return [norm(tokens) for tokens in outputs]
         found = [la for la in self.layers if la.name == "tuner_norm"]
         tuner = found[0] if found else None
-        return [self.peft.final_norm(norm, x, tuner) for x in outputs]
+        return [normalized(self.trunk.norm, tuner, x) for x in outputs]
 
     def frozen_pass(self, num_groups=None, group_size=None):
         """A model of the feature that the backbone has without its method.
 
         Args:
-            num_groups: optional int. Number of patches, by default the
-                backbone's.
-            group_size: optional int. Points per patch, likewise.
+            num_groups: optional int, or a tuple with one per stage. Number of
+                patches, by default the backbone's.
+            group_size: optional, likewise. Points per patch.
 
         Returns:
-            A `keras.Model` from points to the maximum over the final patch
-            tokens, `(batch, dim)`, without class token, prompts or tuners.
-            It carries no gradient.
+            A `keras.Model` from points to `(batch, dim)`: the maximum over
+            the final patch tokens, in a hierarchical backbone with their mean
+            added, without class token, prompts or tuners. It carries no
+            gradient.
         """
         points = keras.Input((None, 3), name="points")
-        patches = PointPatches(
-            num_groups or self.num_groups,
-            group_size or self.group_size,
-            self.skip_origin,
-            name="frozen_patches",
-        )(points)
-        patches = self.trunk.arranged(patches)
-        feature = FrozenPass(self.trunk, self.dim, name="frozen_pass")(
-            patches["neighborhoods"], patches["centers"]
-        )
-        return keras.Model(points, feature)
+        sizes = self.trunk.sizes(num_groups, group_size)
+        layout = self.trunk.cut(points, sizes)
+        return keras.Model(points, frozen_pass(self.trunk, layout))
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):

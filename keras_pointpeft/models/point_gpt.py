@@ -9,6 +9,7 @@ from keras_pointpeft.layers import SinePosition
 from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.models.assembly import Assembly
 from keras_pointpeft.models.backbone import PointBackbone
+from keras_pointpeft.models.trunk import Stage
 from keras_pointpeft.serialization import serializable
 
 
@@ -96,36 +97,34 @@ class PointGPTBackbone(PointBackbone):
         dtype=None,
         **kwargs,
     ):
-        parts = Assembly(dim, depth, self.num_class_tokens, peft, dtype)
-        policy = parts.policy
-
         # === Functional Model ===
         points = keras.Input((None, 3), name="points")
-        cut = PointPatches(num_groups, group_size, skip_origin, name="patches")
-        cloud = parts.cloud(points, cut)
-        parts.trunk.order = ChainOrder(name="order")
-        patches = parts.trunk.order(cut(cloud["points"]))
-        tokens = parts.encode(patches["neighborhoods"], encoder_dims)
-        position = SinePosition(dim, dtype=policy, name="position")
-        positions = parts.embed(position, patches["centers"])
-        geometry = parts.geometry(cloud, tokens, positions, patches, cut)
-        for index, name in enumerate(("start_token", "class_tokens")):
-            tokens, positions = ClassTokens(
-                dim, index=index, dtype=policy, name=name
-            )(tokens, positions)
-        tokens = parts.transform(
-            tokens,
-            positions,
-            geometry,
+        stage = Stage(
+            PointPatches(num_groups, group_size, skip_origin, name="patches"),
+            SinePosition(dim, dtype=dtype, name="position"),
+            dim,
+            depth,
+            encoder_dims,
+            front=[
+                ClassTokens(dim, index=index, dtype=dtype, name=name)
+                for index, name in enumerate(("start_token", "class_tokens"))
+            ],
+            order=ChainOrder(name="order"),
+        )
+        parts = Assembly(
+            [stage],
+            self.num_class_tokens,
+            peft,
+            dtype,
             drop_path_rate,
             num_heads=num_heads,
             qkv_bias=True,
             normalized_skips=(True, False),
             causal=True,
         )
-        tokens = parts.norm(tokens)
-        class_norm = LayerNormalization(dtype=policy, name="class_norm")
-        outputs = parts.outputs(class_norm(tokens), patches, num_left_out=1)
+        tokens = parts.normalized(parts.tokens(points))
+        class_norm = LayerNormalization(dtype=dtype, name="class_norm")
+        outputs = parts.outputs(class_norm(tokens), num_left_out=1)
         if generator_depth:
             generator = PointGenerator(
                 dim,
@@ -133,22 +132,27 @@ class PointGPTBackbone(PointBackbone):
                 num_heads,
                 group_size,
                 generator_weight,
-                dtype=policy,
+                dtype=dtype,
                 name="generator",
             )
             before = ops.concatenate(
                 (tokens[:, :1], tokens[:, -num_groups:-1]), axis=1
             )
+            centers = parts.patches["centers"]
             outputs["generated_points"] = generator(
                 before,
-                patches["centers"],
-                target=patches["neighborhoods"]
-                + ops.expand_dims(patches["centers"], 2),
+                centers,
+                target=parts.patches["neighborhoods"]
+                + ops.expand_dims(centers, 2),
             )
         super().__init__(
-            points, outputs, peft=parts.peft, dtype=dtype, **kwargs
+            points,
+            outputs,
+            peft=parts.peft,
+            dtype=dtype,
+            trunk=parts.trunk,
+            **kwargs,
         )
-        self.trunk = parts.trunk
 
         # === Config ===
         self.num_groups = num_groups

@@ -1,5 +1,4 @@
 import keras
-import numpy as np
 
 from keras_pointpeft.layers import NearMask
 from keras_pointpeft.layers import PointPatches
@@ -7,9 +6,7 @@ from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.models.assembly import Assembly
 from keras_pointpeft.models.backbone import PointBackbone
-from keras_pointpeft.models.trunk import HierarchicalPass
-from keras_pointpeft.models.trunk import HierarchicalTrunk
-from keras_pointpeft.ops import gather
+from keras_pointpeft.models.trunk import Stage
 from keras_pointpeft.serialization import serializable
 
 
@@ -122,77 +119,24 @@ class PointM2AEBackbone(PointBackbone):
 
         # === Functional Model ===
         points = keras.Input((None, 3), name="points")
-        trunk, layout = HierarchicalTrunk(), []
-        # What a method makes of the points, if anything, is `seen`.
-        centers, seen = points, None
-        tokens, start = None, 0
-        for i, (groups, size, dim, depth, radius) in enumerate(
-            zip(*stages.values())
-        ):
-            last = i == len(stages["dims"]) - 1
-            place = (i, len(stages["dims"]), start)
-            parts = Assembly(dim, sum(depths), 0, peft, dtype, place)
-            cut = PointPatches(groups, size, skip_origin, name=f"patches_{i}")
-            if i == 0:
-                seen = parts.cloud(points, cut)
-                patches = cut(seen["points"])
-                inner_dims, values = encoder_dims, None
-                neighborhoods = patches["neighborhoods"]
-            else:
-                patches = cut(centers)
-                below = dims[i - 1]
-                inner_dims = (below, below, dim)
-                # Without the prompts of the stage before.
-                values = tokens[:, -num_groups[i - 1] :]
-                neighborhoods = gather(values, patches["neighbors"])
-            # Neighbourhoods of patches are the patches of the next stage.
-            following = (None, size)
-            if not last:
-                following = (num_groups[i + 1], group_sizes[i + 1])
-            centers = patches["centers"]
-            layout.append(patches)
-            position = PositionMLP(
-                dim, dim, dtype=parts.policy, name=f"position_{i}"
-            )
-            near = NearMask(radius, name=f"near_{i}")
-            tokens = parts.encode(neighborhoods, inner_dims, joined=i > 0)
-            positions = parts.embed(position, centers)
-            geometry = parts.surroundings(seen, centers, cut, following, values)
-            moved = geometry.get("prompted_centers", centers)
-            seen = {**seen, "points": moved}
-            trunk.stages.append(
-                {
-                    "encoder": parts.trunk.encoder[0],
-                    "position": position,
-                    "near": near,
-                    "blocks": parts.trunk.blocks,
-                }
-            )
-            if last and (prior := parts.prior()) is not None:
-                sizes = (prior.num_groups, prior.group_size)
-                if sizes == (None, None):
-                    first = trunk.stages[0]["encoder"]
-                    feature = _feature(trunk, dim, layout, first)
-                else:
-                    sizes = _per_stage(sizes, (num_groups, group_sizes))
-                    cuts = _cut(points, *sizes, skip_origin)
-                    feature = _feature(trunk, dim, cuts)
-                geometry |= prior(feature)
-            tokens = parts.transform(
-                tokens,
-                positions,
-                geometry,
-                drop_path_rate,
-                attention_mask=near(centers),
-                blocks=range(start, start + depth),
-                num_heads=num_heads,
-                qkv_bias=qkv_bias,
-            )
-            start += depth
-        outputs = parts.outputs(parts.norm(tokens), patches)
-        trunk.norm = parts.trunk.norm
+        parts = Assembly(
+            _stages(stages, encoder_dims, skip_origin, dtype),
+            self.num_class_tokens,
+            peft,
+            dtype,
+            drop_path_rate,
+            adds_mean=True,
+            num_heads=num_heads,
+            qkv_bias=qkv_bias,
+        )
+        tokens = parts.normalized(parts.tokens(points))
         super().__init__(
-            points, outputs, peft=parts.peft, dtype=dtype, **kwargs
+            points,
+            parts.outputs(tokens),
+            peft=parts.peft,
+            dtype=dtype,
+            trunk=parts.trunk,
+            **kwargs,
         )
 
         # === Config ===
@@ -203,7 +147,6 @@ class PointM2AEBackbone(PointBackbone):
         self.drop_path_rate = drop_path_rate
         self.skip_origin = skip_origin
         self.qkv_bias = qkv_bias
-        self.trunk = trunk
 
     @property
     def dim(self):
@@ -260,69 +203,39 @@ class PointM2AEBackbone(PointBackbone):
         found = {"tokens": tokens, "centers": centers}
         return keras.Model(self.input, found, name="dense")
 
-    def frozen_pass(self, num_groups=None, group_size=None):
-        """A model of the feature that the backbone has without its method.
-
-        Args:
-            num_groups: optional tuple of ints. Numbers of patches, by default
-                the backbone's.
-            group_size: optional tuple of ints. Points per patch, likewise.
-
-        Returns:
-            A `keras.Model` from points to the mean plus the maximum over the
-            final patch tokens, `(batch, dims[-1])`, without prompts or
-            tuners. It carries no gradient.
-        """
-        points = keras.Input((None, 3), name="points")
-        sizes = _per_stage(
-            (num_groups, group_size), (self.num_groups, self.group_sizes)
-        )
-        layout = _cut(points, *sizes, self.skip_origin)
-        return keras.Model(points, _feature(self.trunk, self.dim, layout))
-
     def blocks_of(self, stage):
         """The numbers of a stage's blocks, as a range."""
         start = sum(self.depths[:stage])
         return range(start, start + self.depths[stage])
 
 
-def _per_stage(sizes, own):
-    """Sizes of the patches of all stages; None stands for the own ones."""
-    for size, ours in zip(sizes, own):
-        if size is not None and len(tuple(np.atleast_1d(size))) != len(ours):
-            raise ValueError(
-                f"A backbone of {len(ours)} stages has as many numbers and "
-                "sizes of patches; None stands for its own. "
-                f"Received: {size!r}"
-            )
-    return [ours if size is None else size for size, ours in zip(sizes, own)]
-
-
-def _cut(points, num_groups, group_sizes, skip_origin):
-    """Patches of all stages, for a frozen pass with patches of its own."""
-    centers, layout = points, []
-    for i, sizes in enumerate(zip(num_groups, group_sizes)):
-        patches = PointPatches(*sizes, skip_origin, name=f"frozen_patches_{i}")(
-            centers
-        )
-        centers = patches["centers"]
-        layout.append(patches)
-    return layout
-
-
-def _feature(trunk, dim, layout, encoder=None):
-    """The trunk's feature of a cloud whose patches are known.
+def _stages(sizes, encoder_dims, skip_origin, dtype):
+    """What the backbone is made of.
 
     Args:
-        trunk: a `HierarchicalTrunk`.
-        dim: int. Width of the feature.
-        layout: list of dicts, the patches of all stages.
-        encoder: optional, the first stage's encoder, applied to them. Its
-            tokens serve here too unless batch statistics act.
+        sizes: dict of tuples, a value of each for every stage.
+        encoder_dims, skip_origin, dtype: see `PointM2AEBackbone`.
     """
-    encoded = encoder is not None and encoder.frozen_statistics
-    return HierarchicalPass(trunk, dim, encoded, name="frozen_pass")(
-        encoder.output if encoded else layout[0]["neighborhoods"],
-        [patches["centers"] for patches in layout],
-        [patches["neighbors"] for patches in layout[1:]],
-    )
+    found, dims = [], sizes["dims"]
+    patches = list(zip(sizes["num_groups"], sizes["group_sizes"]))
+    for i, (dim, depth, radius) in enumerate(
+        zip(dims, sizes["depths"], sizes["radii"])
+    ):
+        cut = PointPatches(*patches[i], skip_origin, name=f"patches_{i}")
+        # Neighbourhoods of patches are the patches of the next stage.
+        following = [*patches, (None, patches[i][1])][i + 1]
+        if i > 0:
+            encoder_dims = (dims[i - 1], dims[i - 1], dim)
+        found.append(
+            Stage(
+                cut,
+                PositionMLP(dim, dim, dtype=dtype, name=f"position_{i}"),
+                dim,
+                depth,
+                encoder_dims,
+                joined=i > 0,
+                near=NearMask(radius, name=f"near_{i}"),
+                next_patches=following,
+            )
+        )
+    return found

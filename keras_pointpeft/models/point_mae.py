@@ -1,5 +1,104 @@
-from keras_pointpeft.models.plain import PlainBackbone
+"""The plain transformer that Point-MAE, ACT and Point-BERT share."""
+
+import keras
+
+from keras_pointpeft.layers import ClassTokens
+from keras_pointpeft.layers import PointPatches
+from keras_pointpeft.layers import PositionMLP
+from keras_pointpeft.models.assembly import Assembly
+from keras_pointpeft.models.backbone import PointBackbone
+from keras_pointpeft.models.trunk import Stage
 from keras_pointpeft.serialization import serializable
+
+
+class PlainBackbone(PointBackbone):
+    """Patches become tokens; a class token and the embedded positions of the
+    patch centres join them; standard blocks follow, with the positions added
+    again before every one.
+
+    Args:
+        **kwargs: see `PointMAEBackbone`.
+    """
+
+    # What `token_dim=None` stands for; None itself stands for `dim`.
+    usual_token_dim = None
+    config_names = (
+        "num_groups",
+        "group_size",
+        "dim",
+        "depth",
+        "num_heads",
+        "encoder_dims",
+        "drop_path_rate",
+        "skip_origin",
+        "token_dim",
+        "class_token",
+        "qkv_bias",
+    )
+
+    def __init__(
+        self,
+        num_groups=64,
+        group_size=32,
+        dim=384,
+        depth=12,
+        num_heads=6,
+        encoder_dims=(128, 256, 512),
+        drop_path_rate=0.0,
+        skip_origin=False,
+        token_dim=None,
+        class_token=True,
+        qkv_bias=False,
+        peft=None,
+        dtype=None,
+        **kwargs,
+    ):
+        token_dim = self.usual_token_dim if token_dim is None else token_dim
+
+        # === Functional Model ===
+        points = keras.Input((None, 3), name="points")
+        front = ClassTokens(dim, dtype=dtype, name="class_tokens")
+        stage = Stage(
+            PointPatches(num_groups, group_size, skip_origin, name="patches"),
+            PositionMLP(dim, dtype=dtype, name="position"),
+            dim,
+            depth,
+            encoder_dims,
+            token_dim,
+            front=(front,) if class_token else (),
+        )
+        parts = Assembly(
+            [stage],
+            int(class_token),
+            peft,
+            dtype,
+            drop_path_rate,
+            num_heads=num_heads,
+            qkv_bias=qkv_bias,
+        )
+        tokens = parts.normalized(parts.tokens(points))
+        super().__init__(
+            points,
+            parts.outputs(tokens),
+            peft=parts.peft,
+            dtype=dtype,
+            trunk=parts.trunk,
+            **kwargs,
+        )
+
+        # === Config ===
+        self.num_groups = num_groups
+        self.group_size = group_size
+        self.dim = dim
+        self.depth = depth
+        self.num_heads = num_heads
+        self.encoder_dims = tuple(encoder_dims)
+        self.drop_path_rate = drop_path_rate
+        self.skip_origin = skip_origin
+        self.token_dim = token_dim
+        self.class_token = class_token
+        self.qkv_bias = qkv_bias
+        self.num_class_tokens = int(class_token)
 
 
 @serializable
@@ -50,3 +149,74 @@ class PointMAEBackbone(PlainBackbone):
     tokens = backbone(np.random.rand(2, 512, 3))["patch_tokens"]
     ```
     """
+
+
+@serializable
+class ACTBackbone(PlainBackbone):
+    """The transformer of ACT.
+
+    [Autoencoders as Cross-Modal Teachers: Can Pretrained 2D Image
+    Transformers Help 3D Representation
+    Learning?](https://arxiv.org/abs/2212.08320). The transformer is
+    Point-MAE's; what it has learned differs: the features of a tokenizer
+    that was itself made from a transformer for images.
+
+    Args:
+        **kwargs: the arguments of `PointMAEBackbone`.
+
+    Input shape:
+        `(batch, points, 3)`.
+
+    Output shape:
+        dict of `"class_tokens"` `(batch, 1, dim)`, `"patch_tokens"`
+        `(batch, num_groups, dim)`, `"centers"` `(batch, num_groups, 3)` and,
+        if the method keeps prompts, `"prompt_tokens"`
+        `(batch, prompts, dim)`.
+
+    Example:
+    ```python
+    backbone = keras_pointpeft.models.ACTBackbone(
+        num_groups=32, group_size=16, dim=96, depth=3, num_heads=6
+    )
+    tokens = backbone(np.random.rand(2, 512, 3))["patch_tokens"]
+    ```
+    """
+
+
+@serializable
+class PointBERTBackbone(PlainBackbone):
+    """The transformer of Point-BERT.
+
+    [Point-BERT: Pre-training 3D Point Cloud Transformers with Masked Point
+    Modeling](https://arxiv.org/abs/2111.14819). The transformer is
+    Point-MAE's; its patch encoder, which comes from a discrete autoencoder,
+    is 256 wide, and a linear layer takes its output to the width of the
+    tokens. Its head has two layers and no BatchNorm.
+
+    Args:
+        token_dim: optional int. Width of the patch encoder's output, by
+            default 256. If it is not `dim`, a linear layer follows.
+        **kwargs: the other arguments of `PointMAEBackbone`.
+
+    Input shape:
+        `(batch, points, 3)`.
+
+    Output shape:
+        dict of `"class_tokens"` `(batch, 1, dim)`, `"patch_tokens"`
+        `(batch, num_groups, dim)`, `"centers"` `(batch, num_groups, 3)` and,
+        if the method keeps prompts, `"prompt_tokens"`
+        `(batch, prompts, dim)`.
+
+    Example:
+    ```python
+    backbone = keras_pointpeft.models.PointBERTBackbone(
+        num_groups=32, group_size=16, dim=96, depth=3, num_heads=6
+    )
+    tokens = backbone(np.random.rand(2, 512, 3))["patch_tokens"]
+    ```
+    """
+
+    usual_token_dim = 256
+    head_dims = (256,)
+    head_norm = False
+    decoder = "graph"

@@ -6,6 +6,7 @@ from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.models.assembly import Assembly
 from keras_pointpeft.models.backbone import PointBackbone
+from keras_pointpeft.models.trunk import Stage
 from keras_pointpeft.serialization import serializable
 
 
@@ -93,48 +94,50 @@ class ReConBackbone(PointBackbone):
         dtype=None,
         **kwargs,
     ):
-        parts = Assembly(dim, depth, self.num_class_tokens, peft, dtype)
-        policy = parts.policy
-
         def contrast():
             layer = ContrastTokens(
                 dim,
                 num_heads,
                 self.num_class_tokens,
-                dtype=policy,
+                dtype=dtype,
                 name="contrast",
             )
             return {"contrast": layer}
 
         # === Functional Model ===
         points = keras.Input((None, 3), name="points")
-        cut = PointPatches(num_groups, group_size, skip_origin, name="patches")
-        cloud = parts.cloud(points, cut)
-        patches = cut(cloud["points"])
-        tokens = parts.encode(patches["neighborhoods"], encoder_dims)
-        position = PositionMLP(dim, dtype=policy, name="position")
-        positions = parts.embed(position, patches["centers"])
-        geometry = parts.geometry(cloud, tokens, positions, patches, cut)
-        # The last of them comes first in the sequence.
-        for name in ("text_token", "image_token", "class_tokens"):
-            tokens, positions = ClassTokens(dim, dtype=policy, name=name)(
-                tokens, positions
-            )
-        tokens = parts.transform(
-            tokens,
-            positions,
-            geometry,
+        stage = Stage(
+            PointPatches(num_groups, group_size, skip_origin, name="patches"),
+            PositionMLP(dim, dtype=dtype, name="position"),
+            dim,
+            depth,
+            encoder_dims,
+            # The last of them comes first in the sequence.
+            front=[
+                ClassTokens(dim, dtype=dtype, name=name)
+                for name in ("text_token", "image_token", "class_tokens")
+            ],
+        )
+        parts = Assembly(
+            [stage],
+            self.num_class_tokens,
+            peft,
+            dtype,
             drop_path_rate,
-            contrast,
+            make=contrast,
             num_heads=num_heads,
             qkv_bias=qkv_bias,
             normalized_skips=(True, True),
         )
-        outputs = parts.outputs(parts.norm(tokens), patches)
+        tokens = parts.normalized(parts.tokens(points))
         super().__init__(
-            points, outputs, peft=parts.peft, dtype=dtype, **kwargs
+            points,
+            parts.outputs(tokens),
+            peft=parts.peft,
+            dtype=dtype,
+            trunk=parts.trunk,
+            **kwargs,
         )
-        self.trunk = parts.trunk
 
         # === Config ===
         self.num_groups = num_groups

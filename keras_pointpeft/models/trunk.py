@@ -1,174 +1,264 @@
-"""A backbone as it was before a method joined it."""
+"""What a backbone is made of, and the walk through it."""
 
+import dataclasses
 import re
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.ops import gather
 from keras_pointpeft.peft.fingerprint import NOT_OF_THE_BASE
 
 
-class FrozenTrunk:
-    """The layers of a backbone that a method leaves alone, and their use.
-
-    No class token, no prompt, no tuner; dropout and batch statistics are off.
-    It holds layers that belong to a model without being part of that model.
-    """
-
-    def __init__(self):
-        # A layer that puts patches into a row, where their order matters.
-        self.order = None
-        self.encoder = []
-        self.position = None
-        self.blocks = []
-        self.norm = None
-
-    @property
-    def variables(self):
-        """What `encode` and `feature` read: nothing of a method."""
-        return _of_base([*self.encoder, self.position, *self.blocks, self.norm])
-
-    def arranged(self, patches):
-        """A dict of patches, as `PointPatches` returns it, in their order."""
-        return patches if self.order is None else self.order(patches)
-
-    def encode(self, neighborhoods, centers):
-        """Patch tokens and their positions, `(batch, groups, dim)` each."""
-        first, *others = self.encoder
-        tokens = first(neighborhoods, training=False)
-        for layer in others:
-            tokens = layer(tokens)
-        return tokens, self.position(centers)
-
-    def feature(self, tokens, positions):
-        """The maximum over the final tokens, `(batch, dim)`."""
-        for block in self.blocks:
-            tokens = block.untuned(tokens + positions)
-        return ops.max(self.norm(tokens), axis=1)
-
-
-class HierarchicalTrunk:
-    """The same for a backbone of several stages.
-
-    Attributes:
-        stages: list of dicts of a stage's `"encoder"`, `"position"`,
-            `"near"` and `"blocks"`.
-        norm: the final norm.
-    """
-
-    def __init__(self):
-        self.stages = []
-        self.norm = None
-
-    @property
-    def variables(self):
-        """What `feature` reads: nothing of a method."""
-        layers = [self.norm]
-        for stage in self.stages:
-            layers += [stage["encoder"], stage["position"], *stage["blocks"]]
-        return _of_base(layers)
-
-    def feature(self, first, centers, neighbors, encoded=False):
-        """The mean plus the maximum over the final tokens, `(batch, dim)`.
-
-        Args:
-            first: the first stage's neighbourhoods or, if `encoded`, its
-                tokens.
-            centers: list of `(batch, groups, 3)`, stage by stage.
-            neighbors: list of `(batch, groups, size)`, of all stages but the
-                first.
-            encoded: bool.
-        """
-        tokens = first
-        for i, stage in enumerate(self.stages):
-            if i > 0:
-                tokens = gather(tokens, neighbors[i - 1])
-            if i > 0 or not encoded:
-                tokens = stage["encoder"](tokens, training=False)
-            positions = stage["position"](centers[i])
-            mask = stage["near"](centers[i])
-            for block in stage["blocks"]:
-                tokens = block.untuned(tokens + positions, mask)
-        tokens = self.norm(tokens)
-        return ops.mean(tokens, axis=1) + ops.max(tokens, axis=1)
-
-
-class HierarchicalPass(keras.layers.Layer):
-    """A `HierarchicalTrunk` as a node of a graph, without gradient.
+@dataclasses.dataclass
+class Stage:
+    """What makes tokens of patches, and blocks that work on them.
 
     Args:
-        trunk: a `HierarchicalTrunk`. It may be completed later.
-        dim: int. Width of its final tokens.
-        encoded: bool. Whether the first input is the first stage's tokens,
-            and not its neighbourhoods.
-
-    Output shape:
-        `(batch, dim)`.
+        patches: the `keras_pointpeft.layers.PointPatches`; of the points, or
+            of the centres of the stage before.
+        position: a layer from centres to position embeddings.
+        dim: int. Width of the tokens.
+        depth: int. Number of transformer blocks.
+        encoder_dims: tuple of ints. Inner widths of the patch encoder.
+        token_dim: optional int. Width of its output; another one than `dim`
+            adds a linear layer `projection`.
+        joined: bool. See `keras_pointpeft.layers.PatchEncoder`.
+        front: tuple of layers, each of which puts class tokens and their
+            positions before those of the patches.
+        order: optional layer that puts patches into a row.
+        near: optional layer from centres to an attention mask.
+        next_patches: pair of ints or None: number and size of neighbourhoods
+            of this stage's patches, where the backbone has an answer.
+        encoder: list of the layers that make tokens of patches; made by
+            `keras_pointpeft.models.assembly.Assembly`.
+        blocks: list of `keras_pointpeft.layers.TransformerBlock`, likewise.
     """
 
-    def __init__(self, trunk, dim, encoded=False, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.trunk = trunk
-        self.dim = dim
-        self.encoded = encoded
+    patches: keras.layers.Layer
+    position: keras.layers.Layer
+    dim: int
+    depth: int
+    encoder_dims: tuple
+    token_dim: int | None = None
+    joined: bool = False
+    front: tuple = ()
+    order: keras.layers.Layer | None = None
+    near: keras.layers.Layer | None = None
+    next_patches: tuple = (None, None)
+    encoder: list = dataclasses.field(default_factory=list)
+    blocks: list = dataclasses.field(default_factory=list)
 
     @property
-    def reads(self):
-        """The variables that what it returns depends on."""
-        return self.trunk.variables
+    def suffix(self):
+        """What stands behind the names of what every stage has."""
+        return self.patches.name.removeprefix("patches")
 
-    def build(self, *shapes):
-        self.built = True
+    def encode(self, patches, below=None, **mode):
+        """Tokens `(batch, groups, dim)` of patches.
 
-    def call(self, first, centers, neighbors):
-        feature = self.trunk.feature(first, centers, neighbors, self.encoded)
-        return ops.stop_gradient(ops.cast(feature, "float32"))
+        Args:
+            patches: dict, see `keras_pointpeft.layers.PointPatches`.
+            below: optional `(batch, tokens, width)`: tokens of the stage
+                before, which the patches are then made of.
+            **mode: `training`, for the patch encoder.
+        """
+        if below is None:
+            tokens = patches["neighborhoods"]
+        else:
+            tokens = gather(below, patches["neighbors"])
+        encoder, *others = self.encoder
+        tokens = encoder(tokens, **mode)
+        for layer in others:
+            tokens = layer(tokens)
+        return tokens
 
-    def compute_output_spec(self, first, centers, neighbors):
-        return keras.KerasTensor((first.shape[0], self.dim), "float32")
+
+class Trunk:
+    """The layers of a backbone that a method leaves alone, stage by stage.
+
+    It holds layers that belong to a model without being part of that model.
+
+    Args:
+        stages: list of `Stage`.
+        norm: the final norm.
+        adds_mean: bool. Whether the feature of a cloud is the maximum over
+            the final tokens with their mean added, or the maximum alone.
+    """
+
+    def __init__(self, stages, norm, adds_mean=False):
+        self.stages = list(stages)
+        self.norm = norm
+        self.adds_mean = adds_mean
+
+    @property
+    def dim(self):
+        """Width of the last stage's tokens."""
+        return self.stages[-1].dim
+
+    @property
+    def variables(self):
+        """What a walk without a method reads."""
+        layers = [self.norm]
+        for stage in self.stages:
+            layers += [*stage.encoder, stage.position, *stage.blocks]
+        found = [v for layer in layers for v in layer.variables]
+        return [v for v in found if not re.search(NOT_OF_THE_BASE, v.path)]
+
+    def sizes(self, num_groups=None, group_size=None):
+        """Numbers and sizes of the patches of all stages.
+
+        Args:
+            num_groups: optional, an int or, of several stages, a tuple. None
+                stands for the backbone's own.
+            group_size: optional, likewise.
+
+        Returns:
+            list of pairs of ints.
+
+        Raises:
+            ValueError: for another number of stages.
+        """
+        cuts = [stage.patches for stage in self.stages]
+        own = ([c.num_groups for c in cuts], [c.group_size for c in cuts])
+        found = []
+        for size, ours in zip((num_groups, group_size), own):
+            size = ours if size is None else np.atleast_1d(size).tolist()
+            if len(size) != len(ours):
+                raise ValueError(
+                    f"A backbone of {len(ours)} stages has as many numbers "
+                    "and sizes of patches; None stands for its own. "
+                    f"Received: {size if len(size) > 1 else size[0]!r}"
+                )
+            found.append(size)
+        return list(zip(*found))
+
+    def cut(self, points, sizes=None):
+        """The patches of all stages: list of dicts, see `PointPatches`.
+
+        Args:
+            points: `(batch, points, 3)`.
+            sizes: optional, what `sizes` returns, for other patches than
+                those of the backbone.
+        """
+        layout, centers = [], points
+        for i, stage in enumerate(self.stages):
+            cut = stage.patches
+            if sizes is not None:
+                name = f"frozen_{cut.name}"
+                cut = PointPatches(*sizes[i], cut.skip_origin, name=name)
+            patches = cut(centers)
+            if stage.order is not None:
+                patches = stage.order(patches)
+            centers = patches["centers"]
+            layout.append(patches)
+        return layout
+
+
+def walk(trunk, layout, tuning=None):
+    """Tokens of patches, `(batch, groups, dim)`, through all blocks.
+
+    Without a method this is the frozen pass: no class tokens, no prompts, no
+    tuners; dropout, stochastic depth and batch statistics are off.
+
+    Args:
+        trunk: `Trunk`.
+        layout: list of dicts, the patches of all stages; see `Trunk.cut`. The
+            first may have its `"tokens"` already.
+        tuning: optional `keras_pointpeft.models.assembly.Assembly`, which
+            leads tokens through a stage as its method has it.
+
+    Returns:
+        The last stage's tokens, before the final norm.
+    """
+    tokens, below, count = None, None, 0
+    mode = {"training": False} if tuning is None else {}
+    for stage, patches in zip(trunk.stages, layout):
+        centers = patches["centers"]
+        if tokens is not None:
+            # Without the prompts of the stage before, which stand in front.
+            below = tokens[:, -count:]
+        count = centers.shape[1]
+        if "tokens" in patches:
+            tokens = patches["tokens"]
+        else:
+            tokens = stage.encode(patches, below, **mode)
+        positions = stage.position(centers)
+        mask = None if stage.near is None else stage.near(centers)
+        if tuning is not None:
+            tokens = tuning.through(
+                stage, patches, below, tokens, positions, mask
+            )
+            continue
+        for block in stage.blocks:
+            tokens = block.untuned(tokens + positions, mask)
+    return tokens
+
+
+def normalized(norm, tuner, tokens):
+    """Tokens behind the final norm, and what a method does about it.
+
+    Args:
+        norm: the backbone's final norm.
+        tuner: what the method's `norm_tuner` returned, or None.
+        tokens: `(batch, tokens, dim)`.
+    """
+    normed = norm(tokens)
+    if tuner is None:
+        return normed
+    both = getattr(tuner, "reads_tokens", False)
+    return tuner(normed, tokens) if both else tuner(normed)
 
 
 class FrozenPass(keras.layers.Layer):
-    """A `FrozenTrunk` as a node of a functional graph, without gradient.
+    """The walk without a method as a node of a graph, without gradient.
 
     Args:
-        trunk: a `FrozenTrunk`. It may be completed later.
-        dim: int. Width of its tokens.
-        num_groups: optional int. If given, the inputs are tokens and
-            positions, of which so many are used from the front; else
-            neighbourhoods and centres of patches.
+        trunk: a `Trunk`. Its blocks may come later.
+
+    Input shape:
+        what `walk` calls the layout.
 
     Output shape:
-        `(batch, dim)`.
+        `(batch, dim)`, see `Trunk`.
     """
 
-    def __init__(self, trunk, dim, num_groups=None, **kwargs):
+    def __init__(self, trunk, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.trunk = trunk
-        self.dim = dim
-        self.num_groups = num_groups
 
     @property
     def reads(self):
         """The variables that what it returns depends on."""
         return self.trunk.variables
 
-    def build(self, *shapes):
+    def build(self, layout_shape):
         self.built = True
 
-    def call(self, first, second):
-        if self.num_groups is None:
-            first, second = self.trunk.encode(first, second)
-        count = self.num_groups
-        feature = self.trunk.feature(first[:, :count], second[:, :count])
-        return ops.stop_gradient(feature)
+    def call(self, layout):
+        tokens = self.trunk.norm(walk(self.trunk, layout))
+        feature = ops.max(tokens, axis=1)
+        if self.trunk.adds_mean:
+            feature = ops.mean(tokens, axis=1) + feature
+        return ops.stop_gradient(ops.cast(feature, "float32"))
 
-    def compute_output_shape(self, first_shape, second_shape):
-        return (first_shape[0], self.dim)
+    def compute_output_spec(self, layout):
+        batch = layout[0]["centers"].shape[0]
+        return keras.KerasTensor((batch, self.trunk.dim), "float32")
 
 
-def _of_base(layers):
-    # Nothing is random here, and no tuner takes part.
-    variables = [v for layer in layers for v in layer.variables]
-    return [v for v in variables if not re.search(NOT_OF_THE_BASE, v.path)]
+def frozen_pass(trunk, layout):
+    """The feature of the frozen pass, in a functional graph.
+
+    Args:
+        trunk: `Trunk`.
+        layout: list of dicts, see `walk`.
+    """
+    first, *others = layout
+    names = ("tokens" if "tokens" in first else "neighborhoods", "centers")
+    read = [{name: first[name] for name in names}]
+    for patches in others:
+        read.append({name: patches[name] for name in ("centers", "neighbors")})
+    return FrozenPass(trunk, name="frozen_pass")(read)

@@ -15,6 +15,7 @@ from keras_pointpeft.peft.linear_probe import LinearProbe
 from keras_pointpeft.peft.lora import LoRA
 from keras_pointpeft.peft.lora import LowRankUpdate
 from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.peft.method import Where
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
 from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
 from keras_pointpeft.peft.parts.geometry_aware_adapter import (
@@ -60,4 +61,5 @@ __all__ = [
     "SSF",
     "SideTuning",
     "VPT",
+    "Where",
 ]

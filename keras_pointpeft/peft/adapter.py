@@ -8,7 +8,6 @@ from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.method import check_sites
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
@@ -44,10 +43,10 @@ class AdapterTuner(Configurable, BlockTuner):
         for site in self.sites:
             getattr(self, f"{site}_adapter").build(tokens_shape)
 
-    def modulate(self, site, x):
-        if site not in self.sites:
+    def after(self, place, x, training):
+        if place not in self.sites:
             return x
-        return getattr(self, f"{site}_adapter")(x)
+        return getattr(self, f"{place}_adapter")(x, training=training)
 
 
 @serializable
@@ -62,9 +61,7 @@ class Adapter(PeftMethod):
         rank: int. Width of the adapters' bottleneck.
         sites: tuple of strings. Behind which branches they stand: `"proj"`,
             the end of the attention, and `"fc2"`, the end of the MLP.
-        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
-            the patch encoder do in training: keep to their moving statistics,
-            or use and follow those of the batch.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Example:
     ```python
@@ -81,9 +78,7 @@ class Adapter(PeftMethod):
     def __init__(self, rank=32, sites=SITES, frozen_bn="inference"):
         self.rank = check_positive("rank", rank)
         self.sites = check_sites(sites, SITES)
-        self.frozen_bn = check_frozen_bn(frozen_bn)
+        super().__init__(frozen_bn)
 
-    def block_tuner(
-        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
-    ):
-        return AdapterTuner(self.rank, self.sites, **kwargs)
+    def block_tuner(self, where):
+        return AdapterTuner(self.rank, self.sites, **where.layer)

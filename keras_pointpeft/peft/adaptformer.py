@@ -8,7 +8,6 @@ from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
 from keras_pointpeft.serialization import Configurable
@@ -38,8 +37,10 @@ class AdaptFormerTuner(Configurable, BlockTuner):
     def build(self, tokens_shape):
         self.adapter.build(tokens_shape)
 
-    def beside_branch(self, tokens, geometry, training):
-        return self.scale * self.adapter(tokens, training=training)
+    def beside(self, place, x, geometry, training):
+        if place != "branch":
+            return None
+        return self.scale * self.adapter(x, training=training)
 
 
 @serializable
@@ -54,9 +55,7 @@ class AdaptFormer(PeftMethod):
         rank: int. Width of the adapters' bottleneck.
         scale: float. Weight of the adapters' output.
         dropout: float. Dropout rate inside the adapters.
-        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
-            the patch encoder do in training: keep to their moving statistics,
-            or use and follow those of the batch.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Example:
     ```python
@@ -74,9 +73,9 @@ class AdaptFormer(PeftMethod):
         self.rank = check_positive("rank", rank)
         self.scale = scale
         self.dropout = dropout
-        self.frozen_bn = check_frozen_bn(frozen_bn)
+        super().__init__(frozen_bn)
 
-    def block_tuner(
-        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
-    ):
-        return AdaptFormerTuner(self.rank, self.scale, self.dropout, **kwargs)
+    def block_tuner(self, where):
+        return AdaptFormerTuner(
+            self.rank, self.scale, self.dropout, **where.layer
+        )

@@ -1,5 +1,4 @@
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.serialization import serializable
 
 
@@ -12,10 +11,7 @@ class BitFit(PeftMethod):
     nothing to the backbone.
 
     Args:
-        frozen_bn: `"inference"` or `"track"`. What the BatchNorms of the
-            patch encoder, whose biases train, do in training: keep to their
-            moving statistics, or use and follow those of the batch, as the
-            published code does.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Example:
     ```python
@@ -33,7 +29,7 @@ class BitFit(PeftMethod):
     }
 
     def __init__(self, frozen_bn="inference"):
-        self.frozen_bn = check_frozen_bn(frozen_bn)
+        super().__init__(frozen_bn)
 
     def merged(self, partial=False):
         return None

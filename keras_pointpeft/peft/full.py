@@ -10,8 +10,10 @@ class Full(PeftMethod):
     """
 
     trained = (r"",)
-    frozen_bn = "track"
     replaces_base = True
+
+    def __init__(self):
+        super().__init__("track")
 
     def merged(self, partial=False):
         return None

@@ -1,5 +1,4 @@
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.serialization import serializable
 
 
@@ -8,9 +7,7 @@ class LinearProbe(PeftMethod):
     """Linear probing: the backbone is frozen and the head alone trains.
 
     Args:
-        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
-            the patch encoder do in training: keep to their moving
-            statistics, or use and follow those of the batch.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
         class_token: bool. Whether the class token and its position train
             too, as in the published runs of
             [ACT](https://arxiv.org/abs/2212.08320) and
@@ -22,7 +19,7 @@ class LinearProbe(PeftMethod):
     components = {"class token": r"(^|/)class_tokens/"}
 
     def __init__(self, frozen_bn="inference", class_token=False):
-        self.frozen_bn = check_frozen_bn(frozen_bn)
+        super().__init__(frozen_bn)
         self.class_token = class_token
 
     @property

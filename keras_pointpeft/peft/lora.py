@@ -12,7 +12,6 @@ from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.method import check_sites
 from keras_pointpeft.serialization import Configurable
@@ -106,10 +105,10 @@ class LoRATuner(Configurable, BlockTuner):
         """The `LowRankUpdate` beside one of the layers."""
         return getattr(self, f"{site}_update")
 
-    def beside(self, site, x, training):
-        if site not in self.targets:
+    def beside(self, place, x, geometry, training):
+        if place not in self.targets:
             return None
-        return self.update_at(site)(x, training=training)
+        return self.update_at(place)(x, training=training)
 
     def fold(self, site, kernel, bias):
         if site not in self.targets:
@@ -133,9 +132,7 @@ class LoRA(PeftMethod):
         dropout: float. Dropout rate of what the updates read.
         targets: tuple of strings. Which layers have one, some of `"qkv"`,
             `"proj"`, `"fc1"` and `"fc2"`.
-        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
-            the patch encoder do in training: keep to their moving statistics,
-            or use and follow those of the batch.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Example:
     ```python
@@ -161,14 +158,16 @@ class LoRA(PeftMethod):
         self.alpha = alpha
         self.dropout = dropout
         self.targets = check_sites(targets, TARGETS, "targets")
-        self.frozen_bn = check_frozen_bn(frozen_bn)
+        super().__init__(frozen_bn)
 
-    def block_tuner(
-        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
-    ):
-        scale = 1.0 if self.alpha is None else self.alpha / self.rank
+    def block_tuner(self, where):
         return LoRATuner(
-            mlp_ratio, self.targets, self.rank, scale, self.dropout, **kwargs
+            where.mlp_ratio,
+            self.targets,
+            self.rank,
+            1.0 if self.alpha is None else self.alpha / self.rank,
+            self.dropout,
+            **where.layer,
         )
 
     def merged(self, partial=False):

@@ -1,5 +1,6 @@
 """The contract between fine-tuning methods and backbones."""
 
+import dataclasses
 import re
 
 from keras_pointpeft.layers.tuner import BLOCK_SITES
@@ -14,6 +15,59 @@ FIRST_LAYERS = r"(^|/)patch_encoder[^/]*/(conv[012]|norm[01])/"
 POSITION = r"(^|/)position(_\d+)?/"
 
 
+@dataclasses.dataclass(frozen=True)
+class Where:
+    """Where in a backbone a layer of a method is to stand.
+
+    Args:
+        dim: int. Width of the tokens there.
+        name: string, the layer's name.
+        dtype: the layer's dtype policy.
+        index: int. The number of the block.
+        depth: int. How many blocks the backbone has.
+        blocks: range. The blocks of this stage; all, if there is but one.
+        num_class_tokens: int. How many tokens stand before the patches.
+        mlp_ratio: float. Width of the block's MLP over `dim`.
+        drop_path_rate: float. Stochastic depth of the block.
+        num_groups: int. How many patches the stage has.
+        group_size: int. How many points, or tokens of the stage before, make
+            a patch.
+        skip_origin: bool. See `keras_pointpeft.ops.farthest_point_sample`.
+        next_patches: pair of ints or None: number and size of the next
+            stage's patches, where they are known.
+        stage: int. The number of the stage.
+        num_stages: int. How many there are.
+        shared: the layer that the method's `geometry_tuner`, or else its
+            `sequence_tuner`, has returned; None in other places than blocks.
+    """
+
+    dim: int
+    name: str = "tuner"
+    dtype: object = None
+    index: int = 0
+    depth: int = 1
+    blocks: range = range(1)
+    num_class_tokens: int = 1
+    mlp_ratio: float = 4.0
+    drop_path_rate: float = 0.0
+    num_groups: int = 64
+    group_size: int = 32
+    skip_origin: bool = False
+    next_patches: tuple = (None, None)
+    stage: int = 0
+    num_stages: int = 1
+    shared: object = None
+
+    @property
+    def layer(self):
+        """The arguments that every layer takes: dtype and name."""
+        return {"dtype": self.dtype, "name": self.name}
+
+    @property
+    def is_last_stage(self):
+        return self.stage == self.num_stages - 1
+
+
 class PeftMethod(Configurable):
     """A fine-tuning method: what it adds to a backbone and what it trains.
 
@@ -22,11 +76,13 @@ class PeftMethod(Configurable):
     `tuner`, so that the weights of a plain backbone are a subset of those
     of a tuned one.
 
-    Subclasses override what they need:
+    Subclasses override what they need. Each function that returns a layer
+    gets one argument, a `Where`, of which `**where.layer` is the layer's name
+    and dtype:
 
     * `block_tuner`, `patch_tuner`, `norm_tuner`, `side_tuner`,
-      `geometry_tuner`, `prior_tuner`, `cloud_tuner`, `sequence_tuner`: the
-      layers it adds;
+      `geometry_tuner`, `prior_tuner`, `cloud_tuner`, `sequence_tuner`,
+      `passing_tuners`: the layers it adds;
     * `trained`: which variables train, as regular expressions searched in
       the variable's path, such as `block_3/fc1/bias`;
     * `state`: which variables belong to the method though they do not train,
@@ -37,8 +93,14 @@ class PeftMethod(Configurable):
       adds them to as many tokens at the end of the sequence;
     * `pooling`: which tokens the head reads, or None for the backbone's own;
     * `pools_prompts`: whether segmentation pools prompts with the patches;
-    * `frozen_bn`: `"inference"` if a frozen BatchNorm keeps to its moving
-      statistics in training, `"track"` if it uses, and follows, the batch's.
+    * `replaces_base`: whether it trains so much of the backbone that no base
+      is left.
+
+    Args:
+        frozen_bn: `"inference"` or `"track"`. What the BatchNorms of the
+            backbone's patch encoder do in training: keep to their moving
+            statistics, or use and follow those of the batch, as much
+            published code does.
     """
 
     trained = (ADDED,)
@@ -48,57 +110,85 @@ class PeftMethod(Configurable):
     pooling = None
     pools_prompts = False
     frozen_bn = "inference"
-    # Whether it trains so much of the backbone that no base is left.
     replaces_base = False
 
-    def patch_tuner(self, dim, **kwargs):
-        """A layer on the patch tokens `(batch, groups, dim)`, or None."""
-        return None
+    def __init__(self, frozen_bn="inference"):
+        if frozen_bn not in ("inference", "track"):
+            raise ValueError(
+                "`frozen_bn` must be 'inference' or 'track'. "
+                f"Received: frozen_bn={frozen_bn!r}"
+            )
+        self.frozen_bn = frozen_bn
 
-    def block_tuner(self, index, depth, dim, num_class_tokens, **kwargs):
-        """The `BlockTuner` of block `index` of `depth`, or None.
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
 
-        If there is a `geometry_tuner` or else a `sequence_tuner`, it is passed
-        as `shared`, and with it the block's `drop_path_rate`.
-        """
-        return None
-
-    def cloud_tuner(self, num_groups, group_size, skip_origin, **kwargs):
+    def cloud_tuner(self, where):
         """A layer on the cloud before it is cut into patches, or None.
 
         It is called with the points `(batch, points, 3)` and returns a dict
         of `"points"`, `(batch, other points, 3)`, which are cut instead, and
-        of further tensors. With these, as keywords, the `geometry_tuner` is
-        called. `num_groups` and `group_size` are those of the patches.
+        of further tensors. With these, as keywords, the layer of
+        `geometry_tuner` is called.
         """
         return None
 
-    def more_patches(self, num_groups, group_size):
+    def patch_tuner(self, where):
+        """A layer on the patch tokens `(batch, groups, dim)`, or None."""
+        return None
+
+    def more_patches(self, where):
         """Sizes, `(groups, points)`, of further patches for the sequence.
 
-        `num_groups` and `group_size` are those of the backbone's own patches.
-        The backbone's layers make tokens and positions of the further ones
-        too; the `sequence_tuner` gets them.
+        The backbone's layers make tokens and positions of them too; the
+        `sequence_tuner` gets these.
         """
         return ()
 
-    def sequence_tuner(self, dim, num_class_tokens, blocks, **kwargs):
-        """A layer on the sequence and its positions, or None.
+    def geometry_tuner(self, where):
+        """A layer that says, once per cloud, what tuners need to know of it.
 
-        It is called before positions are added for the block that its
-        attribute `before_block` says, one of the range `blocks`, with tokens
-        and positions, `(batch, tokens, dim)` each, and a list of pairs of
-        the same for `more_patches`, and returns tokens and positions. What it
-        inserts belongs behind the class tokens. It may also hold what all
-        block tuners share.
+        It is called with the points `(batch, points, 3)` and the patches'
+        centres `(batch, num_groups, 3)` and returns a dict of tensors; each
+        `BlockTuner` gets those that it `needs`. Three names have a meaning:
+        `"coordinates"`, `(batch, n, 3)`, are embedded as centres are, into
+        `"coordinate_positions"`; `"summary"`, `(batch, n, dim)`, joins the
+        backbone's outputs as prompt tokens; `"prompted_centers"`,
+        `(batch, num_groups, 3)`, are the points that the layer of the next
+        stage is called with. It may also hold what all blocks share: they get
+        it as `where.shared`. None for nothing.
         """
         return None
 
-    def passing_tuners(self, dim, blocks, **kwargs):
+    def prior_tuner(self, where):
+        """A layer on what the frozen backbone makes of a cloud, or None.
+
+        It is called with the maximum over the final tokens of the backbone
+        without the method, `(batch, dim)`, and returns a dict of tensors,
+        which join those of `geometry_tuner`. Its attributes `num_groups` and
+        `group_size` say which patches are used; None stands for the
+        backbone's own.
+        """
+        return None
+
+    def sequence_tuner(self, where):
+        """A layer on the sequence and its positions, or None.
+
+        It is called before positions are added for the block that its
+        attribute `before_block` says, one of `where.blocks`, with tokens and
+        positions, `(batch, tokens, dim)` each, and a list of pairs of the
+        same for `more_patches`, and returns tokens and positions. What it
+        inserts belongs behind the class tokens. It may also hold what all
+        blocks share, if there is no `geometry_tuner`.
+        """
+        return None
+
+    def passing_tuners(self, where):
         """Layers that make prompts for one block each, and their position.
 
         Returns:
-            A dict from the number of a block, one of the range `blocks`, to a
+            A dict from the number of a block, one of `where.blocks`, to a
             layer that makes of patch tokens and positions,
             `(batch, groups, dim)` each, prompts `(batch, prompts, dim)`, and
             a layer from prompts to their positions. The prompts stand behind
@@ -106,73 +196,25 @@ class PeftMethod(Configurable):
         """
         return {}, None
 
-    def norm_tuner(self, dim, **kwargs):
-        """A layer on the tokens after the final norm, or None."""
+    def block_tuner(self, where):
+        """The `keras_pointpeft.peft.BlockTuner` of a block, or None."""
         return None
 
-    def side_tuner(self, dim, **kwargs):
+    def norm_tuner(self, where):
+        """A layer on the tokens behind the final norm, or None.
+
+        If its attribute `reads_tokens` is true, it is called with those
+        before the norm as well.
+        """
+        return None
+
+    def side_tuner(self, where):
         """A layer on the final patch tokens and the patches' points, or None.
 
         It is called with `(batch, groups, dim)` and
         `(batch, groups, points, 3)`.
         """
         return None
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
-
-    def geometry_tuner(
-        self,
-        dim,
-        num_groups,
-        group_size,
-        skip_origin,
-        neighborhoods=(None, None),
-        **kwargs,
-    ):
-        """A layer that adds to what tuners know of a cloud, or None.
-
-        It is called with the points `(batch, points, 3)` and the patches'
-        centres `(batch, num_groups, 3)` and returns a dict of tensors, which
-        joins the `geometry` that tuners get. `"coordinates"` among them,
-        `(batch, n, 3)`, are embedded as centres are, into
-        `"coordinate_positions"`; `"summary"`, `(batch, n, dim)`, joins the
-        backbone's outputs as prompt tokens. It may also hold what all block
-        tuners share: they get it as `shared`. `neighborhoods` says, where the
-        backbone itself has an answer, how many neighbourhoods of patches
-        there are and how many patches are in each.
-        """
-        return None
-
-    def for_stage(self, stage, num_stages, first_block=0):
-        """The method as it works in one stage of a hierarchical backbone.
-
-        Such a backbone asks the returned method for the tuners of this stage,
-        which begins with block `first_block`.
-        """
-        return self
-
-    def prior_tuner(self, dim, **kwargs):
-        """A layer on what the frozen backbone makes of a cloud, or None.
-
-        It is called with the maximum over the final tokens of the backbone
-        without the method, `(batch, dim)`, and returns a dict of tensors,
-        which joins `geometry`. Its attributes `num_groups` and `group_size`
-        say which patches are used; None stands for the backbone's own.
-        """
-        return None
-
-    def final_norm(self, norm, tokens, tuner):
-        """Applies the final norm, and what the method does about it.
-
-        Args:
-            norm: the backbone's last LayerNorm.
-            tokens: `(batch, tokens, dim)`.
-            tuner: what `norm_tuner` returned.
-        """
-        normed = norm(tokens)
-        return normed if tuner is None else tuner(normed)
 
     def check(self, backbone):
         """Raises ValueError if the method cannot work yet as it stands."""
@@ -223,14 +265,5 @@ def check_positive(name, value):
     if not (isinstance(value, int) and value > 0):
         raise ValueError(
             f"`{name}` must be a positive integer. Received: {name}={value!r}"
-        )
-    return value
-
-
-def check_frozen_bn(value):
-    if value not in ("inference", "track"):
-        raise ValueError(
-            "`frozen_bn` must be 'inference' or 'track'. "
-            f"Received: frozen_bn={value!r}"
         )
     return value

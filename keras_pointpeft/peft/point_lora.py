@@ -14,7 +14,6 @@ from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import FIRST_LAYERS
 from keras_pointpeft.peft.method import POSITION
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.parts.prompts import add_to_parts
 from keras_pointpeft.peft.parts.prompts import insert_behind
@@ -104,7 +103,6 @@ class TokenSelection(Configurable, keras.layers.Layer):
         self.before_block = before_block
         self.num_class_tokens = num_class_tokens
         self.keep_one_of = tuple(keep_one_of)
-        self.num_prompts = None
         self.scale_weights = tuple(scale_weights)
         self.loss_weight = loss_weight
         self.rank = rank
@@ -140,7 +138,6 @@ class TokenSelection(Configurable, keras.layers.Layer):
 
     def call(self, tokens, positions, more):
         counts = self._counts(more)
-        self.num_prompts = sum(counts)
         chosen, places, loss = [], [], 0.0
         for (x, place), count, weight in zip(more, counts, self.scale_weights):
             scores, index = self.select(x, count)
@@ -156,8 +153,7 @@ class TokenSelection(Configurable, keras.layers.Layer):
 
     def compute_output_spec(self, tokens, positions, more):
         batch, count, dim = tokens.shape
-        self.num_prompts = sum(self._counts(more))
-        shape = (batch, count + self.num_prompts, dim)
+        shape = (batch, count + sum(self._counts(more)), dim)
         return tuple(
             keras.KerasTensor(shape, x.dtype) for x in (tokens, positions)
         )
@@ -171,7 +167,11 @@ class PointLoRATuner(LoRATuner):
     gate of the block's own.
     """
 
-    config_names = (*LoRATuner.config_names, "num_class_tokens")
+    config_names = (
+        *LoRATuner.config_names,
+        "num_class_tokens",
+        "num_patches",
+    )
 
     def __init__(
         self,
@@ -181,10 +181,12 @@ class PointLoRATuner(LoRATuner):
         scale=1.0,
         dropout=0.0,
         num_class_tokens=1,
+        num_patches=64,
         **kwargs,
     ):
         super().__init__(mlp_ratio, targets, rank, scale, dropout, **kwargs)
         self.num_class_tokens = num_class_tokens
+        self.num_patches = num_patches
 
     def build(self, tokens_shape):
         super().build(tokens_shape)
@@ -195,20 +197,21 @@ class PointLoRATuner(LoRATuner):
             setattr(self, f"{site}_gate", gate)
 
     def enter(self, tokens, geometry, training):
+        first = self.num_class_tokens
         return add_to_parts(
             tokens,
-            self.num_class_tokens,
-            self.shared.num_prompts,
+            first,
+            tokens.shape[1] - first - self.num_patches,
             self.shared.prompt_mlp,
             self.shared.patch_mlp,
         )
 
-    def beside(self, site, x, training):
-        update = super().beside(site, x, training)
+    def beside(self, place, x, geometry, training):
+        update = super().beside(place, x, geometry, training)
         if update is None:
             return None
-        gate = ops.cast(getattr(self, f"{site}_gate"), update.dtype)
-        return update + gate * getattr(self.shared, f"{site}_mlp")(x)
+        gate = ops.cast(getattr(self, f"{place}_gate"), update.dtype)
+        return update + gate * getattr(self.shared, f"{place}_mlp")(x)
 
 
 @serializable
@@ -234,9 +237,7 @@ class PointLoRA(PeftMethod):
         scale_weights: tuple of floats. Weight of each scale in the loss.
         loss_weight: float. Weight of the loss.
         reference: bool. Whether the gates stay at 1.
-        frozen_bn: `"inference"` or `"track"`. What the BatchNorms of the
-            patch encoder do in training: keep to their moving statistics, or
-            use and follow those of the batch, as the published code does.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Example:
     ```python
@@ -290,7 +291,7 @@ class PointLoRA(PeftMethod):
         self.scale_weights = tuple(scale_weights)
         self.loss_weight = loss_weight
         self.reference = reference
-        self.frozen_bn = check_frozen_bn(frozen_bn)
+        super().__init__(frozen_bn)
 
     @property
     def trained(self):
@@ -301,30 +302,30 @@ class PointLoRA(PeftMethod):
     def state(self):
         return (r"/tuner/\w+_gate$",) if self.reference else ()
 
-    def more_patches(self, num_groups, group_size):
+    def more_patches(self, where):
         return tuple(
-            (max(1, num_groups // fewer), group_size * larger)
+            (max(1, where.num_groups // fewer), where.group_size * larger)
             for fewer, larger, _ in self.scales
         )
 
-    def sequence_tuner(self, dim, num_class_tokens, blocks, **kwargs):
+    def sequence_tuner(self, where):
         return TokenSelection(
-            blocks.start,
-            num_class_tokens,
+            where.blocks.start,
+            where.num_class_tokens,
             tuple(of for _, _, of in self.scales),
             self.scale_weights,
             self.loss_weight,
             self.prompt_rank,
-            **kwargs,
+            **where.layer,
         )
 
-    def block_tuner(
-        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
-    ):
+    def block_tuner(self, where):
         return PointLoRATuner(
-            mlp_ratio,
+            where.mlp_ratio,
             SITES,
             self.rank,
-            num_class_tokens=num_class_tokens,
-            **kwargs,
+            num_class_tokens=where.num_class_tokens,
+            num_patches=where.num_groups,
+            shared=where.shared,
+            **where.layer,
         )

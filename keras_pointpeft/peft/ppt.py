@@ -12,7 +12,6 @@ from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import FIRST_LAYERS
 from keras_pointpeft.peft.method import POSITION
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
 from keras_pointpeft.peft.parts.prompts import add_to_parts
@@ -57,7 +56,6 @@ class PatchPrompts(Configurable, keras.layers.Layer):
         self.before_block = before_block
         self.num_class_tokens = num_class_tokens
         self.rank = rank
-        self.num_prompts = None
         policy = self.dtype_policy
         self.patch_mlp = mlp(rank, "patch_mlp", policy)
         self.prompt_mlp = mlp(rank, "prompt_mlp", policy)
@@ -70,14 +68,12 @@ class PatchPrompts(Configurable, keras.layers.Layer):
     def call(self, tokens, positions, more):
         first = self.num_class_tokens
         ((prompts, places),) = more
-        self.num_prompts = prompts.shape[1]
         tokens = insert_behind(tokens, prompts, first)
         return tokens, insert_behind(positions, places, first)
 
     def compute_output_spec(self, tokens, positions, more):
         ((prompts, _),) = more
-        self.num_prompts = prompts.shape[1]
-        count = tokens.shape[1] + self.num_prompts
+        count = tokens.shape[1] + prompts.shape[1]
         shape = (tokens.shape[0], count, tokens.shape[2])
         return tuple(
             keras.KerasTensor(shape, x.dtype) for x in (tokens, positions)
@@ -103,35 +99,29 @@ def add_one_late(tokens, count, to_prompts, to_patches):
 class PPTTuner(Configurable, BlockTuner):
     """PPT inside one block: MLPs on patches, on prompts and on all tokens."""
 
-    config_names = ("num_class_tokens", "reference")
+    config_names = ("num_class_tokens", "num_patches", "reference")
 
-    def __init__(self, num_class_tokens, reference=False, **kwargs):
+    def __init__(
+        self, num_class_tokens, num_patches, reference=False, **kwargs
+    ):
         super().__init__(**kwargs)
         self.num_class_tokens = num_class_tokens
+        self.num_patches = num_patches
         self.reference = reference
 
     def build(self, tokens_shape):
         self.built = True
 
     def enter(self, tokens, geometry, training):
-        shared = self.shared
-        if self.reference and self.num_class_tokens == 0:
-            return add_one_late(
-                tokens,
-                shared.num_prompts,
-                shared.prompt_mlp,
-                shared.patch_mlp,
-            )
-        return add_to_parts(
-            tokens,
-            self.num_class_tokens,
-            shared.num_prompts,
-            shared.prompt_mlp,
-            shared.patch_mlp,
-        )
+        first = self.num_class_tokens
+        count = tokens.shape[1] - first - self.num_patches
+        mlps = self.shared.prompt_mlp, self.shared.patch_mlp
+        if self.reference and first == 0:
+            return add_one_late(tokens, count, *mlps)
+        return add_to_parts(tokens, first, count, *mlps)
 
-    def beside_branch(self, tokens, geometry, training):
-        return self.shared.block_mlp(tokens)
+    def beside(self, place, x, geometry, training):
+        return self.shared.block_mlp(x) if place == "branch" else None
 
 
 @serializable
@@ -153,9 +143,7 @@ class PPT(PeftMethod):
             many as the backbone has.
         prompt_size: optional int. Points per further patch, likewise.
         rank: int. Inner width of the MLPs.
-        frozen_bn: `"inference"` or `"track"`. What the BatchNorms of the
-            patch encoder do in training: keep to their moving statistics, or
-            use and follow those of the batch, as the published code does.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
         reference: bool. Whether, without class token, the patches' MLP acts
             one token late, as in the published segmentation model.
 
@@ -201,17 +189,25 @@ class PPT(PeftMethod):
         self.num_prompts = num_prompts
         self.prompt_size = prompt_size
         self.rank = check_positive("rank", rank)
-        self.frozen_bn = check_frozen_bn(frozen_bn)
+        super().__init__(frozen_bn)
 
-    def more_patches(self, num_groups, group_size):
-        return (
-            (self.num_prompts or num_groups, self.prompt_size or group_size),
+    def more_patches(self, where):
+        count = self.num_prompts or where.num_groups
+        return ((count, self.prompt_size or where.group_size),)
+
+    def sequence_tuner(self, where):
+        return PatchPrompts(
+            where.blocks.start,
+            where.num_class_tokens,
+            self.rank,
+            **where.layer,
         )
 
-    def sequence_tuner(self, dim, num_class_tokens, blocks, **kwargs):
-        return PatchPrompts(blocks.start, num_class_tokens, self.rank, **kwargs)
-
-    def block_tuner(
-        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
-    ):
-        return PPTTuner(num_class_tokens, self.reference, **kwargs)
+    def block_tuner(self, where):
+        return PPTTuner(
+            where.num_class_tokens,
+            where.num_groups,
+            self.reference,
+            shared=where.shared,
+            **where.layer,
+        )

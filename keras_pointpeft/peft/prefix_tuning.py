@@ -4,14 +4,12 @@
 """
 
 import keras
-from keras import ops
 
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -36,13 +34,8 @@ class PrefixTuner(Configurable, BlockTuner):
             )
             setattr(self, name, weight)
 
-    def keys_and_values(self, key, value):
-        def with_prefix(prefix, x):
-            shape = (ops.shape(x)[0], self.num_prefixes, *x.shape[2:])
-            prefix = ops.reshape(ops.cast(prefix, x.dtype), (1, *shape[1:]))
-            return ops.concatenate((ops.broadcast_to(prefix, shape), x), 1)
-
-        return with_prefix(self.keys, key), with_prefix(self.values, value)
+    def prefix(self):
+        return self.keys, self.values
 
 
 @serializable
@@ -55,9 +48,7 @@ class PrefixTuning(PeftMethod):
 
     Args:
         num_prefixes: int. Keys and values per block.
-        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
-            the patch encoder do in training: keep to their moving statistics,
-            or use and follow those of the batch.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Example:
     ```python
@@ -73,9 +64,7 @@ class PrefixTuning(PeftMethod):
 
     def __init__(self, num_prefixes=10, frozen_bn="inference"):
         self.num_prefixes = check_positive("num_prefixes", num_prefixes)
-        self.frozen_bn = check_frozen_bn(frozen_bn)
+        super().__init__(frozen_bn)
 
-    def block_tuner(
-        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
-    ):
-        return PrefixTuner(self.num_prefixes, **kwargs)
+    def block_tuner(self, where):
+        return PrefixTuner(self.num_prefixes, **where.layer)

@@ -4,7 +4,6 @@ from keras import ops
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.patch_encoder import PatchEncoder
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -69,10 +68,7 @@ class SideTuning(PeftMethod):
     Args:
         encoder_dims: tuple of ints. Inner widths of the side network's patch
             encoder.
-        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
-            the backbone's patch encoder do in training: keep to their moving
-            statistics, or use and follow those of the batch, as the
-            published code does.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Example:
     ```python
@@ -91,7 +87,7 @@ class SideTuning(PeftMethod):
 
     def __init__(self, encoder_dims=(128, 256, 512), frozen_bn="inference"):
         self.encoder_dims = tuple(encoder_dims)
-        self.frozen_bn = check_frozen_bn(frozen_bn)
+        super().__init__(frozen_bn)
 
-    def side_tuner(self, dim, **kwargs):
-        return SideNetwork(self.encoder_dims, **kwargs)
+    def side_tuner(self, where):
+        return SideNetwork(self.encoder_dims, **where.layer)

@@ -2,7 +2,6 @@ from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_sites
 from keras_pointpeft.peft.parts.feature_transform import SITES
 from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
@@ -25,9 +24,7 @@ class SSF(PeftMethod):
             `"patches"` (the patch encoder), in every block after `"norm1"`,
             `"qkv"`, `"proj"`, `"norm2"`, `"fc1"` and `"fc2"`, and after the
             `"final"` norm.
-        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
-            the patch encoder do in training: keep to their moving statistics,
-            or use and follow those of the batch.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Example:
     ```python
@@ -43,18 +40,21 @@ class SSF(PeftMethod):
 
     def __init__(self, sites=SITES, frozen_bn="inference"):
         self.sites = check_sites(sites, SITES)
-        self.frozen_bn = check_frozen_bn(frozen_bn)
+        super().__init__(frozen_bn)
 
-    def patch_tuner(self, dim, **kwargs):
-        return FeatureTransform(**kwargs) if "patches" in self.sites else None
+    def patch_tuner(self, where):
+        if "patches" not in self.sites:
+            return None
+        return FeatureTransform(**where.layer)
 
-    def block_tuner(
-        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
-    ):
-        return SiteTransforms(mlp_ratio, block_sites(self.sites), **kwargs)
+    def block_tuner(self, where):
+        sites = block_sites(self.sites)
+        return SiteTransforms(where.mlp_ratio, sites, **where.layer)
 
-    def norm_tuner(self, dim, **kwargs):
-        return FeatureTransform(**kwargs) if "final" in self.sites else None
+    def norm_tuner(self, where):
+        if "final" not in self.sites:
+            return None
+        return FeatureTransform(**where.layer)
 
     def merged(self, partial=False):
         return None

@@ -3,7 +3,6 @@
 [Jia et al., ECCV 2022](https://arxiv.org/abs/2203.12119).
 """
 
-import copy
 
 import keras
 from keras import ops
@@ -13,7 +12,6 @@ from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.parts.prompts import insert_behind
 from keras_pointpeft.peft.parts.prompts import remove_behind
@@ -83,9 +81,7 @@ class VPT(PeftMethod):
             taken out behind it. If not, those of the first block (in a
             hierarchical backbone, of each stage's first) stay.
         dropout: float. Dropout rate of the prompts.
-        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
-            the patch encoder do in training: keep to their moving statistics,
-            or use and follow those of the batch, as the published code does.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Example:
     ```python
@@ -105,23 +101,15 @@ class VPT(PeftMethod):
         self.num_prompts = check_positive("num_prompts", num_prompts)
         self.deep = deep
         self.dropout = dropout
-        self.frozen_bn = check_frozen_bn(frozen_bn)
-        self._first_block = 0
+        super().__init__(frozen_bn)
 
-    def for_stage(self, stage, num_stages, first_block=0):
-        method = copy.copy(self)
-        method._first_block = first_block
-        return method
-
-    def block_tuner(
-        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
-    ):
-        if not self.deep and index != self._first_block:
+    def block_tuner(self, where):
+        if not self.deep and where.index != where.blocks.start:
             return None
         return PromptTuner(
             self.num_prompts,
-            num_class_tokens,
+            where.num_class_tokens,
             self.dropout,
             leaves=self.deep,
-            **kwargs,
+            **where.layer,
         )

@@ -8,6 +8,7 @@ from keras_pointpeft.layers import ContrastTokens
 from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import PrefixTuning
+from keras_pointpeft.peft import Where
 
 
 def tokens(seed=0, count=7):
@@ -16,9 +17,7 @@ def tokens(seed=0, count=7):
 
 
 def tuner(method):
-    return method.block_tuner(
-        0, 2, 24, num_class_tokens=1, mlp_ratio=4.0, name="tuner"
-    )
+    return method.block_tuner(Where(24, depth=2))
 
 
 @pytest.mark.parametrize("case", ["plain", "dapt", "prefix", "causal", "mask"])

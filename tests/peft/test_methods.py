@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_pointpeft import peft
 from keras_pointpeft.layers import TransformerBlock
+from keras_pointpeft.layers.tuner import NO_TUNER
 from keras_pointpeft.ops import morton_order
 from keras_pointpeft.ops.arithmetic import affine
 from keras_pointpeft.peft.idpt.instance_prompt import EdgeConv
@@ -22,9 +23,7 @@ SHAPE = (2, 5, DIM)
 def block(method=None, **kwargs):
     tuner = None
     if method is not None:
-        tuner = method.block_tuner(
-            0, 1, DIM, num_class_tokens=1, mlp_ratio=4.0, name="tuner"
-        )
+        tuner = method.block_tuner(peft.Where(DIM))
     layer = TransformerBlock(DIM, 3, tuner=tuner, **kwargs)
     layer.build(SHAPE)
     return layer
@@ -100,8 +99,6 @@ def test_serial_adapters_stand_behind_the_branches(tokens):
 
 
 def _no_tuner():
-    from keras_pointpeft.layers.tuner import NO_TUNER
-
     return NO_TUNER
 
 

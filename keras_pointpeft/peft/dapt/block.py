@@ -50,10 +50,9 @@ class DAPTTuner(SiteTransforms):
         self.adapter.build(tokens_shape)
         self.prompt.build(tokens_shape)
 
-    def mlp_input(self, tokens, normalized):
-        return tokens if self.mlp_reads == "tokens" else normalized
-
-    def beside_mlp(self, x, training):
+    def beside(self, place, x, geometry, training):
+        if place != "mlp":
+            return None
         return part_call(self.adapter, x, training=training)
 
     def token_scale(self, x):

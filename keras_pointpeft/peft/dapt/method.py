@@ -7,7 +7,6 @@
 from keras_pointpeft.peft.dapt.block import DAPTTuner
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.method import check_sites
 from keras_pointpeft.peft.parts.feature_transform import SITES
@@ -46,9 +45,7 @@ class DAPT(PeftMethod):
         mlp_reads: `"normalized"`, or `"tokens"` to have the MLP read the
             tokens as they are before its norm, as the published code for
             PointGPT does; the norm then serves the adapter alone.
-        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
-            the patch encoder do in training: keep to their moving statistics,
-            or use and follow those of the batch, as the published code does.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Example:
     ```python
@@ -107,7 +104,7 @@ class DAPT(PeftMethod):
         self.position = position
         self.sites = check_sites(sites, SITES)
         self.mlp_reads = mlp_reads
-        self.frozen_bn = check_frozen_bn(frozen_bn)
+        super().__init__(frozen_bn)
 
     @property
     def pooling(self):
@@ -117,24 +114,26 @@ class DAPT(PeftMethod):
             "patch_token": self.patch_token,
         }
 
-    def patch_tuner(self, dim, **kwargs):
-        return FeatureTransform(**kwargs) if "patches" in self.sites else None
+    def patch_tuner(self, where):
+        if "patches" not in self.sites:
+            return None
+        return FeatureTransform(**where.layer)
 
-    def block_tuner(
-        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
-    ):
+    def block_tuner(self, where):
         return DAPTTuner(
-            mlp_ratio,
+            where.mlp_ratio,
             self.rank,
             self.dropout,
-            num_class_tokens,
+            where.num_class_tokens,
             block_sites(self.sites),
             self.mlp_reads,
-            **kwargs,
+            **where.layer,
         )
 
-    def norm_tuner(self, dim, **kwargs):
-        return FeatureTransform(**kwargs) if "final" in self.sites else None
+    def norm_tuner(self, where):
+        if "final" not in self.sites:
+            return None
+        return FeatureTransform(**where.layer)
 
     def merged(self, partial=False):
         if not partial:

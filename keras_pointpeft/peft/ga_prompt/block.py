@@ -9,6 +9,7 @@ from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
 from keras_pointpeft.peft.parts.geometry_aware_adapter import (
     GeometryAwareAdapter,
 )
+from keras_pointpeft.peft.parts.patch_neighborhoods import PatchNeighborhoods
 from keras_pointpeft.peft.parts.prompts import insert_behind
 from keras_pointpeft.peft.parts.prompts import remove_behind
 from keras_pointpeft.serialization import Configurable
@@ -24,6 +25,7 @@ class GAPromptTuner(Configurable, BlockTuner):
     tokens.
     """
 
+    needs = (*PatchNeighborhoods.gives, "summary")
     config_names = (
         "num_class_tokens",
         "num_prompts",
@@ -58,6 +60,8 @@ class GAPromptTuner(Configurable, BlockTuner):
     ):
         super().__init__(**kwargs)
         policy = self.dtype_policy
+        if num_prompts:
+            self.needs = (*self.needs, "coordinate_positions")
         self.num_class_tokens = num_class_tokens
         self.num_prompts = num_prompts
         self.prompt_dropout = prompt_dropout

@@ -3,7 +3,6 @@
 [Zhou et al., ICML 2025](https://arxiv.org/abs/2505.04119).
 """
 
-import copy
 
 from keras_pointpeft.peft.ga_prompt.block import GAPromptTuner
 from keras_pointpeft.peft.ga_prompt.prompt_geometry import PromptGeometry
@@ -12,7 +11,6 @@ from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.serialization import serializable
 
@@ -54,9 +52,7 @@ class GAPrompt(PeftMethod):
         before_attention: bool. Whether patches exchange features before the
             attention and not at the end of the block.
         reference: bool. Whether to compute what the published code computes.
-        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
-            the patch encoder do in training: keep to their moving statistics,
-            or use and follow those of the batch, as the published code does.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Example:
     ```python
@@ -141,53 +137,37 @@ class GAPrompt(PeftMethod):
         self.propagation = propagation
         self.before_attention = before_attention
         self.reference = reference
-        self.frozen_bn = check_frozen_bn(frozen_bn)
-        self._first_block = 0
+        super().__init__(frozen_bn)
 
-    def for_stage(self, stage, num_stages, first_block=0):
-        method = copy.copy(self)
-        method._first_block = first_block
-        return method
-
-    def cloud_tuner(self, num_groups, group_size, skip_origin, **kwargs):
+    def cloud_tuner(self, where):
         return ShiftPrompter(
-            num_groups,
-            group_size,
+            where.num_groups,
+            where.group_size,
             self.num_points,
             self.point_scale,
             self.point_factor,
             self.perturbation,
-            skip_origin,
-            **kwargs,
+            where.skip_origin,
+            **where.layer,
         )
 
-    def geometry_tuner(
-        self,
-        dim,
-        num_groups,
-        group_size,
-        skip_origin,
-        neighborhoods=(None, None),
-        **kwargs,
-    ):
-        count, size = neighborhoods
-        prompted = self._first_block < self.prompt_blocks
+    def geometry_tuner(self, where):
+        count, size = where.next_patches
+        prompted = where.blocks.start < self.prompt_blocks
         return PromptGeometry(
-            count or num_groups // 2,
-            size or group_size // 2,
-            num_groups,
-            dim,
+            count or where.num_groups // 2,
+            size or where.group_size // 2,
+            where.num_groups,
+            where.dim,
             self.num_prompts if prompted else 0,
-            skip_origin,
-            **kwargs,
+            where.skip_origin,
+            **where.layer,
         )
 
-    def block_tuner(
-        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
-    ):
-        prompted = index < self.prompt_blocks
+    def block_tuner(self, where):
+        prompted = where.index < self.prompt_blocks
         return GAPromptTuner(
-            num_class_tokens,
+            where.num_class_tokens,
             self.num_prompts if prompted else 0,
             self.prompt_dropout,
             self.adapter_rank,
@@ -200,5 +180,6 @@ class GAPrompt(PeftMethod):
             self.before_attention,
             # Only rows with prompts are looked up amiss.
             self.reference and self.propagation == "permutation",
-            **kwargs,
+            drop_path_rate=where.drop_path_rate,
+            **where.layer,
         )

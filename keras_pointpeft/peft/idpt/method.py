@@ -3,7 +3,6 @@
 [Zha et al., ICCV 2023](https://arxiv.org/abs/2304.07221).
 """
 
-import copy
 
 from keras_pointpeft.peft.idpt.insertion import READS
 from keras_pointpeft.peft.idpt.insertion import PromptInsertion
@@ -13,7 +12,6 @@ from keras_pointpeft.peft.idpt.instance_prompt import InstancePrompt
 from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.serialization import serializable
 
@@ -45,9 +43,7 @@ class IDPT(PeftMethod):
             patches), `"prompt_and_class"`, `"patches_and_class"` or
             `"prompt"`.
         reference: bool. Whether the prompt's position stays as it starts.
-        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
-            the patch encoder do in training: keep to their moving statistics,
-            or use and follow those of the batch, as the published code does.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Example:
     ```python
@@ -100,8 +96,7 @@ class IDPT(PeftMethod):
         self.num_heads = num_heads
         self.reads = reads
         self.reference = reference
-        self.frozen_bn = check_frozen_bn(frozen_bn)
-        self._last_stage = True
+        super().__init__(frozen_bn)
 
     @property
     def trained(self):
@@ -119,15 +114,10 @@ class IDPT(PeftMethod):
             return dict(zip(names, READS["patches_and_class"]))
         return dict(zip(names, READS[self.reads]))
 
-    def for_stage(self, stage, num_stages, first_block=0):
-        method = copy.copy(self)
-        method._last_stage = stage == num_stages - 1
-        return method
-
-    def sequence_tuner(self, dim, num_class_tokens, blocks, **kwargs):
-        if not self._last_stage or isinstance(self.prompt_block, tuple):
+    def sequence_tuner(self, where):
+        if not where.is_last_stage or isinstance(self.prompt_block, tuple):
             return None
-        block = self.prompt_block
+        block, blocks = self.prompt_block, where.blocks
         block = block + blocks.stop if block < 0 else block
         if block not in blocks:
             raise ValueError(
@@ -137,14 +127,14 @@ class IDPT(PeftMethod):
             )
         return PromptInsertion(
             block,
-            num_class_tokens,
+            where.num_class_tokens,
             self.module,
             self.neighbors,
             self.num_heads,
-            **kwargs,
+            **where.layer,
         )
 
-    def passing_tuners(self, dim, blocks, **kwargs):
+    def passing_tuners(self, where):
         chosen = self.prompt_block
         chosen = chosen if isinstance(chosen, tuple) else ()
         layers = {
@@ -152,11 +142,11 @@ class IDPT(PeftMethod):
                 self.module,
                 self.neighbors,
                 self.num_heads,
+                dtype=where.dtype,
                 name=f"tuner_passing_{block}",
-                **kwargs,
             )
             for block in chosen
-            if block in blocks
+            if block in where.blocks
         }
-        name = f"tuner_passing_position_{blocks.start}"
-        return layers, PromptPosition(name=name, **kwargs)
+        name = f"tuner_passing_position_{where.blocks.start}"
+        return layers, PromptPosition(dtype=where.dtype, name=name)

@@ -34,6 +34,7 @@ class PatchNeighborhoods(Configurable, keras.layers.Layer):
         add up to 1.
     """
 
+    gives = ("neighbors", "chosen", "propagation")
     config_names = (
         "num_groups",
         "group_size",

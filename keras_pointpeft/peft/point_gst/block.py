@@ -7,6 +7,7 @@ from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.ops import gather
+from keras_pointpeft.peft.point_gst.spectral_basis import SpectralBasis
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -99,6 +100,7 @@ class SpectralAdapter(Configurable, keras.layers.Layer):
 class PointGSTTuner(Configurable, BlockTuner):
     """A `SpectralAdapter` beside the MLP of one block."""
 
+    needs = SpectralBasis.gives
     config_names = ("rank", "reference")
 
     def __init__(self, rank, reference=False, **kwargs):
@@ -112,5 +114,5 @@ class PointGSTTuner(Configurable, BlockTuner):
     def build(self, tokens_shape):
         self.adapter.build(tokens_shape)
 
-    def beside_branch(self, tokens, geometry, training):
-        return self.adapter(tokens, geometry)
+    def beside(self, place, x, geometry, training):
+        return self.adapter(x, geometry) if place == "branch" else None

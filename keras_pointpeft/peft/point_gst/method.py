@@ -8,7 +8,6 @@ from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.point_gst.block import PointGSTTuner
 from keras_pointpeft.peft.point_gst.spectral_basis import SpectralBasis
@@ -40,9 +39,7 @@ class PointGST(PeftMethod):
             unless that is smaller.
         reference: bool. Whether to compute what the published code computes,
             up to signs of eigenvectors.
-        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
-            the patch encoder do in training: keep to their moving statistics,
-            or use and follow those of the batch, as the published code does.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Example:
     ```python
@@ -62,20 +59,10 @@ class PointGST(PeftMethod):
         self.rank = check_positive("rank", rank)
         self.local = check_positive("local", local)
         self.reference = reference
-        self.frozen_bn = check_frozen_bn(frozen_bn)
+        super().__init__(frozen_bn)
 
-    def geometry_tuner(
-        self,
-        dim,
-        num_groups,
-        group_size,
-        skip_origin,
-        neighborhoods=(None, None),
-        **kwargs,
-    ):
-        return SpectralBasis(self.local, self.reference, **kwargs)
+    def geometry_tuner(self, where):
+        return SpectralBasis(self.local, self.reference, **where.layer)
 
-    def block_tuner(
-        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
-    ):
-        return PointGSTTuner(self.rank, self.reference, **kwargs)
+    def block_tuner(self, where):
+        return PointGSTTuner(self.rank, self.reference, **where.layer)

@@ -71,6 +71,7 @@ class SpectralBasis(Configurable, keras.layers.Layer):
         both `(batch, groups)`.
     """
 
+    gives = ("basis", "local_basis", "order", "rank")
     config_names = ("local", "reference")
 
     def __init__(self, local=32, reference=False, **kwargs):

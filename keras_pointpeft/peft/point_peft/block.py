@@ -4,11 +4,11 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.tuner import BlockTuner
-from keras_pointpeft.layers.tuner import allow_others
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
 from keras_pointpeft.peft.parts.geometry_aware_adapter import (
     GeometryAwareAdapter,
 )
+from keras_pointpeft.peft.parts.patch_neighborhoods import PatchNeighborhoods
 from keras_pointpeft.peft.point_peft.prompt import PointPriorPrompt
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -24,6 +24,8 @@ class NormDelta(keras.layers.Layer):
     Output shape:
         `(batch, tokens, dim)`.
     """
+
+    reads_tokens = True
 
     def build(self, normed_shape, tokens_shape):
         shape = (normed_shape[-1],)
@@ -113,6 +115,7 @@ class PointPEFTTuner(Configurable, BlockTuner):
         self.center_scale = center_scale
         self.propagation_scale = propagation_scale
         self.reference = reference
+        self.unmasked = "back" if reference else "front"
         self.gated = gated
         self.pooling = pooling
         # Heads of the attention that prompts act through, if they do so.
@@ -140,6 +143,14 @@ class PointPEFTTuner(Configurable, BlockTuner):
                 name="geometry",
             )
         self.block_adapter = self._adapter("block_adapter", residual=True)
+        self.neighborhoods = tuple(
+            f"prompted_{name}" if reference and prompted else name
+            for name in PatchNeighborhoods.gives
+        )
+        if self.geometry is not None:
+            self.needs = self.neighborhoods
+        if reads_prior:
+            self.needs = (*self.needs, "prior")
 
     def _adapter(self, name, residual=False):
         return BottleneckAdapter(
@@ -188,22 +199,19 @@ class PointPEFTTuner(Configurable, BlockTuner):
             (tokens[:, :first], prompts, tokens[:, first:]), axis=1
         )
 
-    def allow(self, mask, num_tokens):
-        # The published code puts the patches' mask in front, on the prompts.
-        return allow_others(mask, num_tokens, behind=self.reference)
-
     def affine(self, site):
         if site not in self.SITES:
             return None
         return None, getattr(self, f"{site}_bias").value
 
-    def beside_attention(self, block, qkv, geometry, training):
-        if not self.gates_attention:
+    def beside(self, place, x, geometry, training):
+        if place != "attention" or not self.gates_attention:
             return None
         prior = geometry["prior"] if self.reads_prior else None
-        prompts = self.prompt(qkv[..., : block.dim], prior, training=training)
-        query, _, _ = block.split_heads(qkv)
-        _, key, value = block.split_heads(block.qkv(prompts))
+        dim = x.qkv.shape[-1] // 3
+        prompts = self.prompt(x.qkv[..., :dim], prior, training=training)
+        query, _, _ = x.split(x.qkv)
+        _, key, value = x.split(x.project(prompts))
         heads, width = query.shape[2], query.shape[3]
         if heads != self.attention_gate.shape[1]:
             raise ValueError(
@@ -215,10 +223,11 @@ class PointPEFTTuner(Configurable, BlockTuner):
         # Twice, as the published code does it.
         weights = ops.softmax(ops.softmax(scores, axis=-1), axis=-1)
         weights = ops.cast(self.attention_gate, weights.dtype) * weights
-        mixed = ops.einsum("bhtp,bphw->bthw", weights, value)
-        return ops.reshape(mixed, (-1, qkv.shape[1], block.dim))
+        return ops.einsum("bhtp,bphw->bthw", weights, value)
 
-    def after_mlp(self, x, training):
+    def after(self, place, x, training):
+        if place != "mlp":
+            return x
         adapted = self.mlp_adapter(x, training=training)
         if self.gated:
             return ops.cast(self.gate, x.dtype) * (x + adapted)
@@ -231,11 +240,9 @@ class PointPEFTTuner(Configurable, BlockTuner):
         classes, patches = tokens[:, :first], tokens[:, start:]
         if self.geometry is not None:
             slip = self.reference and self.prompted
-            prefix = "prompted_" if slip else ""
-            names = ("neighbors", "chosen", "propagation")
             patches = self.geometry(
                 patches,
-                *(geometry[prefix + name] for name in names),
+                *(geometry[name] for name in self.neighborhoods),
                 # Indices of patches, applied to prompts and patches with the
                 # patches' stride, as the published code does.
                 rows=rows if slip else None,

@@ -1,7 +1,5 @@
-import copy
 
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.method import check_frozen_bn
 from keras_pointpeft.peft.point_peft import bank
 from keras_pointpeft.peft.point_peft.block import NormDelta
 from keras_pointpeft.peft.point_peft.block import PointPEFTTuner
@@ -79,9 +77,7 @@ class PointPEFT(PeftMethod):
             `adapter_scale`, as in the published code for Point-M2AE: training
             then starts as if the backbone had no MLPs.
         reference: bool. Whether to compute what the published code computes.
-        frozen_bn: `"inference"` or `"track"`. What the frozen BatchNorms of
-            the patch encoder do in training: keep to their moving statistics,
-            or use and follow those of the batch, as the published code does.
+        frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Example:
     ```python
@@ -192,49 +188,32 @@ class PointPEFT(PeftMethod):
         self.center_scale = center_scale
         self.propagation_scale = propagation_scale
         self.reference = reference
-        self.frozen_bn = check_frozen_bn(frozen_bn)
+        super().__init__(frozen_bn)
         # How the bank that was attached had been made; see `PriorBank`.
         self.bank_recipe = bank_recipe
         self.neighborhood_pooling = neighborhood_pooling
         self.gated = gated
         self.prompt_place = prompt_place
-        self._stage = 0
 
-    def for_stage(self, stage, num_stages, first_block=0):
-        # The last stage alone draws on the bank: its tokens are the bank's.
-        method = copy.copy(self)
-        method._stage = stage
-        if stage < num_stages - 1:
-            method.prior, method.prior_rank = False, None
-        return method
-
-    def geometry_tuner(
-        self,
-        dim,
-        num_groups,
-        group_size,
-        skip_origin,
-        neighborhoods=(None, None),
-        **kwargs,
-    ):
+    def geometry_tuner(self, where):
         if not self.geometry_adapter:
             return None
-        count, size = neighborhoods
-        first = self._stage == 0
+        count, size = where.next_patches
+        first = where.stage == 0
         return TokenNeighborhoods(
-            count or num_groups // self.neighborhood_ratio,
-            size or group_size // self.neighborhood_ratio,
-            num_groups,
-            dim,
+            count or where.num_groups // self.neighborhood_ratio,
+            size or where.group_size // self.neighborhood_ratio,
+            where.num_groups,
+            where.dim,
             self.attention_dim,
             self.attention_heads,
             num_prompts=self.num_prompts if self.reference and first else 0,
             prompted=self.reference and not first,
-            skip_origin=skip_origin,
-            **kwargs,
+            skip_origin=where.skip_origin,
+            **where.layer,
         )
 
-    def prior_tuner(self, dim, **kwargs):
+    def prior_tuner(self, where):
         if not self.prior:
             return None
         return PriorQuery(
@@ -242,31 +221,25 @@ class PointPEFT(PeftMethod):
             self.num_prompts - 2,
             self.prior_groups,
             self.prior_group_size,
-            **kwargs,
+            **where.layer,
         )
 
-    def block_tuner(
-        self, index, depth, dim, num_class_tokens, mlp_ratio, **kwargs
-    ):
-        if self.geometry_adapter and "shared" not in kwargs:
-            raise ValueError(
-                "This backbone does not tell a method the geometry of its "
-                "patches, as `PointPEFT` needs. Received: a block without "
-                "`shared`"
-            )
+    def block_tuner(self, where):
         beside = self.prompt_place == "attention"
-        prompted = index < self.prompt_blocks
-        return PointPEFTTuner(
-            mlp_ratio,
-            num_class_tokens,
+        prompted = where.index < self.prompt_blocks
+        # The last stage alone draws on the bank: its tokens are the bank's.
+        last = where.is_last_stage
+        tuner = PointPEFTTuner(
+            where.mlp_ratio,
+            where.num_class_tokens,
             prompted=prompted and not beside,
             attention_heads=(
                 self.attention_heads if prompted and beside else None
             ),
-            reads_prior=self.prior and index < self.prompt_blocks,
+            reads_prior=self.prior and prompted and last,
             num_prompts=self.num_prompts,
             prompt_dropout=self.prompt_dropout,
-            prior_rank=self.prior_rank,
+            prior_rank=self.prior_rank if last else None,
             adapter_rank=self.adapter_rank,
             adapter_dropout=self.adapter_dropout,
             adapter_scale=self.adapter_scale,
@@ -276,14 +249,17 @@ class PointPEFT(PeftMethod):
             reference=self.reference,
             gated=self.gated,
             pooling=self.neighborhood_pooling,
-            **kwargs,
+            shared=where.shared,
+            drop_path_rate=where.drop_path_rate,
+            **where.layer,
         )
+        if self.prior and last and not tuner.reads_prior:
+            # The bank belongs to a model of which no block is prompted, too.
+            tuner.needs = (*tuner.needs, "prior")
+        return tuner
 
-    def norm_tuner(self, dim, **kwargs):
-        return NormDelta(**kwargs)
-
-    def final_norm(self, norm, tokens, tuner):
-        return tuner(norm(tokens), tokens)
+    def norm_tuner(self, where):
+        return NormDelta(**where.layer)
 
     def check(self, backbone):
         bank.require_bank(backbone)
