@@ -57,7 +57,7 @@ def table():
     text = CONTRIBUTING.read_text(encoding="utf-8")
     start = text.index("### Where a method may act")
     rows = re.findall(
-        r"^\| `(\w+)` \|.*\| ([^|]*) \|$", text[start:], re.MULTILINE
+        r"^\| `(\w+)` \|.*\|([^|]*)\|$", text[start:], re.MULTILINE
     )
     return {hook: re.findall(r"\w+", named) for hook, named in rows}
 
