@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from keras_pointpeft import from_preset
+from keras_pointpeft.adapters import import_safetensors
 from keras_pointpeft.data import Split
 from keras_pointpeft.peft import PriorBank
-from keras_pointpeft.peft.adapters import import_safetensors
 from keras_pointpeft.training import Recipe
 from keras_pointpeft.training import TrainingCheckpoint
 from keras_pointpeft.training.checkpoint import identity
@@ -22,20 +22,32 @@ from tests.saved import write
 BACKEND = keras.config.backend()
 
 
-def cases():
+def cases(wanted=lambda name: True):
     """All of them on one backend, and of each kind of file one on all."""
-    return [
+    names = [name for name in write.CASES if wanted(name)]
+    found = [
         pytest.param(
             name, id=name, marks=() if name == "dapt" else pytest.mark.once
         )
-        for name in write.CASES
+        for name in names
     ]
+    # What tests share of an archive is made once.
+    return pytest.mark.parametrize("saved", found, indirect=True)
+
+
+def method(name):
+    return write.CASES[name][1]
+
+
+every = cases()
+tasks = cases(method)
 
 
 class Saved:
     """An archive, unpacked, and the models made of it."""
 
     def __init__(self, name, folder):
+        self.name = name
         self.task = (*write.CASES[name], "class")[3]
         self.folder = folder
         for part in (name, f"{name}_{BACKEND}"):
@@ -56,7 +68,7 @@ class Saved:
             )
 
 
-@pytest.fixture(scope="module", params=cases())
+@pytest.fixture(scope="module")
 def saved(request, tmp_path_factory):
     return Saved(request.param, tmp_path_factory.mktemp("saved"))
 
@@ -78,6 +90,7 @@ def spoil(variables):
             variable.assign(np.full(variable.shape, 0.5))
 
 
+@every
 def test_preset_directory(saved, from_directory):
     if saved.task != "pretrain":
         saved.same_outputs(from_directory)
@@ -88,35 +101,32 @@ def test_preset_directory(saved, from_directory):
         np.testing.assert_array_equal(variable.numpy(), trained[variable.path])
 
 
+@every
 def test_model_file(saved, from_file):
     saved.same_outputs(from_file)
 
 
+@tasks
 def test_adapter(saved, from_directory):
-    if saved.task == "pretrain":
-        pytest.skip("a pre-trainer has no adapter")
-    frozen = from_directory.backbone.peft.__class__.__name__
     spoil(from_directory.trainable_variables)
     from_directory.load_adapter(saved.files / "adapter")
     saved.same_outputs(from_directory)
     config = json.loads((saved.files / "adapter/adapter.json").read_text())
-    assert config["peft"]["class_name"] == frozen
+    assert config["peft"]["class_name"] == method(saved.name)
 
 
+@cases(lambda name: method(name) == "DAPT")
 def test_safetensors(saved, from_directory, tmp_path):
     pytest.importorskip("safetensors")
     file = saved.files / "adapter.safetensors"
-    if not file.is_file():
-        pytest.skip("of DAPT alone")
     import_safetensors(file, tmp_path / "adapter")
     spoil(from_directory.trainable_variables)
     from_directory.load_adapter(tmp_path / "adapter")
     saved.same_outputs(from_directory)
 
 
+@cases(lambda name: method(name) == "PointPEFT")
 def test_bank(saved, from_directory):
-    if not (saved.files / "bank.npz").is_file():
-        pytest.skip("of Point-PEFT alone")
     bank = PriorBank.load(saved.files / "bank.npz")
     assert len(bank) == 12
     spoil(from_directory.backbone.get_layer("tuner_prior").variables)
@@ -124,6 +134,7 @@ def test_bank(saved, from_directory):
     saved.same_outputs(from_directory)
 
 
+@every
 def test_training_state(saved, from_file):
     path = saved.state / f"state_{BACKEND}.npz"
     if not path.is_file():
