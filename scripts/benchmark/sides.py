@@ -112,7 +112,7 @@ def build(name, remat=None, sizes=None):
     """A preset, its recipe, and its model with random weights and bank."""
     from keras_pointpeft import presets
     from keras_pointpeft.experiments import runs
-    from keras_pointpeft.peft.point_peft import bank
+    from keras_pointpeft.peft.point_peft import bank as prior_bank
 
     preset = presets.resolve(name)
     recipe = runs.recipe_for(preset, remat=remat)
@@ -123,11 +123,11 @@ def build(name, remat=None, sizes=None):
         weights="random",
         **_arguments(preset, sizes or {}),
     )
-    layer = bank.prior_layer(model.backbone)
+    layer = prior_bank.prior_layer(model.backbone)
     if layer is not None:
         rng = np.random.default_rng(0)
         features = rng.standard_normal(tuple(layer.bank.shape))
-        layer.fill(features, bank.fingerprint(model.backbone))
+        layer.fill(features, prior_bank.fingerprint(model.backbone))
     return preset, recipe, model
 
 

@@ -68,7 +68,7 @@ def test_what_is_kept_is_known_on_torch_alone(clouds):
 def test_growth_of_the_process():
     size = 200 * 2**20
     code = (
-        "import numpy; from keras_pointpeft.training import cost;"
+        "import numpy; from keras_pointpeft.experiments import cost;"
         f"print(cost.peak_growth(lambda: numpy.ones({size}, 'uint8')))"
     )
     # One function per process, as memory is not given back.

@@ -7,7 +7,7 @@ import keras_pointpeft
 from keras_pointpeft import presets
 from keras_pointpeft.models.frozen_stem import split
 from keras_pointpeft.peft import PriorBank
-from keras_pointpeft.peft.point_peft import bank
+from keras_pointpeft.peft.point_peft import bank as prior_bank
 from tests.conftest import METHODS
 from tests.conftest import small_classifier
 from tests.models.test_segmenters import BACKBONES
@@ -137,7 +137,7 @@ def test_every_method(method):
     )
     points = np.random.default_rng(0).normal(size=(2, 512, 3))
     points = points.astype("float32")
-    if bank.prior_layer(model.backbone) is not None:
+    if prior_bank.prior_layer(model.backbone) is not None:
         PriorBank.build(model, np.tile(points, (8, 1, 1))).attach(model)
     if method == "gaprompt":
         with pytest.raises(ValueError, match="nothing can be kept.*Received"):

@@ -6,7 +6,7 @@ from keras import ops
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import PointPEFT
 from keras_pointpeft.peft import PriorBank
-from keras_pointpeft.peft.point_peft import bank
+from keras_pointpeft.peft.point_peft import bank as prior_bank
 from tests.conftest import small_backbone
 from tests.conftest import small_classifier
 
@@ -39,7 +39,7 @@ def features():
 def test_query(features, count):
     rng = np.random.default_rng(1)
     queries = rng.normal(size=(3, 24)).astype("float32")
-    found = bank.query(ops.convert_to_tensor(queries), features, 4, count)
+    found = prior_bank.query(ops.convert_to_tensor(queries), features, 4, count)
     for query, ours in zip(queries, ops.convert_to_numpy(found)):
         similarity = features[:count] @ query / np.linalg.norm(query)
         best = np.argsort(-similarity)[:4]
@@ -70,7 +70,7 @@ def test_build_normalizes_the_frozen_feature(clouds):
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(bank.features, expected, atol=1e-6)
     assert bank.recipe["entries"] == len(bank) == 6
-    assert bank.fingerprint == bank.fingerprint(backbone)
+    assert bank.fingerprint == prior_bank.fingerprint(backbone)
 
 
 def test_build_from_batches_with_labels(clouds):
@@ -89,9 +89,9 @@ def test_the_method_does_not_change_the_frozen_feature(clouds):
     model = small_classifier(method(prompt_dropout=0.0))
     PriorBank.build(model, np.tile(points, (2, 1, 1)), verbose=0).attach(model)
     before = ops.convert_to_numpy(model.backbone.frozen_pass()(points))
-    known = bank.fingerprint(model.backbone)
+    known = prior_bank.fingerprint(model.backbone)
     model.fit(points, labels, epochs=2, batch_size=3, verbose=0)
-    assert bank.fingerprint(model.backbone) == known
+    assert prior_bank.fingerprint(model.backbone) == known
     after = ops.convert_to_numpy(model.backbone.frozen_pass()(points))
     np.testing.assert_array_equal(after, before)
 
