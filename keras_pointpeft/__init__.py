@@ -7,6 +7,7 @@ from keras_pointpeft.version import __version__
 _FUNCTIONS = {
     "from_preset": "keras_pointpeft.presets",
     "list_presets": "keras_pointpeft.presets",
+    "step_report": "keras_pointpeft.step",
 }
 _MODULES = (
     "adapters",

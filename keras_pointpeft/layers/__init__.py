@@ -4,6 +4,7 @@ from keras_pointpeft.layers.batch_norm import BatchNorm
 from keras_pointpeft.layers.chain_order import ChainOrder
 from keras_pointpeft.layers.contrast_tokens import ContrastTokens
 from keras_pointpeft.layers.drop_path import DropPath
+from keras_pointpeft.layers.dropout import Dropout
 from keras_pointpeft.layers.feature_propagation import FeaturePropagation
 from keras_pointpeft.layers.graph_propagation import GraphPropagation
 from keras_pointpeft.layers.heads import ClassificationHead
@@ -31,6 +32,7 @@ __all__ = [
     "ClassificationHead",
     "ContrastTokens",
     "DropPath",
+    "Dropout",
     "FeaturePropagation",
     "GraphPropagation",
     "LayerNormalization",

@@ -1,7 +1,6 @@
 import keras
-from keras import ops
 
-from keras_pointpeft.layers.part_call import part_call
+from keras_pointpeft.layers.dropout import Dropout
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -35,9 +34,7 @@ class DropPath(Configurable, keras.layers.Layer):
             )
         self.rate = rate
         self.seed = seed
-        # A Dropout over one value per sample: without `noise_shape` the torch
-        # backend draws it without waiting for the device.
-        self.dropout = keras.layers.Dropout(
+        self.dropout = Dropout(
             rate, seed=seed, dtype=self.dtype_policy, name="dropout"
         )
 
@@ -47,8 +44,8 @@ class DropPath(Configurable, keras.layers.Layer):
     def call(self, inputs, training=False):
         if not training or self.rate == 0.0:
             return inputs
-        ones = ops.ones((ops.shape(inputs)[0], 1, 1), dtype=inputs.dtype)
-        return inputs * part_call(self.dropout, ones, training=True)
+        shape = (keras.ops.shape(inputs)[0], 1, 1)
+        return inputs * self.dropout.mask(shape, inputs)
 
     def compute_output_shape(self, input_shape):
         return input_shape

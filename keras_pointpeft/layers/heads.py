@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.batch_norm import BatchNorm
+from keras_pointpeft.layers.dropout import Dropout
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.part_call import part_call
 from keras_pointpeft.serialization import Configurable
@@ -179,7 +180,7 @@ class ClassificationHead(Configurable, keras.layers.Layer):
             for i in range(1, len(self.hidden_dims) + 1)
         ]
         self.dropouts = [
-            keras.layers.Dropout(rate, dtype=policy, name=f"dropout{i}")
+            Dropout(rate, dtype=policy, name=f"dropout{i}")
             for i, rate in enumerate(self._dropout_rates(), start=1)
         ]
         self.logits = Linear(num_classes, dtype=policy, name="logits")

@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.ops import accelerators
 from keras_pointpeft.ops.arithmetic import layer_norm
 from keras_pointpeft.serialization import serializable
 
@@ -43,6 +44,11 @@ class LayerNormalization(keras.layers.LayerNormalization):
                 within it.
         """
         scale, shift = self.gamma.value, self.beta.value
+        if affine is not None and affine[0] is not None:
+            fast = accelerators.find("layer_norm_affine")
+            outputs = fast and fast(inputs, scale, shift, self.epsilon, *affine)
+            if outputs is not None:
+                return outputs
         if affine is not None:
             factor, offset = (
                 None if x is None else ops.cast(x, scale.dtype) for x in affine

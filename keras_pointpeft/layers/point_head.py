@@ -4,6 +4,7 @@ from keras import ops
 from keras_pointpeft.layers.batch_norm import BatchNorm
 from keras_pointpeft.layers.heads import ClassificationHead
 from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.ops.arithmetic import one_hot
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -41,7 +42,7 @@ class CategoryEmbedding(Configurable, keras.layers.Layer):
         self.norm.build((None, self.dim))
 
     def call(self, category, training=False):
-        x = ops.one_hot(category, self.num_categories, dtype=self.compute_dtype)
+        x = one_hot(category, self.num_categories, self.compute_dtype)
         x = self.norm(self.fc(x), training=training)
         return ops.leaky_relu(x, negative_slope=0.2)
 

@@ -5,6 +5,7 @@ import weakref
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.dropout import Dropout
 from keras_pointpeft.ops import accelerators
 from keras_pointpeft.ops.arithmetic import affine
 from keras_pointpeft.ops.arithmetic import gelu
@@ -31,7 +32,7 @@ def recomputed(function):
     """
     plain = keras.remat(function)
     fast = accelerators.find("recomputed")
-    return plain if fast is None else fast(function, (), plain)
+    return plain if fast is None else fast(function, None, plain)
 
 
 def recomputed_gelu(x, scale, shift):
@@ -58,7 +59,17 @@ def recomputed_layer(layer, function):
     if fast is None:
         return plain
     if layer not in _STATES:
-        _STATES[layer] = [v for v in layer.variables if is_random_state(v)]
+        # The masks of these are kept, so that no state is needed.
+        kept = {
+            id(part.seed_generator.state)
+            for part in layer._flatten_layers()
+            if isinstance(part, Dropout) and part.rate > 0
+        }
+        _STATES[layer] = [
+            v
+            for v in layer.variables
+            if is_random_state(v) and id(v) not in kept
+        ]
     return fast(function, [v.value for v in _STATES[layer]], plain)
 
 

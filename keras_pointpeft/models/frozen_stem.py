@@ -5,6 +5,7 @@ import keras
 from keras_pointpeft.layers.batch_norm import BatchNorm
 from keras_pointpeft.layers.recompute import is_random_state
 from keras_pointpeft.ops.symbolic import PointOperation
+from keras_pointpeft.step.stepping import Stepping
 
 
 def split(task):
@@ -55,10 +56,14 @@ def split(task):
         for name, x in walk.cuts.items()
     }
     behind = keras.Model(list(walk.cuts.values()), outputs)
-    rest = keras.Model(cuts, behind(list(cuts.values())))
+    rest = Rest(cuts, behind(list(cuts.values())))
     # Some variables are in layers that are called by others alone.
     rest.task = task
     return stem, rest
+
+
+class Rest(Stepping, keras.Model):
+    """The part of a task that trains, whose steps run as the task's do."""
 
 
 class _Walk:

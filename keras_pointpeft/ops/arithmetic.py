@@ -31,6 +31,9 @@ def affine(x, scale, shift):
         scale: tensor `(channels,)`, or None for 1.
         shift: tensor `(channels,)`.
     """
+    fast = accelerators.find("affine")
+    if fast is not None and scale is not None:
+        return fast(x, scale, shift)
     # A backward pass that computes this again does so on its own, where no
     # layer's dtype policy rules.
     if shift.dtype != x.dtype:
@@ -38,8 +41,22 @@ def affine(x, scale, shift):
         scale = None if scale is None else ops.cast(scale, x.dtype)
     if scale is None:
         return x + shift
-    fast = accelerators.find("affine")
-    return x * scale + shift if fast is None else fast(x, scale, shift)
+    return x * scale + shift
+
+
+def one_hot(index, count, dtype="float32"):
+    """`keras.ops.one_hot`, which on torch's CPU looks at each index first.
+
+    Args:
+        index: integer tensor.
+        count: int.
+        dtype: string.
+
+    Returns:
+        tensor with one more axis; zeros for an index that is not there.
+    """
+    places = ops.arange(count, dtype=index.dtype)
+    return ops.cast(index[..., None] == places, dtype)
 
 
 def gelu(x):

@@ -5,6 +5,7 @@
 
 import keras
 
+from keras_pointpeft.layers.dropout import Dropout
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.layers.tuner import site_widths
@@ -48,7 +49,7 @@ class LowRankUpdate(Configurable, keras.layers.Layer):
         self.scale = scale
         self.dropout = dropout
         policy = self.dtype_policy
-        self.drop = keras.layers.Dropout(dropout, dtype=policy, name="drop")
+        self.drop = Dropout(dropout, dtype=policy, name="drop")
         self.down = Linear(rank, use_bias=False, dtype=policy, name="down")
         self.up = Linear(
             units, "zeros", use_bias=False, dtype=policy, name="up"

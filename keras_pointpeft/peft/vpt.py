@@ -7,6 +7,7 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.dropout import Dropout
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
@@ -41,7 +42,7 @@ class PromptTuner(Configurable, BlockTuner):
         self.dropout = dropout
         self.leaves = leaves
         self.tokens_added = 0 if leaves else num_prompts
-        self.drop = keras.layers.Dropout(
+        self.drop = Dropout(
             dropout, dtype=self.dtype_policy, name="drop"
         )
 

@@ -1,1 +1,5 @@
-"""What a training step is: losses, metrics, the optimizer."""
+"""What a training step is and how it runs: losses, optimizer, CUDA graphs."""
+
+from keras_pointpeft.step.stepping import step_report
+
+__all__ = ["step_report"]

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.ops.arithmetic import one_hot
 from keras_pointpeft.serialization import serializable
 
 
@@ -39,9 +40,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
     def call(self, y_true, y_pred):
         classes = y_pred.shape[-1]
         log_probability = ops.log_softmax(y_pred, axis=-1)
-        true = ops.one_hot(
-            ops.cast(y_true, "int32"), classes, dtype=y_pred.dtype
-        )
+        true = one_hot(ops.cast(y_true, "int32"), classes, y_pred.dtype)
         others = self.smoothing / max(classes - 1, 1)
         target = true * (1.0 - self.smoothing - others) + others
         return -ops.sum(target * log_probability, axis=-1)

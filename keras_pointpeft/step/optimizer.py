@@ -1,5 +1,6 @@
 """AdamW as the published recipes use it."""
 
+import contextlib
 import re
 
 import keras
@@ -44,9 +45,21 @@ def decay_groups(model) -> tuple[list, list]:
 
 
 class _ClippedTogether:
-    """An optimizer that clips all gradients at once, where that is faster."""
+    """An optimizer that clips all gradients at once, where that is faster.
+
+    On torch it also adds up gradients over several batches by itself: which
+    batch updates is known to the host, which need not ask the device.
+    """
+
+    # How many batches make an update, while one of them is made.
+    _every = None
+    # How many batches there have been, if somebody keeps count.
+    _batches = None
 
     def apply(self, grads, trainable_variables=None):
+        if self._adds_up(grads):
+            self._add_up(list(grads), list(trainable_variables))
+            return
         clip = self._fast_clip(grads)
         if clip is None:
             super().apply(grads, trainable_variables)
@@ -66,6 +79,58 @@ class _ClippedTogether:
             and not any(gradient is None for gradient in grads)
         )
         return accelerators.find("clip_by_global_norm") if plain else None
+
+    @property
+    def iterations(self):
+        made = super().iterations
+        return made if self._every is None else made // self._every
+
+    @property
+    def batches(self):
+        """int, the batches so far. Asking for it waits for the device."""
+        return int(self.variables[0].numpy())
+
+    @contextlib.contextmanager
+    def counted(self, batches):
+        """Within it, `apply` is told how many batches there have been."""
+        self._batches = batches
+        try:
+            yield
+        finally:
+            self._batches = None
+
+    def _adds_up(self, grads):
+        return (
+            self.gradient_accumulation_steps is not None
+            and self.loss_scale_factor is None
+            and not self.use_ema
+            and accelerators.find("add_up") is not None
+            and not any(gradient is None for gradient in grads)
+        )
+
+    def _add_up(self, grads, variables):
+        if not self.built:
+            self.build(variables)
+        every = self.gradient_accumulation_steps
+        sums = [
+            v.value
+            for v in self.variables
+            if v.name.endswith("gradient_accumulator")
+        ]
+        before = self.batches if self._batches is None else self._batches
+        if self._batches is not None:
+            self._batches += 1
+        add_up = accelerators.find("add_up")
+        if (before + 1) % every:
+            add_up(sums, grads)
+            self.variables[0].assign_add(1)
+            return
+        means = add_up(sums, grads, every)
+        self._every, self.gradient_accumulation_steps = every, None
+        try:
+            self.apply(means, variables)
+        finally:
+            self._every, self.gradient_accumulation_steps = None, every
 
 
 def _made_class(optimizer):
@@ -103,8 +168,10 @@ class TwiceAdamW(AdamW):
 
     def apply(self, grads, trainable_variables=None):
         clip, self.global_clipnorm = self.global_clipnorm, None
-        super().apply(grads, trainable_variables)
-        self.global_clipnorm = clip
+        try:
+            super().apply(grads, trainable_variables)
+        finally:
+            self.global_clipnorm = clip
         super().apply(grads, trainable_variables)
 
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.ops.arithmetic import one_hot
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -46,7 +47,7 @@ class PartIoU(Configurable, keras.metrics.Metric):
             sample_weight: optional `(batch,)`.
         """
         values, category = self._values(y_true, y_pred)
-        hot = ops.one_hot(category, len(self.category_parts), dtype="float32")
+        hot = one_hot(category, len(self.category_parts))
         if sample_weight is not None:
             weight = ops.cast(sample_weight, "float32")
             hot = hot * ops.reshape(weight, (-1, 1))
@@ -61,9 +62,9 @@ class PartIoU(Configurable, keras.metrics.Metric):
         count = self._possible.shape[1]
         scores = ops.cast(y_pred[..., :count], "float32")
         scores = ops.where(possible[:, None] > 0, scores, -float("inf"))
-        true = ops.one_hot(y_true, count, dtype="float32")
+        true = one_hot(y_true, count)
         found = ops.argmax(scores, axis=-1)
-        found = ops.one_hot(found, count, dtype="float32")
+        found = one_hot(found, count)
         both = ops.sum(true * found, axis=1)
         either = ops.sum(true, axis=1) + ops.sum(found, axis=1) - both
         iou = ops.where(either > 0, both / ops.maximum(either, 1.0), 1.0)

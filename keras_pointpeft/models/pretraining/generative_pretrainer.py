@@ -1,9 +1,9 @@
-import keras
 import numpy as np
 from keras import ops
 
 from keras_pointpeft.layers.point_generator import generation_loss
 from keras_pointpeft.models.pretraining.pretrainer import Pretrainer
+from keras_pointpeft.ops import random
 from keras_pointpeft.serialization import serializable
 
 
@@ -113,7 +113,7 @@ class GenerativePretrainer(Pretrainer):
     def draw_mask(self):
         """Draws which tokens to hide: booleans `(num_groups,)`."""
         groups = self.backbone.num_groups
-        order = keras.random.uniform((groups,), seed=self.seed_generator)
+        order = random.uniform((groups,), self.seed_generator)
         # Those in front come last, and are not reached.
         front = np.arange(groups) < self.num_kept
         rank = ops.argsort(ops.argsort(order + front.astype("float32")))

@@ -9,6 +9,7 @@ from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.models.backbone import drop_path_rates
 from keras_pointpeft.models.pretraining.pretrainer import MaskedPretrainer
 from keras_pointpeft.ops import gather
+from keras_pointpeft.ops import random
 from keras_pointpeft.ops import squared_distances
 from keras_pointpeft.serialization import serializable
 
@@ -204,9 +205,7 @@ class MaskedAutoencoder(MaskedPretrainer):
         if self.mask_type == "random":
             return super().draw_mask(centers)
         batch, groups = ops.shape(centers)[0], centers.shape[1]
-        seed = keras.random.randint(
-            (batch, 1), 0, groups, seed=self.seed_generator
-        )
+        seed = random.randint((batch, 1), groups, self.seed_generator)
         seed = gather(centers, seed)
         return self.hide_lowest(squared_distances(seed, centers)[:, 0])
 

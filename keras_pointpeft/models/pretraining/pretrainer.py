@@ -4,13 +4,15 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.initializers import redraw
+from keras_pointpeft.ops import random
 from keras_pointpeft.ops.chamfer import chamfer_distance
 from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.step.stepping import Stepping
 
 LOSSES = {"chamfer_l2": "l2", "chamfer_l1": "l1"}
 
 
-class Pretrainer(Configurable, keras.Model):
+class Pretrainer(Configurable, Stepping, keras.Model):
     """A model that trains the layers of a backbone in place.
 
     A subclass tracks those of the backbone's layers that take part; the
@@ -102,9 +104,7 @@ class MaskedPretrainer(Pretrainer):
             every row.
         """
         shape = (ops.shape(centers)[0], centers.shape[1])
-        return self.hide_lowest(
-            keras.random.uniform(shape, seed=self.seed_generator)
-        )
+        return self.hide_lowest(random.uniform(shape, self.seed_generator))
 
     def hide_lowest(self, values):
         """The mask of the `num_masked` lowest values in each row."""

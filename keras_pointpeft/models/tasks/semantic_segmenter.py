@@ -2,6 +2,7 @@ import keras
 
 from keras_pointpeft.models.tasks.segmenter import PointSegmenter
 from keras_pointpeft.serialization import serializable
+from keras_pointpeft.step.mean_iou import MeanIoU
 
 
 @serializable
@@ -84,9 +85,7 @@ class SemanticSegmenter(PointSegmenter):
     def default_metrics(self):
         return [
             keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-            keras.metrics.MeanIoU(
-                self.num_classes, name="miou", sparse_y_pred=False
-            ),
+            MeanIoU(self.num_classes),
         ]
 
     def predict_room(self, room, num_points=2048, votes=1, **kwargs):

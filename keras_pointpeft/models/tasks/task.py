@@ -5,9 +5,10 @@ import numpy as np
 from keras_pointpeft import ops
 from keras_pointpeft.files import preset_folder
 from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.step.stepping import Stepping
 
 
-class PointTask(Configurable, keras_hub.models.Task):
+class PointTask(Configurable, Stepping, keras_hub.models.Task):
     """Base of all tasks on a `PointBackbone`.
 
     It trains on every kind of data source (Keras' own `fit`, not the
@@ -104,24 +105,6 @@ class PointTask(Configurable, keras_hub.models.Task):
     def train_on_batch(self, x, y=None, **kwargs):
         self.make_ready(training=True)
         return keras.Model.train_on_batch(self, x, y, **kwargs)
-
-    # The list during a training step, for which Keras asks four times, and
-    # each time goes through all layers.
-    _trainable_now = None
-
-    def train_step(self, *args, **kwargs):
-        # Past Keras, which would take the variables for the task's own.
-        object.__setattr__(self, "_trainable_now", self.trainable_weights)
-        try:
-            return super().train_step(*args, **kwargs)
-        finally:
-            object.__setattr__(self, "_trainable_now", None)
-
-    @property
-    def trainable_weights(self):
-        if self._trainable_now is not None:
-            return list(self._trainable_now)
-        return super().trainable_weights
 
     def test_on_batch(self, x, y=None, **kwargs):
         self.make_ready()

@@ -2,7 +2,7 @@
 
 import os
 
-KINDS = ("all", "numba", "onednn", "triton", "xla")
+KINDS = ("all", "cudagraph", "numba", "onednn", "triton", "xla")
 VARIABLE = "KERAS_POINTPEFT_DISABLE"
 
 
@@ -20,9 +20,11 @@ class disable_accelerators:
     A model keeps the paths with which it was compiled.
 
     Args:
-        *kinds: `"numba"` (torch on a CPU, and the loader), `"onednn"` (matrix
-            products of torch on a CPU), `"triton"` (torch on CUDA), `"xla"`
-            (tensorflow and jax) or `"all"`. All, if none is given.
+        *kinds: `"cudagraph"` (steps of torch on CUDA, see
+            `keras_pointpeft.step_report`), `"numba"` (torch on a CPU, and the
+            loader), `"onednn"` (matrix products of torch on a CPU), `"triton"`
+            (torch on CUDA), `"xla"` (tensorflow and jax) or `"all"`. All, if
+            none is given.
 
     Raises:
         ValueError: an unknown kind.

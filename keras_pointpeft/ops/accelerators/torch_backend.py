@@ -11,7 +11,9 @@ from keras_pointpeft.ops.accelerators import torch_block
 from keras_pointpeft.ops.accelerators import torch_cuda
 from keras_pointpeft.ops.accelerators import torch_dynamic_adapter
 from keras_pointpeft.ops.accelerators import torch_linear
+from keras_pointpeft.ops.accelerators import torch_random
 from keras_pointpeft.ops.accelerators import torch_recompute
+from keras_pointpeft.ops.accelerators import torch_seeded
 from keras_pointpeft.ops.distances import pairwise_squared
 from keras_pointpeft.ops.sampling_loop import plain_sample
 
@@ -19,11 +21,15 @@ from keras_pointpeft.ops.sampling_loop import plain_sample
 affine = torch_block.affine
 affine_gelu = torch_block.affine_gelu
 attention = torch_block.attention
+dropout_mask = torch_random.dropout_mask
 dynamic_adapter = torch_dynamic_adapter.dynamic_adapter
 layer_norm = torch_block.layer_norm
+layer_norm_affine = torch_block.layer_norm_affine
 linear = torch_linear.linear
 recomputed = torch_recompute.Recomputed
 remade = torch_recompute.Remade
+seeded_mask = torch_random.seeded_mask
+uniform = torch_seeded.uniform
 # Distances that are worked on at a time: what a CPU's caches hold, and what a
 # GPU's memory has room for beside a model.
 CHUNK = {"cpu": 2**18}
@@ -86,6 +92,19 @@ def clip_by_global_norm(gradients, norm):
     scale = norm * torch.clamp(1.0 / total, max=1.0 / norm)
     # Of what is not finite, nothing is finite.
     return torch._foreach_mul(gradients, scale + (total - total))
+
+
+def add_up(sums, gradients, every=None):
+    """Adds gradients to sums; of the last of `every`, returns the means.
+
+    The sums then start anew.
+    """
+    torch._foreach_add_(sums, gradients)
+    if every is None:
+        return None
+    means = torch._foreach_div(sums, every)
+    torch._foreach_zero_(sums)
+    return means
 
 
 def weighted_sum(values, index, weights):

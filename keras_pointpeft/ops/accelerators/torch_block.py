@@ -3,6 +3,8 @@
 import torch
 from torch.nn import functional
 
+from keras_pointpeft.ops.accelerators import torch_fused
+
 
 def layer_norm(x, scale, shift, epsilon):
     """As `keras_pointpeft.ops.channelwise.layer_norm`."""
@@ -14,19 +16,34 @@ def layer_norm(x, scale, shift, epsilon):
     return wide.to(x.dtype)
 
 
+def layer_norm_affine(x, gamma, beta, epsilon, scale, shift):
+    """A layer norm, then `affine`; None where it does not suit."""
+    if (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or gamma.requires_grad
+        or beta.requires_grad
+        or not torch_fused.fits(x)
+    ):
+        return None
+    return torch_fused.norm(x, gamma, beta, epsilon, scale, shift)
+
+
 def affine(x, scale, shift):
-    """As `keras_pointpeft.ops.channelwise.affine`, all of one type."""
+    """As `keras_pointpeft.ops.channelwise.affine`."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return x * scale + shift  # of which exporters make one operation
-    return torch.addcmul(shift, x, scale)
+        # Of which exporters make one operation.
+        return x * scale.to(x.dtype) + shift.to(x.dtype)
+    if torch.is_grad_enabled() or torch_fused.fits(x):
+        return torch_fused.affine(x, scale, shift)
+    return torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype))
 
 
 def affine_gelu(x, scale, shift):
     """The exact GELU of `affine`, of which backward keeps `x` alone."""
-    scale, shift = scale.to(x.dtype), shift.to(x.dtype)
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return functional.gelu(affine(x, scale, shift))
-    return _AffineGelu.apply(x, scale, shift)
+    return torch_fused.affine(x, scale, shift, gelu=True)
 
 
 def attention(query, key, value, is_causal, scale):
@@ -39,34 +56,3 @@ def attention(query, key, value, is_causal, scale):
         scale=scale,
     )
     return mixed.transpose(1, 2)
-
-
-class _AffineGelu(torch.autograd.Function):
-    """Computes `affine` again where autograd would keep it as well.
-
-    In place, for what is as wide as an MLP: a block has nothing larger.
-    """
-
-    @staticmethod
-    def forward(ctx, x, scale, shift):
-        ctx.save_for_backward(x, scale, shift)
-        inner = torch.addcmul(shift, x, scale)
-        return torch.ops.aten.gelu.out(inner, out=inner)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
-        x, scale, shift = ctx.saved_tensors
-        inner = torch.addcmul(shift, x, scale)
-        torch.ops.aten.gelu_backward.grad_input(
-            gradient, inner, grad_input=inner
-        )
-        of_x, of_scale, of_shift = ctx.needs_input_grad
-        rows = tuple(range(x.ndim - 1))
-        scale_gradient = (inner * x).sum(rows) if of_scale else None
-        shift_gradient = inner.sum(rows) if of_shift else None
-        return (
-            inner.mul_(scale) if of_x else None,
-            scale_gradient,
-            shift_gradient,
-        )

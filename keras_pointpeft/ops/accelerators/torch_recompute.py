@@ -12,14 +12,18 @@ from contextlib import suppress
 
 import torch
 
+from keras_pointpeft.ops.accelerators.torch_random import Tape
+
 
 class Recomputed:
     """`function`, of which the backward pass keeps the inputs alone.
 
     Args:
         function: from tensors, or nests of them, to a nest of tensors.
-        states: tensors that the function moves on in place, such as seeds. If
-            there are any, it may also draw from torch's generators.
+        states: None if it draws nothing at random. Else a list of tensors
+            that the function moves on in place, such as seeds: if there are
+            any, it may also draw from torch's generators. Masks of
+            `torch_random` need no state: they are kept.
         plain: the same by `keras.remat`, for `torch.compile`.
     """
 
@@ -34,7 +38,10 @@ class Recomputed:
         if not torch.is_grad_enabled():
             return self.function(*inputs)
         call = _Call(self, inputs)
-        with torch.autograd.graph.saved_tensors_hooks(call.pack, call.unpack):
+        with (
+            torch.autograd.graph.saved_tensors_hooks(call.pack, call.unpack),
+            call.tape.written() if call.tape else nullcontext(),
+        ):
             return self.function(*inputs)
 
 
@@ -78,6 +85,9 @@ class _Call:
         self.function = owner.function
         self.inputs = _Inputs(inputs)
         self.random = _Random(owner.states, inputs) if owner.states else None
+        # Where others draw too, all must draw again, in the same order.
+        taped = owner.states is not None
+        self.tape = Tape(fresh=bool(owner.states)) if taped else None
         self.autocast = _autocast()
         self.count = 0
         self.values = {}
@@ -96,6 +106,7 @@ class _Call:
         drawn = nullcontext() if self.random is None else self.random.again()
         with (
             drawn,
+            self.tape.read() if self.tape else nullcontext(),
             _cast_as(self.autocast),
             torch.enable_grad(),
             torch.autograd.graph.saved_tensors_hooks(self._keep, _same),

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.dropout import Dropout
 from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.part_call import part_call
@@ -50,7 +51,7 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         self.down = Linear(
             rank, bias_initializer="zeros", dtype=policy, name="down"
         )
-        self.drop = keras.layers.Dropout(dropout, dtype=policy, name="drop")
+        self.drop = Dropout(dropout, dtype=policy, name="drop")
 
     def build(self, input_shape):
         dim = input_shape[-1]
@@ -74,8 +75,7 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         mask = None
         if training and self.dropout:
             shape = (*ops.shape(tokens)[:-1], self.rank)
-            mask = ops.ones(shape, dtype=self.compute_dtype)
-            mask = part_call(self.drop, mask, training=True)
+            mask = self.drop.mask(shape, tokens)
 
         def values(layer):
             both = (layer.kernel, layer.bias)

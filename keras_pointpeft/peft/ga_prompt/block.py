@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.dropout import Dropout
 from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
@@ -85,7 +86,7 @@ class GAPromptTuner(Configurable, BlockTuner):
         self.adapter = BottleneckAdapter(
             adapter_rank, adapter_dropout, dtype=policy, name="adapter"
         )
-        self.drop = keras.layers.Dropout(
+        self.drop = Dropout(
             prompt_dropout, dtype=policy, name="drop"
         )
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.batch_norm import BatchNorm
+from keras_pointpeft.layers.dropout import Dropout
 from keras_pointpeft.layers.feature_propagation import FeaturePropagation
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.point_patches import PointPatches
@@ -139,7 +140,7 @@ class ShiftPrompter(Configurable, keras.layers.Layer):
             return Linear(units, dtype=policy, name=name)
 
         def drop(rate, name):
-            return keras.layers.Dropout(rate, dtype=policy, name=name)
+            return Dropout(rate, dtype=policy, name=name)
 
         def carry(dims, name):
             return FeaturePropagation(dims, 32, 1e-4, dtype=policy, name=name)

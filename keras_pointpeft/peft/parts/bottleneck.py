@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.dropout import Dropout
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -79,7 +80,7 @@ class BottleneckAdapter(Configurable, keras.layers.Layer):
         self.start = start
         self.units = units
         self.down = self._linear(rank, "down")
-        self.drop = keras.layers.Dropout(
+        self.drop = Dropout(
             dropout, dtype=self.dtype_policy, name="drop"
         )
 

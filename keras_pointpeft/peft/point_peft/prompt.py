@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.dropout import Dropout
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -49,7 +50,7 @@ class PointPriorPrompt(Configurable, keras.layers.Layer):
                 dtype=policy,
                 name="adapter",
             )
-        self.drop = keras.layers.Dropout(dropout, dtype=policy, name="drop")
+        self.drop = Dropout(dropout, dtype=policy, name="drop")
 
     def build(self, tokens_shape, prior_shape=None):
         dim = tokens_shape[-1]

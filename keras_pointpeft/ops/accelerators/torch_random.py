@@ -1,0 +1,227 @@
+"""torch: random masks, those of a whole step drawn together.
+
+A mask takes a few operations however small it is, and a step has dozens. They
+are drawn from the default generator of the device, which a captured graph
+moves on by itself.
+"""
+
+from contextlib import contextmanager
+
+import torch
+
+from keras_pointpeft.ops.accelerators import torch_seeded
+
+# Values of a mask up to which it is drawn with others of other rates.
+SMALL = 2**12
+
+# Innermost last: where masks are taken from now.
+_SOURCES = []
+
+
+def dropout_mask(shape, rate, like):
+    """Zeros with probability `rate`, else `1 / (1 - rate)`.
+
+    Args:
+        shape: tuple of ints.
+        rate: float in `[0, 1)`.
+        like: tensor with the type and the device of the mask.
+
+    Returns:
+        tensor of that shape, without a gradient. Nothing may write into it.
+    """
+    if like.device.type == "meta":
+        return torch.ones(shape, dtype=like.dtype, device="meta")
+    with torch.no_grad():
+        return _taken(_SOURCES, shape, rate, like)
+
+
+def seeded_mask(shape, rate, like, generator):
+    """The same from a `keras.random.SeedGenerator`, which moves on."""
+    if like.device.type == "meta":
+        return torch.ones(shape, dtype=like.dtype, device="meta")
+
+    def draw():
+        kept = torch_seeded.uniform(shape, generator) >= rate
+        return kept.to(like.dtype) / (1.0 - rate)
+
+    with torch.no_grad():
+        return _taped(_SOURCES, draw)
+
+
+def _draw(shape, rate, like):
+    mask = torch.empty(shape, dtype=like.dtype, device=like.device)
+    return mask.bernoulli_(1.0 - rate).div_(1.0 - rate)
+
+
+class StepMasks:
+    """The masks of the steps of one model.
+
+    A step that asks for the masks that one before asked for, in the same
+    order, gets parts of one draw.
+    """
+
+    def __init__(self):
+        # By the first mask of a step, so that batches of several sizes each
+        # have their own.
+        self._plans = {}
+        self._asked, self._pool = [], None
+
+    @contextmanager
+    def step(self):
+        """Around the forward pass of a step."""
+        self._asked, self._pool = [], None
+        _SOURCES.append(self)
+        try:
+            yield
+        finally:
+            _SOURCES.remove(self)
+            self._pool = None
+            if self._asked:
+                plan = self._plans.get(self._asked[0])
+                if plan is None or plan.keys != self._asked:
+                    self._plans[self._asked[0]] = _Plan(self._asked)
+
+    def take(self, shape, rate, like):
+        place = len(self._asked)
+        key = (tuple(shape), rate, like.dtype, like.device)
+        self._asked.append(key)
+        plan = self._plans.get(self._asked[0])
+        if plan is None or plan.keys[place : place + 1] != [key]:
+            return _draw(shape, rate, like)
+        if self._pool is None:
+            self._pool = plan.draw()
+        return self._pool[place]
+
+    def keep(self, draw):
+        return draw()
+
+
+class _Plan:
+    """Masks that are drawn together.
+
+    Args:
+        keys: list of their shapes, rates, types and devices.
+    """
+
+    def __init__(self, keys):
+        self.keys = keys
+        self.kinds = {}
+        for place, (shape, rate, dtype, device) in enumerate(keys):
+            count = torch.Size(shape).numel()
+            kind = (None if count <= SMALL else rate, dtype, device)
+            self.kinds.setdefault(kind, []).append((place, count))
+        self.chances = {}
+
+    def draw(self):
+        """A list of masks."""
+        found = [None] * len(self.keys)
+        for kind, members in self.kinds.items():
+            rate, dtype, device = kind
+            counts = [count for _, count in members]
+            drawn = torch.rand(sum(counts), device=device)
+            keep = self._chances(kind, members) if rate is None else 1.0 - rate
+            drawn = (drawn < keep).to(dtype) / keep
+            for (place, _), part in zip(members, drawn.split(counts)):
+                found[place] = part.view(self.keys[place][0])
+        return found
+
+    def _chances(self, kind, members):
+        if kind not in self.chances:
+            _, dtype, device = kind
+            values = [
+                1.0 - self.keys[place][1]
+                for place, count in members
+                for _ in range(count)
+            ]
+            self.chances[kind] = torch.as_tensor(
+                values, dtype=dtype, device=device
+            )
+        return self.chances[kind]
+
+
+class Tape:
+    """The masks of a function that will run again.
+
+    Example:
+    ```python
+    tape = Tape()
+    with tape.written():
+        first = function(x)
+    with tape.read():
+        second = function(x)  # with the same masks
+    ```
+
+    Args:
+        fresh: bool. Whether nothing is kept, and each mask is drawn when it is
+            asked for, both times.
+    """
+
+    def __init__(self, fresh=False):
+        self._masks = []
+        self._fresh = fresh
+
+    def written(self):
+        return _source(_Fresh() if self._fresh else _Writer(self._masks))
+
+    def read(self):
+        return _source(_Fresh() if self._fresh else _Reader(self._masks))
+
+
+@contextmanager
+def _source(source):
+    _SOURCES.append(source)
+    try:
+        yield
+    finally:
+        _SOURCES.remove(source)
+
+
+class _Writer:
+    """Keeps what another source, or a draw, gives."""
+
+    def __init__(self, masks):
+        self.masks = masks
+
+    def take(self, shape, rate, like):
+        found = _taken(self._before(), shape, rate, like)
+        self.masks.append(found)
+        return found
+
+    def keep(self, draw):
+        found = _taped(self._before(), draw)
+        self.masks.append(found)
+        return found
+
+    def _before(self):
+        return _SOURCES[: _SOURCES.index(self)]
+
+
+class _Fresh:
+    def take(self, shape, rate, like):
+        return _draw(shape, rate, like)
+
+    def keep(self, draw):
+        return draw()
+
+
+class _Reader:
+    def __init__(self, masks):
+        self.masks = iter(list(masks))
+
+    def take(self, shape, rate, like):
+        return next(self.masks)
+
+    def keep(self, draw):
+        return next(self.masks)
+
+
+def _taken(sources, shape, rate, like):
+    if sources:
+        return sources[-1].take(shape, rate, like)
+    return _draw(shape, rate, like)
+
+
+def _taped(sources, draw):
+    if sources:
+        return sources[-1].keep(draw)
+    return draw()

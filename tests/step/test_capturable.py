@@ -1,0 +1,137 @@
+"""A step of every method and task can be held by a CUDA graph.
+
+Without a GPU: the same function, called with what a graph would read, gives
+what Keras' own way gives, and does nothing that a capture forbids.
+"""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_pointpeft import step_report
+
+if keras.config.backend() != "torch":
+    pytest.skip("graphs are of torch", allow_module_level=True)
+
+import torch
+
+from keras_pointpeft.step import running
+from keras_pointpeft.step.constants import Constants
+from keras_pointpeft.step.constants import NewConstant
+from keras_pointpeft.step.forbidden import Forbidden
+from tests.step.cases import cases
+
+STEPS = 5
+
+
+def trained(name):
+    keras.utils.set_random_seed(0)
+    model, inputs, labels = cases()[name]()
+    keras.utils.set_random_seed(1)
+    logs = [
+        model.train_on_batch(inputs, labels, return_dict=True)
+        for _ in range(STEPS)
+    ]
+    return model, logs, inputs
+
+
+@pytest.mark.parametrize("name", cases())
+def test_a_rehearsed_step_is_the_step(name, monkeypatch):
+    plain, plain_logs, _ = trained(name)
+    monkeypatch.setattr(running, "_WAY", ["rehearsal"])
+
+    def read():
+        raise AssertionError("The state of a generator is read.")
+
+    monkeypatch.setattr(torch, "get_rng_state", read)
+    model, logs, inputs = trained(name)
+    rows = step_report(model)["train"]
+    assert {row["runs"] for row in rows} <= {"graph", "warming up"}, rows
+    assert logs == plain_logs
+    for ours, theirs in zip(model.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), ours.path)
+    found = [model.predict_on_batch(inputs) for _ in range(4)]
+    if name not in ("masked", "masked_blocks", "generative", "hierarchical"):
+        monkeypatch.undo()
+        expected = keras.tree.flatten(plain.predict_on_batch(inputs))
+        for ours, theirs in zip(keras.tree.flatten(found[-1]), expected):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_reading_values_is_found():
+    x = torch.arange(4.0)
+    with Forbidden() as looking:
+        float(x[0])
+        x[x > 1]
+        torch.nonzero(x)
+        x[torch.tensor([0, 1])] + 1
+    assert sum(looking.found.values()) == 3
+    assert "_local_scalar_dense" in looking.reason()
+
+
+def test_constants_are_made_once():
+    array = np.arange(3.0)
+    with Constants() as constants:
+        first = torch.as_tensor(array), torch.as_tensor(0.5), torch.tensor([1])
+        second = torch.as_tensor(array), torch.as_tensor(0.5), torch.tensor([1])
+    assert all(a is b for a, b in zip(first, second))
+    array[:] = 7.0
+    assert first[0].tolist() == [0.0, 1.0, 2.0]
+    with Constants(constants.made, fixed=True):
+        assert torch.as_tensor(0.5) is first[1]
+        assert float(torch.as_tensor(0.25)) == 0.25
+        with pytest.raises(NewConstant, match="Received"):
+            torch.as_tensor(array)
+
+
+def test_a_step_that_reads_runs_eagerly_and_says_why(monkeypatch, caplog):
+    monkeypatch.setattr(running, "_WAY", ["rehearsal"])
+
+    class Reads(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return y_pred * float(y_pred.sum() > 0)
+
+    model, inputs, labels = cases()["linear"]()
+    model.compile("adam", Reads())
+    for _ in range(4):
+        model.train_on_batch(inputs, labels)
+    (row,) = step_report(model)["train"]
+    assert row["runs"] == "eager" and "_local_scalar_dense" in row["why"]
+
+
+def test_shapes_have_graphs_of_their_own(monkeypatch):
+    monkeypatch.setattr(running, "_WAY", ["rehearsal"])
+    monkeypatch.setattr(running, "MAX_GRAPHS", 1)
+    model, inputs, labels = cases()["linear"]()
+    for size in (4, 4, 4, 3, 3, 3):
+        model.train_on_batch(inputs[:size], labels[:size])
+    rows = step_report(model)["train"]
+    assert [row["runs"] for row in rows] == ["graph", "eager"]
+    assert rows[0]["shapes"] == [(4, 64, 3), (4,)]
+    assert "1 other shapes" in rows[1]["why"]
+    # Compiled anew, it starts anew.
+    model.compile("adam", "auto")
+    model.train_on_batch(inputs, labels)
+    assert len(step_report(model)["train"]) == 1
+
+
+def test_variables_that_moved_make_another_graph(monkeypatch):
+    monkeypatch.setattr(running, "_WAY", ["rehearsal"])
+    model, inputs, _ = cases()["linear"]()
+    for _ in range(3):
+        before = model.predict_on_batch(inputs)
+    assert step_report(model)["predict"][0]["runs"] == "graph"
+    variable = model.trainable_variables[0]
+    variable.value.data = variable.value.data.clone() + 1.0
+    after = model.predict_on_batch(inputs)
+    assert step_report(model)["predict"][0]["runs"] == "warming up"
+    assert np.abs(after - before).max() > 1e-3
+
+
+def test_on_a_cpu_nothing_is_captured():
+    model, inputs, labels = cases()["linear"]()
+    model.train_on_batch(inputs, labels)
+    (row,) = step_report(model)["all"]
+    assert row["runs"] == "eager" and "'cpu'" in row["why"]
+    model.compile("adam", "auto", run_eagerly=True)
+    assert "run_eagerly" in step_report(model)["all"][0]["why"]
