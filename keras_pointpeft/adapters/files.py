@@ -22,7 +22,7 @@ from keras_pointpeft.adapters.card import CONFIG_FILE
 from keras_pointpeft.adapters.card import WEIGHTS_FILE
 from keras_pointpeft.adapters.card import write_card
 from keras_pointpeft.files.hub import local_directory
-from keras_pointpeft.files.whole import write_whole
+from keras_pointpeft.files.whole import whole_files
 
 FORMAT = 2
 # Exponents of trained weights are much alike: side by side, they take an
@@ -102,7 +102,6 @@ def save_adapter(task, path, state=True):
             "An adapter is saved to a directory, but a file stands there. "
             f"Received: path={str(path)!r}"
         )
-    directory.mkdir(parents=True, exist_ok=True)
     adapter, _ = split_variables(task)
     backbone = task.backbone
     kept = _state(task)
@@ -127,20 +126,26 @@ def save_adapter(task, path, state=True):
         "keras_version": keras.__version__,
     }
 
-    def write_weights(file):
-        write_arrays(file, values)
+    return write_adapter(directory, values, json.dumps(config, indent=2))
 
-    def write_config(file):
-        with open(file, "w", encoding="utf-8") as stream:
-            json.dump(config, stream, indent=2)
 
-    writers = {
-        WEIGHTS_FILE: write_weights,
-        CONFIG_FILE: write_config,
-        CARD_FILE: lambda file: write_card(file, config),
-    }
-    write_whole(directory, writers)
-    return sum((directory / name).stat().st_size for name in writers)
+def write_adapter(directory, values, config):
+    """Writes the files of an adapter, all of them or none.
+
+    Args:
+        directory: path; made if it does not exist.
+        values: dict from names to arrays.
+        config: string, the contents of `adapter.json`.
+
+    Returns:
+        The size of the adapter in bytes.
+    """
+    names = (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)
+    with whole_files(directory, names) as places:
+        write_arrays(places[WEIGHTS_FILE], values)
+        places[CONFIG_FILE].write_text(config, encoding="utf-8")
+        write_card(places[CARD_FILE], json.loads(config))
+        return sum(place.stat().st_size for place in places.values())
 
 
 def _state(task):

@@ -1,17 +1,13 @@
 """Adapters for others: a model card, a hub, safetensors."""
 
-import json
 import os
-import pathlib
 
-from keras_pointpeft.adapters.card import CARD_FILE
 from keras_pointpeft.adapters.card import CONFIG_FILE
 from keras_pointpeft.adapters.card import WEIGHTS_FILE
-from keras_pointpeft.adapters.card import write_card
 from keras_pointpeft.adapters.files import read_config
-from keras_pointpeft.adapters.files import write_arrays
+from keras_pointpeft.adapters.files import write_adapter
 from keras_pointpeft.files.hub import local_directory
-from keras_pointpeft.files.whole import write_whole
+from keras_pointpeft.files.whole import whole_file
 
 
 def upload_adapter(path, handle):
@@ -59,7 +55,8 @@ def export_safetensors(path, file):
 
     with h5py.File(directory / WEIGHTS_FILE, "r") as h5:
         h5.visititems(visit)
-    save_file(arrays, file, metadata={"adapter": config})
+    with whole_file(file) as place:
+        save_file(arrays, place, metadata={"adapter": config})
 
 
 def import_safetensors(file, path):
@@ -71,7 +68,6 @@ def import_safetensors(file, path):
     """
     from safetensors import safe_open
 
-    directory = pathlib.Path(path)
     with safe_open(file, framework="numpy") as tensors:
         metadata = tensors.metadata() or {}
         if "adapter" not in metadata:
@@ -80,13 +76,4 @@ def import_safetensors(file, path):
                 f"Received: {str(file)!r}"
             )
         arrays = {name: tensors.get_tensor(name) for name in tensors.keys()}
-    config = metadata["adapter"]
-    directory.mkdir(parents=True, exist_ok=True)
-    write_whole(
-        directory,
-        {
-            WEIGHTS_FILE: lambda file: write_arrays(file, arrays),
-            CONFIG_FILE: lambda file: file.write_text(config, "utf-8"),
-            CARD_FILE: lambda file: write_card(file, json.loads(config)),
-        },
-    )
+    write_adapter(path, arrays, metadata["adapter"])

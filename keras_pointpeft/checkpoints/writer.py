@@ -1,6 +1,5 @@
 """Writes our weights in the layouts that published code reads."""
 
-import pathlib
 import re
 
 import numpy as np
@@ -10,6 +9,7 @@ from keras_pointpeft.checkpoints.layouts.registry import published_names
 from keras_pointpeft.checkpoints.names import to_reference
 from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 from keras_pointpeft.checkpoints.transfer import weights_of
+from keras_pointpeft.files.whole import whole_file
 
 # What stands before the backbone's names in a pre-trained file.
 PREFIXES = {
@@ -98,8 +98,7 @@ def write_checkpoint(model, path, pretrained=False):
     import torch
 
     state = published_state(model, pretrained)
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: torch.from_numpy(value) for name, value in state.items()}
-    torch.save({"base_model": tensors}, path)
+    with whole_file(path) as place:
+        torch.save({"base_model": tensors}, place)
     return len(state)

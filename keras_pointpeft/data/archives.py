@@ -5,6 +5,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+from keras_pointpeft.files.whole import whole_file
+
 # What an archive may unpack to, and by how much it may grow.
 MAX_BYTES = 200 * 2**30
 MAX_RATIO = 200
@@ -91,12 +93,9 @@ def _write(entries, open_entry, archive, folder, max_bytes):
         if is_folder:
             place.mkdir(parents=True, exist_ok=True)
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        # Under its name only when it is whole.
-        part = place.with_name(place.name + ".part")
-        with open_entry(entry) as source, open(part, "wb") as target:
-            _copy(source, target, size, archive, name)
-        os.replace(part, place)
+        with whole_file(place) as part:
+            with open_entry(entry) as source, open(part, "wb") as target:
+                _copy(source, target, size, archive, name)
         written.append(place)
     return written
 

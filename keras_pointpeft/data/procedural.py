@@ -3,8 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
-import uuid
 
 import numpy as np
 
@@ -12,6 +10,7 @@ from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.s3dis import Room
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.files.downloads import cache_directory
+from keras_pointpeft.files.whole import whole_folder
 from keras_pointpeft.version import __version__
 
 # split: (clouds, domain, seed). Measured results refer to these.
@@ -157,23 +156,13 @@ def _folder(arguments):
 
 
 def _write(folder, made):
-    """Writes beside the folder, then renames: it is whole or not there."""
-    temporary = f"{folder}.{uuid.uuid4().hex}"
-    os.makedirs(temporary)
-    try:
+    # Another process may be faster; its clouds are the same.
+    with whole_folder(folder, last="names.json") as place:
         arrays = []
         for key in ("points", "labels", "part_labels"):
             if made[key] is not None:
-                np.save(os.path.join(temporary, f"{key}.npy"), made[key])
+                np.save(place / f"{key}.npy", made[key])
                 arrays.append(key)
         names = {key: made[key] for key in ("class_names", "part_names")}
-        path = os.path.join(temporary, "names.json")
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump({**names, "arrays": arrays}, file)
-        os.rename(temporary, folder)
-    except OSError:
-        # Another process may have been first; its clouds are the same.
-        if not os.path.isfile(os.path.join(folder, "names.json")):
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        text = json.dumps({**names, "arrays": arrays})
+        (place / "names.json").write_text(text, encoding="utf-8")

@@ -15,6 +15,8 @@ from rich.progress import DownloadColumn
 from rich.progress import Progress
 from rich.progress import TransferSpeedColumn
 
+from keras_pointpeft.files.whole import put
+
 MIRROR_VARIABLE = "KERAS_POINTPEFT_RELEASES"
 CHUNK = 1 << 18
 
@@ -122,7 +124,7 @@ def fetch(
                 f"{url} does not have the SHA-256 it should have; the file "
                 f"was removed. Expected: {sha256}. Received: {found}"
             )
-        os.replace(part, destination)
+        put(part, destination)
         _discard(part)
     return destination
 

@@ -2,14 +2,13 @@
 
 import errno
 import json
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from keras_pointpeft.files.downloads import sha256_of
+from keras_pointpeft.files.whole import whole_folder
 from keras_pointpeft.version import __version__
 
 METADATA = "metadata.json"
@@ -21,9 +20,8 @@ FORMAT = 1
 def write(directory, save, model):
     """Writes a preset directory, whole or not at all.
 
-    The files are made in a folder beside it and then renamed. If anything
-    fails before, what was there stays. Files that an earlier call wrote and
-    this one does not are removed; others stay.
+    If anything fails, what was there stays. Files that an earlier call wrote
+    and this one does not are removed; others stay.
 
     Args:
         directory: path.
@@ -36,24 +34,14 @@ def write(directory, save, model):
     directory = Path(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     _check_space(directory.parent, model)
-    made = tempfile.mkdtemp(prefix=".preset-", dir=directory.parent)
-    try:
-        folder = Path(made) / "preset"
-        folder.mkdir()
+    earlier = _section(directory) or {}
+    # The checksums come last: a mixture is refused.
+    with whole_folder(directory, last=METADATA) as folder:
         save(folder)
         _seal(folder)
-        if not directory.exists():
-            os.rename(folder, directory)
-            return
-        earlier = _section(directory) or {}
-        names = sorted(path.name for path in folder.iterdir())
-        for name in set(earlier.get("sha256", ())) - set(names):
-            (directory / name).unlink(missing_ok=True)
-        # The checksums come last: a mixture is refused.
-        for name in sorted(names, key=lambda name: name == METADATA):
-            os.replace(folder / name, directory / name)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+        names = {path.name for path in folder.iterdir()}
+    for name in set(earlier.get("sha256", ())) - names:
+        (directory / name).unlink(missing_ok=True)
 
 
 def check(directory, names):

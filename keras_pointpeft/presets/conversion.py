@@ -1,8 +1,6 @@
 """Turns a published checkpoint into a preset directory, and proves it."""
 
-import os
 import pathlib
-import tempfile
 
 import numpy as np
 from keras import ops
@@ -14,6 +12,7 @@ from keras_pointpeft.checkpoints.sources import identify
 from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 from keras_pointpeft.checkpoints.transfer import weights_of
 from keras_pointpeft.checkpoints.writer import published_state
+from keras_pointpeft.files.whole import whole_folder
 from keras_pointpeft.presets.building import from_preset
 from keras_pointpeft.presets.directory import load
 from keras_pointpeft.presets.names import resolve
@@ -52,16 +51,9 @@ def convert(path, output, preset=None):
         model = _model_of(preset, state)
         report = load_into(model, state)
     _compare_with_file(model, report, state)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=output.parent, prefix=f".{output.name}."
-    ) as temporary:
-        made = os.path.join(temporary, "preset")
+    with whole_folder(output) as made:
         model.save_to_preset(made)
         _compare_with_directory(model, made)
-        if output.exists():
-            output.rmdir()
-        os.replace(made, output)
     return model, report
 
 

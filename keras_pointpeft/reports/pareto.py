@@ -1,7 +1,7 @@
 """Accuracy against trained parameters, as a figure."""
 
-import pathlib
 
+from keras_pointpeft.files.whole import whole_file
 from keras_pointpeft.reports import page
 
 
@@ -56,7 +56,8 @@ def write_png(path, entries, title):
     axes.grid(color="0.9")
     # Not beside the points: methods of one size would hide each other.
     figure.legend(loc="outside right center", fontsize=8, frameon=False)
-    figure.savefig(path, dpi=150)
+    with whole_file(path) as place:
+        figure.savefig(place, dpi=150)
 
 
 def write_html(path, entries, title):
@@ -97,4 +98,5 @@ def write_html(path, entries, title):
         yaxis={"title": "%, mean and deviation over seeds"},
     )
     body = page.figure(figure, 900, 560)
-    pathlib.Path(path).write_text(page.whole(title, body), encoding="utf-8")
+    with whole_file(path) as place:
+        place.write_text(page.whole(title, body), encoding="utf-8")

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_pointpeft import presets
 from keras_pointpeft.experiments import runs
+from keras_pointpeft.files.whole import whole_folder
 from keras_pointpeft.reports import findings
 from keras_pointpeft.reports import html
 from keras_pointpeft.reports import png
@@ -221,11 +222,10 @@ def _check_packages():
 
 
 def _write(found, output):
-    output = pathlib.Path(output)
-    output.mkdir(parents=True, exist_ok=True)
-    html.write(found, output / "report.html")
-    png.write(found, output / "figures")
-    return output / "report.html"
+    with whole_folder(output) as made:
+        html.write(found, made / "report.html")
+        png.write(found, made / "figures")
+    return pathlib.Path(output) / "report.html"
 
 
 def read_log(path) -> list:

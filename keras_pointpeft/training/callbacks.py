@@ -9,6 +9,8 @@ import time
 import keras
 import numpy as np
 
+from keras_pointpeft.files.whole import whole_file
+
 
 def snapshot(variables) -> list[np.ndarray]:
     """Copies the values of variables."""
@@ -142,8 +144,8 @@ class BestEpoch(keras.callbacks.Callback):
 class EpochLog(keras.callbacks.Callback):
     """Writes one line per epoch to a CSV file.
 
-    The file is written anew, under another name and then renamed, from a
-    list that outlives interruptions: it never has an epoch twice.
+    The file is written anew from a list that outlives interruptions: it never
+    has an epoch twice.
 
     Args:
         path: path of the file.
@@ -157,12 +159,11 @@ class EpochLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         columns = list(dict.fromkeys(k for row in self.history for k in row))
-        temporary = f"{self.path}.part"
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.history)
-        os.replace(temporary, self.path)
+        with whole_file(self.path) as place:
+            with open(place, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, columns, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(self.history)
 
 
 class TensorBoardLog(keras.callbacks.Callback):

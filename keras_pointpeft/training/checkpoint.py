@@ -9,6 +9,8 @@ import keras
 import numpy as np
 
 from keras_pointpeft.adapters.base import remember_base
+from keras_pointpeft.files.whole import sweep
+from keras_pointpeft.files.whole import whole_file
 from keras_pointpeft.training.callbacks import assign
 from keras_pointpeft.training.callbacks import snapshot
 
@@ -53,8 +55,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
     else decides how training goes on: a run that was killed and resumed ends,
     on one machine's CPU, with the same bits as one that was not.
 
-    It is written under another name and then renamed, so that a kill at any
-    moment leaves the last whole state.
+    A kill at any moment leaves the last whole state.
 
     Args:
         path: path of the file, `.npz`.
@@ -111,12 +112,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
                 if not np.array_equal(value, arrays[f"model/{index}"]):
                     arrays[f"best/{index}"] = value
         arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), "uint8")
-        temporary = f"{self.path}.part"
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path)
+        with whole_file(self.path) as place:
+            np.savez(place, **arrays)
 
     def restore(self, model) -> int:
         """Puts the state of the file, if there is one, into the model.
@@ -131,6 +128,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             ValueError: if the file is of another model, recipe, data set or
                 backend, or is no checkpoint.
         """
+        sweep(self.path)
         if not os.path.exists(self.path):
             return 0
         arrays = _open(self.path)

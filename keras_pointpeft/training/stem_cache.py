@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ from keras import ops
 
 from keras_pointpeft.data import PointCloudDataset
 from keras_pointpeft.data.augmentation import NoAugmentation
+from keras_pointpeft.files.whole import whole_folder
 from keras_pointpeft.models import frozen_stem
 from keras_pointpeft.training.checkpoint import data_digest
 from keras_pointpeft.version import __version__
@@ -142,23 +142,15 @@ def stem_arrays(task, stem, batches, directory=None) -> dict:
 
 
 def _write(stem, batches, folder):
-    part = f"{folder}.{os.getpid()}.part"
-    os.makedirs(part)
+    # Another process may be faster, with the same arrays.
+    with whole_folder(folder) as made:
 
-    def make(name, shape, dtype):
-        return np.lib.format.open_memmap(_file(part, name), "w+", dtype, shape)
+        def make(name, shape, dtype):
+            file = _file(made, name)
+            return np.lib.format.open_memmap(file, "w+", dtype, shape)
 
-    try:
         for array in _computed(stem, batches, make).values():
             array.flush()
-        try:
-            os.rename(part, folder)
-        except OSError:
-            # Another process may have been faster, with the same arrays.
-            if not os.path.isdir(folder):
-                raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _computed(stem, batches, make):

@@ -6,13 +6,13 @@ sampling and neighbours as operators of their own. A program for PyTorch has
 them written out; ONNX has a loop and a search for the smallest.
 """
 
-import os
 import pathlib
 
 import keras
 import numpy as np
 import torch
 
+from keras_pointpeft.files.whole import whole_file
 from keras_pointpeft.models.export.torch import written_out
 
 FORMATS = ("onnx", "torch")
@@ -71,17 +71,13 @@ def export(task, filepath, format, input_signature=None, opset_version=None):
     finally:
         task.train(trained)
     _drop_empty_squeezes(program.graph)
-    temporary = filepath.with_name(f"{filepath.stem}.part{ending}")
-    try:
+    with whole_file(filepath) as place:
         if format == "torch":
             program = program.run_decompositions(written_out())
-            torch.export.save(program, temporary)
+            torch.export.save(program, place)
         else:
-            _write_onnx(program, temporary, dynamic, opset_version)
-            _check_onnx(temporary, examples, expected)
-        os.replace(temporary, filepath)
-    finally:
-        temporary.unlink(missing_ok=True)
+            _write_onnx(program, place, dynamic, opset_version)
+            _check_onnx(place, examples, expected)
     return filepath
 
 

@@ -1,7 +1,6 @@
 """The bank of features that Point-PEFT's prompts draw on."""
 
 import json
-import os
 import pathlib
 import zipfile
 
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.files.whole import whole_file
 from keras_pointpeft.peft.fingerprint import fingerprint
 from keras_pointpeft.peft.point_peft.bank_batches import batches_of
 from keras_pointpeft.peft.point_peft.bank_sampling import SAMPLINGS
@@ -242,14 +242,8 @@ class PriorBank:
             "fingerprint": self.fingerprint,
             "recipe": self.recipe,
         }
-        path = pathlib.Path(path)
-        temporary = path.with_name(f"{path.name}.part")
-        try:
-            with open(temporary, "wb") as stream:
-                np.savez(stream, about=json.dumps(about), **arrays)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(path) as place, open(place, "wb") as stream:
+            np.savez(stream, about=json.dumps(about), **arrays)
 
     @classmethod
     def load(cls, path):
