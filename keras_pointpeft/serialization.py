@@ -11,11 +11,45 @@ class Configurable:
     A class names its arguments in `config_names` and keeps each under an
     attribute of the same name, so that its config cannot drift from its
     constructor. Mix it in before a Keras class, or use it alone.
+
+    Configs of earlier versions are read: `renamed` says what arguments were
+    called, `{old: new}`, and `removed` which value those had that are none
+    any more, `{name: value}`.
     """
 
     config_names = ()
+    renamed = {}
+    removed = {}
 
     def get_config(self):
         parent = getattr(super(), "get_config", dict)()
         own = {name: getattr(self, name) for name in self.config_names}
         return {**parent, **own}
+
+    @classmethod
+    def from_config(cls, config):
+        config = cls.translated(config)
+        make = getattr(super(), "from_config", None)
+        return cls(**config) if make is None else make(config)
+
+    @classmethod
+    def translated(cls, config):
+        """A config of an earlier version, with the arguments of this one.
+
+        Raises:
+            ValueError: if an argument that is none any more had another value
+                than the one that is left.
+        """
+        config = dict(config)
+        for base in cls.__mro__:
+            for old, new in vars(base).get("renamed", {}).items():
+                if old in config:
+                    config[new] = config.pop(old)
+            for name, value in vars(base).get("removed", {}).items():
+                if config.pop(name, value) != value:
+                    raise ValueError(
+                        f"A {cls.__name__} of this version has "
+                        f"{name}={value!r} alone. Received: a config of "
+                        "another version with another value"
+                    )
+        return config

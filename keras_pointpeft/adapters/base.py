@@ -6,12 +6,12 @@ what these were, in memory and in its weights files.
 """
 
 import contextlib
-import re
 
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.peft.method import ADDED
+from keras_pointpeft.peft.paths import is_added
+from keras_pointpeft.peft.paths import weights_of
 
 # A model whose file does not say what its method has changed.
 UNKNOWN = "unknown"
@@ -32,12 +32,8 @@ def copies(variables):
 
 def own_variables(backbone):
     """Path to variable of all that a method did not add to a backbone."""
-    return {
-        variable.path: variable
-        for variable in backbone.weights
-        if "seed_generator" not in variable.path
-        and not re.search(ADDED, variable.path)
-    }
+    weights = weights_of(backbone)
+    return {path: x for path, x in weights.items() if not is_added(path)}
 
 
 def changed_variables(backbone):
@@ -134,22 +130,14 @@ def base_backbone(backbone):
             "is not there any more; load it again. "
             f"Received: peft={type(peft).__name__}"
         )
-    before = base_values(backbone)
-    if before is None:
+    if base_values(backbone) is None:
         raise ValueError(
             "The weights came from a file that does not say what the base's "
             f"own were, of {sorted(changed_variables(backbone))}; load the "
             "base by itself, with `peft=None`. "
             f"Received: peft={type(peft).__name__}"
         )
-    arguments = {
-        name: getattr(backbone, name) for name in backbone.config_names
-    }
-    plain = type(backbone)(**arguments, dtype=backbone.dtype_policy)
-    values = {**copies(own_variables(backbone)), **before}
-    for path, variable in own_variables(plain).items():
-        variable.assign(values[path].copy())
-    return plain
+    return backbone.clone(peft=None)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import pathlib
-import re
 
 import h5py
 import keras
@@ -23,6 +22,7 @@ from keras_pointpeft.adapters.card import WEIGHTS_FILE
 from keras_pointpeft.adapters.card import write_card
 from keras_pointpeft.files.hub import local_directory
 from keras_pointpeft.files.whole import whole_files
+from keras_pointpeft.peft.paths import is_added
 
 FORMAT = 2
 # Exponents of trained weights are much alike: side by side, they take an
@@ -51,7 +51,7 @@ def split_variables(task):
         if "seed_generator" in variable.path:
             continue
         # What a method adds moves along with it.
-        added = re.search(r"(^|/)tuner[^/]*/", variable.path)
+        added = is_added(variable.path)
         mine = (
             variable.trainable
             or id(variable) not in of_backbone

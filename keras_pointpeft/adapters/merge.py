@@ -1,15 +1,15 @@
 """Folds what a method has trained into the weights of the backbone."""
 
-import re
-
 import numpy as np
 from keras import ops
 
 from keras_pointpeft.adapters.base import UNKNOWN
 from keras_pointpeft.adapters.base import own_variables
 from keras_pointpeft.adapters.base import set_base
+from keras_pointpeft.adapters.copying import assign_common
 from keras_pointpeft.layers.tuner import BLOCK_SITES
-from keras_pointpeft.peft.method import ADDED
+from keras_pointpeft.peft.paths import is_added
+from keras_pointpeft.peft.paths import weights_of
 
 KERNELS = {"kernel": "bias", "gamma": "beta"}
 
@@ -47,9 +47,7 @@ def merge(task, partial=False):
             "There is no method to merge. Received: a backbone with peft=None"
         )
     rest = backbone.peft.merged(partial)
-    arguments = {
-        name: getattr(backbone, name) for name in backbone.config_names
-    }
+    changes = {"peft": rest}
     weights = {
         path: np.array(ops.convert_to_numpy(variable), "float32")
         for path, variable in own_variables(backbone).items()
@@ -58,29 +56,26 @@ def merge(task, partial=False):
     _fold_patches(backbone, weights)
     _fold_final(backbone, weights)
     if any(path.endswith("/qkv/bias") for path in weights):
-        arguments |= {"qkv_bias": True} if "qkv_bias" in arguments else {}
-    merged = type(backbone)(**arguments, peft=rest, dtype=backbone.dtype_policy)
-    config = {name: getattr(task, name) for name in task.config_names}
-    merged_task = type(task)(merged, **config)
+        changes |= {"qkv_bias": True} if hasattr(backbone, "qkv_bias") else {}
+    if hasattr(task, "pooling"):
+        changes["pooling"] = task.pooling
+    # A bias that has become necessary starts at 0.
+    merged = task.clone(weights=False, **changes)
     # What stays of the method, and the head.
-    for variable in task.weights:
-        if "seed_generator" not in variable.path:
-            weights.setdefault(variable.path, variable.numpy())
-    for variable in merged_task.weights:
-        if "seed_generator" in variable.path:
-            continue
-        value = weights.pop(variable.path, None)
-        # Only what has become necessary elsewhere is missing: a bias.
-        variable.assign(np.zeros(variable.shape) if value is None else value)
-    lost = [path for path in weights if not re.search(ADDED, path)]
+    weights = {**weights_of(task), **weights}
+    places = weights_of(merged)
+    lost = [p for p in weights if p not in places and not is_added(p)]
     if lost:
         raise ValueError(
-            f"{type(merged).__name__} has no place for what came of merging: "
+            f"{type(backbone).__name__} has no place for what came of merging: "
             f"{lost}. Received: peft={type(backbone.peft).__name__}"
         )
+    for path, variable in places.items():
+        weights.setdefault(path, np.zeros(variable.shape))
+    assign_common(weights, merged)
     if rest is not None:
-        set_base(merged, UNKNOWN)
-    return merged_task
+        set_base(merged.backbone, UNKNOWN)
+    return merged
 
 
 def _fold_blocks(backbone, weights):

@@ -1,6 +1,5 @@
 """Several named adapters on one backbone, of which one is in place."""
 
-import keras
 
 from keras_pointpeft.adapters.base import base_values
 from keras_pointpeft.adapters.base import copies
@@ -143,20 +142,8 @@ class AdapterSet:
 
     def _fresh(self):
         """What the variables of an untrained adapter are."""
-        task = self.task
-        config = {name: getattr(task, name) for name in task.config_names}
-        backbone = task.backbone
-        arguments = {n: getattr(backbone, n) for n in backbone.config_names}
-        twin = type(task)(
-            type(backbone)(
-                **arguments,
-                peft=keras.saving.deserialize_keras_object(
-                    keras.saving.serialize_keras_object(backbone.peft)
-                ),
-                dtype=backbone.dtype_policy,
-            ),
-            **config,
-        )
+        backbone = self.task.backbone
+        twin = self.task.clone(weights=False)
         values = copies(split_variables(twin)[0])
         base = base_values(backbone) or {}
         return {**values, **{path: x.copy() for path, x in base.items()}}

@@ -15,9 +15,9 @@ from keras_pointpeft.checkpoints.sources import identify
 from keras_pointpeft.checkpoints.sources import method_of
 from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.peft.paths import ADDED
 
 HEAD = r"(^|\.)cls_head_finetune\."
-TUNER = r"(^|/)tuner[^/]*/"
 GENERATOR = r"(^|\.)generator_blocks\."
 # Attention heads by width, in the published sizes; no tensor shows them.
 NUM_HEADS = {192: 3, 256: 4, 384: 6, 768: 12, 1024: 16}
@@ -60,7 +60,7 @@ def load_into(model, path):
         )
     ignored, initial = dict(source.ignored), dict(source.initial)
     if source.pretrained:
-        initial[TUNER] = NEW_METHOD
+        initial[ADDED] = NEW_METHOD
         initial[r"^head/"] = NEW_HEAD
     elif model is backbone:
         ignored[HEAD] = "the backbone alone has no head"

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_pointpeft.checkpoints.names import from_reference
+from keras_pointpeft.peft.paths import weights_of
 
 
 @dataclasses.dataclass
@@ -43,15 +44,6 @@ class TransferReport:
 
 class CheckpointMismatch(ValueError):
     """A checkpoint and a model do not fit; nothing was loaded."""
-
-
-def weights_of(model):
-    """Path to variable, for all weights but random seeds."""
-    return {
-        variable.path: variable
-        for variable in model.weights
-        if "seed_generator" not in variable.path
-    }
 
 
 def fill(model, state, names, ignored=None, initial=None, source="state dict"):

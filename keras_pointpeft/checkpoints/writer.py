@@ -8,8 +8,8 @@ from keras import ops
 from keras_pointpeft.checkpoints.layouts.registry import published_names
 from keras_pointpeft.checkpoints.names import to_reference
 from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
-from keras_pointpeft.checkpoints.transfer import weights_of
 from keras_pointpeft.files.whole import whole_file
+from keras_pointpeft.peft.paths import weights_of
 
 # What stands before the backbone's names in a pre-trained file.
 PREFIXES = {

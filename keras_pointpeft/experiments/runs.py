@@ -7,11 +7,11 @@ import numpy as np
 
 from keras_pointpeft import data
 from keras_pointpeft import presets
+from keras_pointpeft.adapters.copying import copy_weights
 from keras_pointpeft.data import augmentation
 from keras_pointpeft.data import procedural
 from keras_pointpeft.peft import PriorBank
 from keras_pointpeft.peft.point_peft.bank import prior_layer
-from keras_pointpeft.presets import building
 from keras_pointpeft.presets import results
 from keras_pointpeft.step import losses
 from keras_pointpeft.training import segmentation
@@ -164,7 +164,7 @@ def build_model(
         source = presets.from_preset(backbone_dir)
         source = getattr(source, "backbone", source)
         _check_same_backbone(source, model.backbone, backbone_dir)
-        building.copy_weights(source, model.backbone)
+        copy_weights(source, model.backbone)
     return model
 
 

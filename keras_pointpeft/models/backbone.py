@@ -5,6 +5,8 @@ import keras_hub
 
 from keras_pointpeft.adapters.base import load_base
 from keras_pointpeft.adapters.base import save_base
+from keras_pointpeft.adapters.copying import copy_weights
+from keras_pointpeft.arguments import check_arguments
 from keras_pointpeft.files import preset_folder
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import TokenPooling
@@ -34,6 +36,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         outputs: the graph's outputs.
         peft: optional `keras_pointpeft.peft.PeftMethod`, or its config.
         dtype: optional dtype or `keras.DTypePolicy`.
+        remat: see `remat`.
         trunk: the `keras_pointpeft.models.trunk.Trunk` of the graph.
     """
 
@@ -56,11 +59,19 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     reads_class_tokens = False
 
     def __init__(
-        self, inputs, outputs, peft=None, dtype=None, trunk=None, **kwargs
+        self,
+        inputs,
+        outputs,
+        peft=None,
+        dtype=None,
+        remat="elementwise",
+        trunk=None,
+        **kwargs,
     ):
         super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)
         self.peft = peft
         self.trunk = trunk
+        self.remat = remat
         freeze(self, peft)
 
     @property
@@ -259,9 +270,41 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
             preset_dir, lambda folder: save(folder, **kwargs), self
         )
 
+    def clone(self, weights=True, **changes):
+        """A backbone like this one, with the weights that both have.
+
+        Args:
+            weights: bool. Whether to copy them. What the method has added is
+                copied to one with the same method; with another, or none, the
+                base is the one that was there before the method joined it.
+            **changes: constructor arguments that differ, such as `peft`,
+                `dtype` or `num_groups`.
+
+        Returns:
+            A new backbone of the same class.
+
+        Raises:
+            TypeError: for an unknown argument.
+            ValueError: if a change gives weights another shape.
+
+        Example:
+        ```python
+        half = backbone.clone(dtype="mixed_bfloat16", remat="block")
+        plain = backbone.clone(peft=None)
+        ```
+        """
+        check_arguments(changes, type(self))
+        # A name is for one model.
+        config = {**self.get_config(), "name": None, **changes}
+        twin = type(self).from_config(config)
+        if weights:
+            copy_weights(self, twin)
+        return twin
+
     def get_config(self):
         config = super().get_config()
         config["peft"] = keras.saving.serialize_keras_object(self.peft)
+        config["remat"] = self.remat
         return config
 
     def save_own_variables(self, store):

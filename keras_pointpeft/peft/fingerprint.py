@@ -6,9 +6,11 @@ import re
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
+
 FINGERPRINT_BYTES = 32
 # What the frozen pass of a backbone does not read.
-NOT_OF_THE_BASE = r"(^|/)(tuner|class_tokens|class_norm)[^/]*/|seed_generator"
+NOT_OF_THE_BASE = "|".join((*WITH_CLASS_TOKEN, "seed_generator"))
 
 
 def fingerprint(backbone):

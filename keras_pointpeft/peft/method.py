@@ -4,10 +4,10 @@ import dataclasses
 import re
 
 from keras_pointpeft.layers.tuner import BLOCK_SITES
+from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import Configurable
 
 # What most methods train: what they add, and the class token.
-ADDED = r"(^|/)tuner[^/]*/"
 CLASS_TOKEN = r"(^|/)class_(tokens|norm)/"
 WITH_CLASS_TOKEN = (ADDED, CLASS_TOKEN)
 # The patch encoder up to its first maximum, and the position embedding.
@@ -119,10 +119,6 @@ class PeftMethod(Configurable):
                 f"Received: frozen_bn={frozen_bn!r}"
             )
         self.frozen_bn = frozen_bn
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
 
     def cloud_tuner(self, where):
         """A layer on the cloud before it is cut into patches, or None.

@@ -9,7 +9,6 @@ from keras import ops
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.ops import gather
 from keras_pointpeft.peft.lora import LoRATuner
-from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import FIRST_LAYERS
 from keras_pointpeft.peft.method import POSITION
@@ -17,6 +16,7 @@ from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.parts.prompts import add_to_parts
 from keras_pointpeft.peft.parts.prompts import insert_behind
+from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.peft.ppt import mlp
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable

@@ -4,6 +4,7 @@ from keras import ops
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.patch_encoder import PatchEncoder
 from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -79,7 +80,7 @@ class SideTuning(PeftMethod):
     """
 
     config_names = ("encoder_dims", "frozen_bn")
-    trained = (r"(^|/)tuner[^/]*/", r"(^|/)class_tokens/")
+    trained = (ADDED, r"(^|/)class_tokens/")
     components = {
         "side network": r"(^|/)tuner_side/",
         "class token": r"(^|/)class_tokens/",

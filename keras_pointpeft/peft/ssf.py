@@ -1,4 +1,3 @@
-from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
@@ -7,6 +6,7 @@ from keras_pointpeft.peft.parts.feature_transform import SITES
 from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
 from keras_pointpeft.peft.parts.feature_transform import SiteTransforms
 from keras_pointpeft.peft.parts.feature_transform import block_sites
+from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import serializable
 
 

@@ -4,15 +4,13 @@ import os
 
 from absl import logging
 
+from keras_pointpeft.arguments import changes_head
+from keras_pointpeft.arguments import split_arguments
 from keras_pointpeft.files import hub
 from keras_pointpeft.presets import cards
-from keras_pointpeft.presets.arguments import changes_head
-from keras_pointpeft.presets.arguments import constructor_arguments
-from keras_pointpeft.presets.arguments import split_arguments
 from keras_pointpeft.presets.names import products
 from keras_pointpeft.presets.names import resolve
 from keras_pointpeft.presets.names import unknown_name
-from keras_pointpeft.presets.weights import copy_weights
 from keras_pointpeft.presets.weights import load_file
 from keras_pointpeft.presets.weights import load_pretrained
 from keras_pointpeft.presets.weights import not_found
@@ -100,17 +98,15 @@ def build_with_weights(description, load_weights, **kwargs):
         if not new_head:
             load_file(model, description.weights, description.name)
             return model
-        names = constructor_arguments(type(model))
-        head = {k: v for k, v in kwargs.items() if k in names}
+        _, head = split_arguments(kwargs, type(model.backbone), type(model))
         rest = {k: v for k, v in kwargs.items() if k not in head}
         tuned = build(description, **rest)
         load_file(tuned, description.weights, description.name)
-        copy_weights(tuned.backbone, model.backbone)
         logging.warning(
             "%s: the head has another shape and starts fresh.",
             description.name,
         )
-        return model
+        return tuned.clone(**head)
     if load_weights is True:
         logging.warning(
             "%s: no tuned weights %s; loading the pre-trained backbone %s, "

@@ -5,12 +5,11 @@ from pathlib import Path
 import keras
 from absl import logging
 
+from keras_pointpeft.arguments import changes_head
+from keras_pointpeft.arguments import constructor_arguments
+from keras_pointpeft.arguments import split_arguments
 from keras_pointpeft.files import preset_folder
-from keras_pointpeft.presets.arguments import changes_head
-from keras_pointpeft.presets.arguments import constructor_arguments
-from keras_pointpeft.presets.arguments import split_arguments
 from keras_pointpeft.presets.weights import WeightsNotFound
-from keras_pointpeft.presets.weights import copy_weights
 
 BACKBONE_CONFIG, TASK_CONFIG = "config.json", "task.json"
 BACKBONE_WEIGHTS = ("model.weights.h5", "model.weights.json")
@@ -50,9 +49,14 @@ def load(directory, load_weights=True, **kwargs):
     ours, theirs = split_arguments(kwargs, backbone_class, task_class)
     if load_weights:
         _check_size(directory, config)
-    backbone = backbone_class.from_config({**config, **ours})
+    # What may differ from the backbone that was saved.
+    changes = {k: v for k, v in ours.items() if k in ("peft", "class_token")}
+    rest = {k: v for k, v in ours.items() if k not in changes}
+    backbone = backbone_class.from_config({**config, **rest})
     if load_weights:
-        _load_backbone(directory, backbone, backbone_class, config, ours)
+        backbone.load_weights(_existing(directory, BACKBONE_WEIGHTS))
+    if changes:
+        backbone = backbone.clone(bool(load_weights), **changes)
     if task_class is None:
         return backbone
 
@@ -108,19 +112,6 @@ def _numbers(config, *names):
         elif isinstance(value, int) and value > 0:
             found.append(value)
     return found
-
-
-def _load_backbone(directory, backbone, backbone_class, config, ours):
-    weights = _existing(directory, BACKBONE_WEIGHTS)
-    # What may differ from the backbone that was saved.
-    changed = {"peft", "class_token"} & set(ours)
-    if not changed:
-        backbone.load_weights(weights)
-        return
-    rest = {name: x for name, x in ours.items() if name not in changed}
-    saved = backbone_class.from_config({**config, **rest})
-    saved.load_weights(weights)
-    copy_weights(saved, backbone)
 
 
 def _existing(directory, names):

@@ -1,13 +1,11 @@
 """Where the weights of built-in presets are, and how they are loaded."""
 
-import re
 import urllib.parse
 
 from absl import logging
 
 from keras_pointpeft.files import downloads
 from keras_pointpeft.presets import cards
-from keras_pointpeft.presets.arguments import constructor_arguments
 from keras_pointpeft.presets.names import resolve
 
 
@@ -25,53 +23,17 @@ def load_pretrained(backbone, description):
     Raises:
         WeightsNotFound: if the backbone has no pre-trained weights.
     """
+    from keras_pointpeft.adapters.copying import copy_weights
+
     entry = cards.read_weights().get(description.pretrained)
     if entry is None:
         raise not_found(description.pretrained)
-    config = {**_config(backbone), "peft": None}
-    if "class_token" in config:
-        config["class_token"] = True  # as it was pre-trained
-    plain = type(backbone)(**config)
+    changes = {"peft": None}
+    if hasattr(backbone, "class_token"):
+        changes["class_token"] = True  # as it was pre-trained
+    plain = backbone.clone(weights=False, **changes)
     load_file(plain, entry, description.pretrained)
     copy_weights(plain, backbone)
-
-
-def _config(backbone):
-    config = backbone.get_config()
-    names = constructor_arguments(type(backbone))
-    return {name: config[name] for name in names}
-
-
-def copy_weights(source, target):
-    """Copies all weights of a backbone that another one has too.
-
-    What a method adds lies under `tuner` and is copied only between two
-    backbones with the same method; with another method, or none, the target
-    gets what the source's base had. A backbone without class token, as some
-    segmentation models have it, takes all but that.
-
-    Args:
-        source: a backbone.
-        target: a backbone of the same class and size.
-    """
-    from keras_pointpeft.adapters import base as kept
-
-    same = source.get_config()["peft"] == target.get_config()["peft"]
-    base = kept.base_values(source)
-    targets = {variable.path: variable for variable in target.weights}
-    for variable in source.weights:
-        path = variable.path
-        added = re.search(r"(^|/)tuner[^/]*/", path)
-        if "seed_generator" in path or (added and not same):
-            continue
-        if path.startswith("class_tokens/") and path not in targets:
-            continue
-        value = variable if same else (base or {}).get(path, variable)
-        targets[path].assign(kept.by_value(value))
-    if base is None:
-        kept.set_base(target, kept.UNKNOWN)
-    else:
-        kept.set_base(target, base if same else None)
 
 
 def load_file(model, entry, name):

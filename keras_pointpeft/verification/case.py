@@ -17,7 +17,7 @@ from keras import ops
 
 from keras_pointpeft.checkpoints.names import to_reference
 from keras_pointpeft.checkpoints.transfer import fill
-from keras_pointpeft.checkpoints.transfer import weights_of
+from keras_pointpeft.peft.paths import weights_of
 from keras_pointpeft.verification import weights
 from keras_pointpeft.verification.gradients import value_and_gradients
 

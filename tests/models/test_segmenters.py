@@ -113,7 +113,7 @@ def test_the_keras_file_comes_back(batch, tmp_path):
 
 
 def test_without_class_token_weights_are_a_subset(batch):
-    from keras_pointpeft.presets.weights import copy_weights
+    from keras_pointpeft.adapters.copying import copy_weights
 
     sizes = {"num_groups": 8, "group_size": 8, "dim": 24, "depth": 3}
     sizes = {**sizes, "num_heads": 3, "encoder_dims": (8, 12, 16)}

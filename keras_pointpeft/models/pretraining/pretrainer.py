@@ -61,6 +61,7 @@ class Pretrainer(Configurable, Stepping, keras.Model):
 
     @classmethod
     def from_config(cls, config):
+        config = cls.translated(config)
         backbone = keras.saving.deserialize_keras_object(config["backbone"])
         return cls(**{**config, "backbone": backbone})
 

@@ -72,7 +72,9 @@ class PointCloudClassifier(PointTask):
         pooling = backbone.head_inputs if pooling is None else dict(pooling)
         head_dims = backbone.head_dims if head_dims is None else head_dims
         head_norm = backbone.head_norm if head_norm is None else head_norm
-        head_dtype = head_dtype or backbone.dtype_policy
+        head_dtype = keras.dtype_policies.get(
+            head_dtype or backbone.dtype_policy
+        )
 
         # === Layers ===
         self.backbone = backbone
@@ -103,13 +105,6 @@ class PointCloudClassifier(PointTask):
         self.dropout = dropout
         self.head_activation = head_activation
         self.head_dtype = head_dtype
-
-    def get_config(self):
-        config = super().get_config()
-        config["head_dtype"] = keras.dtype_policies.serialize(
-            keras.dtype_policies.get(self.head_dtype)
-        )
-        return config
 
     def default_loss(self):
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -48,7 +48,9 @@ class PointSegmenter(PointTask):
             propagation_dims = way.propagation_dims(backbone.dim)
         propagation_dims = tuple(propagation_dims)
         head_dims = tuple(head_dims or way.head_dims)
-        head_dtype = head_dtype or backbone.dtype_policy
+        head_dtype = keras.dtype_policies.get(
+            head_dtype or backbone.dtype_policy
+        )
 
         # === Layers ===
         # Not tracked as a whole: without what segmentation does not read.
@@ -111,10 +113,3 @@ class PointSegmenter(PointTask):
 
     # What the base class calls it.
     _backbone = backbone
-
-    def get_config(self):
-        config = super().get_config()
-        config["head_dtype"] = keras.dtype_policies.serialize(
-            keras.dtype_policies.get(self.head_dtype)
-        )
-        return config

@@ -3,12 +3,17 @@ import keras_hub
 import numpy as np
 
 from keras_pointpeft import ops
+from keras_pointpeft.adapters.base import remember_base
+from keras_pointpeft.adapters.copying import copy_head
+from keras_pointpeft.adapters.task import AdapterLife
+from keras_pointpeft.arguments import changes_head
+from keras_pointpeft.arguments import split_arguments
 from keras_pointpeft.files import preset_folder
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.step.stepping import Stepping
 
 
-class PointTask(Configurable, Stepping, keras_hub.models.Task):
+class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
     """Base of all tasks on a `PointBackbone`.
 
     It trains on every kind of data source (Keras' own `fit`, not the
@@ -62,9 +67,7 @@ class PointTask(Configurable, Stepping, keras_hub.models.Task):
             backbone.peft.check(backbone)
         self._put_in_place()
         if training:
-            from keras_pointpeft import adapters
-
-            adapters.remember_base(self)
+            remember_base(self)
             if self._adapters is not None:
                 self._adapters.before_training()
 
@@ -113,6 +116,59 @@ class PointTask(Configurable, Stepping, keras_hub.models.Task):
     def predict_on_batch(self, x):
         self.make_ready()
         return keras.Model.predict_on_batch(self, x)
+
+    def clone(self, weights=True, **changes):
+        """A task like this one, with a backbone of its own.
+
+        Args:
+            weights: bool. Whether to copy the weights that both have, see
+                `keras_pointpeft.models.PointBackbone.clone`. A head of
+                another shape, or that reads other tokens, starts fresh. Of
+                several adapters, the clone has the active one.
+            **changes: constructor arguments of backbone or task that differ,
+                such as `peft`, `dtype` or `num_classes`.
+
+        Returns:
+            A new task of the same class, compiled as this one is. What the
+            optimizer has gathered stays here.
+
+        Raises:
+            TypeError: for an unknown argument.
+            ValueError: if a change gives weights of the backbone another
+                shape.
+
+        Example:
+        ```python
+        teacher = model.clone()
+        deeper = model.clone(peft=keras_pointpeft.peft.DAPT(rank=16))
+        ```
+        """
+        self._put_in_place()
+        old = self.backbone
+        ours, theirs = split_arguments(changes, type(old), type(self))
+        before = self.get_config()
+        new = old.clone(weights, **ours)
+        config = {**before, "name": None, "backbone": new}
+        # What was the backbone's choice is now the new one's.
+        for name, choice in (
+            ("pooling", "head_inputs"),
+            ("blocks", "dense_blocks"),
+            ("head_dtype", "dtype_policy"),
+        ):
+            if getattr(self, name, None) == getattr(old, choice):
+                config[name] = getattr(new, choice)
+        twin = type(self).from_config({**config, **theirs})
+        if weights and not changes_head(before, twin.get_config()):
+            copy_head(self, twin)
+        twin.preset = getattr(self, "preset", None)
+        return twin
+
+    def get_config(self):
+        config = super().get_config()
+        config["head_dtype"] = keras.dtype_policies.serialize(
+            keras.dtype_policies.get(self.head_dtype)
+        )
+        return config
 
     def save_to_preset(self, preset_dir, **kwargs):
         """Saves backbone and task, of several adapters the active one.
@@ -206,128 +262,6 @@ class PointTask(Configurable, Stepping, keras_hub.models.Task):
         if getattr(self, "optimizer", None) is not None:
             skipped.append(self.optimizer)
         return skipped
-
-    # The `AdapterSet` of a task with several adapters.
-    _adapters = None
-
-    def _put_in_place(self):
-        if self._adapters is not None:
-            self._adapters.restore()
-
-    def __call__(self, *args, **kwargs):
-        # Not put in place here: a call may be traced.
-        if self._adapters is not None:
-            self._adapters.check_in_place()
-        return super().__call__(*args, **kwargs)
-
-    @property
-    def adapter_names(self):
-        """Names of all adapters of this task."""
-        return [] if self._adapters is None else self._adapters.names
-
-    @property
-    def active_adapter(self):
-        """The name of the active adapter, or None if it has no name."""
-        return None if self._adapters is None else self._adapters.active
-
-    def add_adapter(self, name, path=None):
-        """Adds a named adapter, without making it the active one.
-
-        What is there at the first call becomes the adapter `"default"`. All
-        adapters of a task have its method and its head; the backbone is there
-        once. It may have tasks with other heads, each with adapters of its
-        own: `fit`, `evaluate`, `predict` and what saves put the task's active
-        adapter in place, and so does `set_adapter`, which must come before a
-        direct call of the task.
-
-        They are not saved with the model, only the active one is; save each
-        with `save_adapter`.
-
-        Args:
-            name: string.
-            path: where it was saved, a directory or `"hf://owner/name"`. By
-                default it starts fresh.
-
-        Example:
-        ```python
-        model.add_adapter("chairs", "runs/chairs/adapter")
-        model.set_adapter("chairs")
-        ```
-        """
-        if self._adapters is None:
-            from keras_pointpeft.adapters.named import AdapterSet
-
-            # Past Keras, which would save it with the model.
-            object.__setattr__(self, "_adapters", AdapterSet(self))
-        self._adapters.add(name, path)
-
-    def set_adapter(self, name):
-        """Makes an adapter the active one, by name; takes milliseconds.
-
-        Training goes on with the optimizer's slots if this adapter was the
-        last that was trained, and else starts them anew.
-        """
-        self._named_adapters().use(name)
-
-    def delete_adapter(self, name):
-        """Removes an adapter that is not the active one."""
-        self._named_adapters().delete(name)
-
-    def _named_adapters(self):
-        if self._adapters is None:
-            raise ValueError(
-                "This task has no named adapters; `add_adapter` makes some. "
-                "Received: no adapters"
-            )
-        return self._adapters
-
-    def disable_adapters(self):
-        """A context with the backbone as it was before its method.
-
-        See `keras_pointpeft.adapters.disable_adapters`.
-        """
-        from keras_pointpeft import adapters
-
-        return adapters.disable_adapters(self)
-
-    def merge(self, partial=False):
-        """A task without the method's additions, and with the same logits.
-
-        See `keras_pointpeft.adapters.merge`.
-        """
-        from keras_pointpeft import adapters
-
-        self._put_in_place()
-        return adapters.merge(self, partial)
-
-    def save_adapter(self, path, state=True):
-        """Saves what this task has trained, not the frozen backbone.
-
-        See `keras_pointpeft.adapters.save_adapter`.
-        """
-        from keras_pointpeft import adapters
-
-        self._put_in_place()
-        return adapters.save_adapter(self, path, state)
-
-    def load_adapter(self, path):
-        """Loads an adapter that was trained on the same frozen backbone.
-
-        See `keras_pointpeft.adapters.load_adapter`.
-        """
-        from keras_pointpeft import adapters
-
-        self._put_in_place()
-        return adapters.load_adapter(self, path)
-
-    def peft_summary(self, print_fn=print):
-        """Reports trainable parameters by component.
-
-        See `keras_pointpeft.adapters.summary`.
-        """
-        from keras_pointpeft import adapters
-
-        return adapters.summary(self, print_fn)
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):

@@ -4,11 +4,11 @@
 """
 
 
-from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
+from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.peft.point_gst.block import PointGSTTuner
 from keras_pointpeft.peft.point_gst.spectral_basis import SpectralBasis
 from keras_pointpeft.serialization import serializable

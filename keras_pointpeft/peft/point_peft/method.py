@@ -1,5 +1,7 @@
 
+from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.peft.point_peft import bank
 from keras_pointpeft.peft.point_peft.block import NormDelta
 from keras_pointpeft.peft.point_peft.block import PointPEFTTuner
@@ -113,7 +115,7 @@ class PointPEFT(PeftMethod):
         "gated",
         "prompt_place",
     )
-    trained = (r"(^|/)tuner[^/]*/", r"(^|/)class_(tokens|norm)/")
+    trained = (ADDED, CLASS_TOKEN)
     state = (r"(^|/)tuner_prior/",)
     components = {
         "prompts": r"/tuner/prompt/|/prompt_coordinates$",

@@ -1,0 +1,125 @@
+"""What a task does with its adapters."""
+
+from keras_pointpeft.adapters.base import disable_adapters
+from keras_pointpeft.adapters.files import load_adapter
+from keras_pointpeft.adapters.files import save_adapter
+from keras_pointpeft.adapters.merge import merge
+from keras_pointpeft.adapters.named import AdapterSet
+from keras_pointpeft.adapters.summary import summary
+
+
+class AdapterLife:
+    """The part of a task that is about adapters.
+
+    A mixin for a class with a `backbone`, before its Keras base.
+    """
+
+    # The `AdapterSet` of a task with several adapters.
+    _adapters = None
+
+    def _put_in_place(self):
+        if self._adapters is not None:
+            self._adapters.restore()
+
+    def __call__(self, *args, **kwargs):
+        # Not put in place here: a call may be traced.
+        if self._adapters is not None:
+            self._adapters.check_in_place()
+        return super().__call__(*args, **kwargs)
+
+    @property
+    def adapter_names(self):
+        """Names of all adapters of this task."""
+        return [] if self._adapters is None else self._adapters.names
+
+    @property
+    def active_adapter(self):
+        """The name of the active adapter, or None if it has no name."""
+        return None if self._adapters is None else self._adapters.active
+
+    def add_adapter(self, name, path=None):
+        """Adds a named adapter, without making it the active one.
+
+        What is there at the first call becomes the adapter `"default"`. All
+        adapters of a task have its method and its head; the backbone is there
+        once. It may have tasks with other heads, each with adapters of its
+        own: `fit`, `evaluate`, `predict` and what saves put the task's active
+        adapter in place, and so does `set_adapter`, which must come before a
+        direct call of the task.
+
+        They are not saved with the model, only the active one is; save each
+        with `save_adapter`.
+
+        Args:
+            name: string.
+            path: where it was saved, a directory or `"hf://owner/name"`. By
+                default it starts fresh.
+
+        Example:
+        ```python
+        model.add_adapter("chairs", "runs/chairs/adapter")
+        model.set_adapter("chairs")
+        ```
+        """
+        if self._adapters is None:
+            # Past Keras, which would save it with the model.
+            object.__setattr__(self, "_adapters", AdapterSet(self))
+        self._adapters.add(name, path)
+
+    def set_adapter(self, name):
+        """Makes an adapter the active one, by name; takes milliseconds.
+
+        Training goes on with the optimizer's slots if this adapter was the
+        last that was trained, and else starts them anew.
+        """
+        self._named_adapters().use(name)
+
+    def delete_adapter(self, name):
+        """Removes an adapter that is not the active one."""
+        self._named_adapters().delete(name)
+
+    def _named_adapters(self):
+        if self._adapters is None:
+            raise ValueError(
+                "This task has no named adapters; `add_adapter` makes some. "
+                "Received: no adapters"
+            )
+        return self._adapters
+
+    def disable_adapters(self):
+        """A context with the backbone as it was before its method.
+
+        See `keras_pointpeft.adapters.disable_adapters`.
+        """
+        return disable_adapters(self)
+
+    def merge(self, partial=False):
+        """A task without the method's additions, and with the same logits.
+
+        See `keras_pointpeft.adapters.merge`.
+        """
+        self._put_in_place()
+        return merge(self, partial)
+
+    def save_adapter(self, path, state=True):
+        """Saves what this task has trained, not the frozen backbone.
+
+        See `keras_pointpeft.adapters.save_adapter`.
+        """
+        self._put_in_place()
+        return save_adapter(self, path, state)
+
+    def load_adapter(self, path):
+        """Loads an adapter that was trained on the same frozen backbone.
+
+        See `keras_pointpeft.adapters.load_adapter`.
+        """
+        self._put_in_place()
+        return load_adapter(self, path)
+
+    def peft_summary(self, print_fn=print):
+        """Reports trainable parameters by component.
+
+        See `keras_pointpeft.adapters.summary`.
+        """
+        return summary(self, print_fn)
