@@ -169,30 +169,3 @@ def predict_room(
                 )
             np.add.at(counts, (indices[part], scores.argmax(axis=-1)), 1)
     return counts.argmax(axis=1).astype("int32")
-
-
-def mean_iou(labels, predicted, num_classes):
-    """Intersection over union of each class, and its mean.
-
-    Args:
-        labels, predicted: int arrays of one shape, for example all points of
-            all test rooms.
-        num_classes: int.
-
-    Returns:
-        `(mean, by_class)`; a class that neither array has is NaN and left
-        out of the mean.
-    """
-    labels, predicted = np.ravel(labels), np.ravel(predicted)
-    if labels.shape != predicted.shape:
-        raise ValueError(
-            "`labels` and `predicted` must have one shape. "
-            f"Received: {labels.shape} and {predicted.shape}"
-        )
-    pairs = np.bincount(
-        labels * num_classes + predicted, minlength=num_classes**2
-    ).reshape(num_classes, num_classes)
-    both = np.diag(pairs)
-    either = pairs.sum(axis=0) + pairs.sum(axis=1) - both
-    by_class = np.where(either > 0, both / np.maximum(either, 1), np.nan)
-    return float(np.nanmean(by_class)), by_class

@@ -58,9 +58,7 @@ def sha256_of(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fetch(
-    url, destination, sha256=None, progress=True, mirror=None, timeout=30
-):
+def fetch(url, destination, sha256=None, mirror=None, timeout=30):
     """Downloads a file, unless it is already there.
 
     The file appears under its name only when it is complete and correct. An
@@ -73,7 +71,6 @@ def fetch(
         destination: path of the file to write. Its folder is made if needed.
         sha256: string. The SHA-256 that the file must have. `None` skips the
             check.
-        progress: bool. Whether to show a progress bar on a terminal.
         mirror: string. See `mirrored`.
         timeout: float. Seconds without an answer after which to give up.
 
@@ -117,7 +114,7 @@ def fetch(
                 sha256,
             )
         part = Path(f"{destination}.part")
-        _receive(url, part, destination, sha256, progress, timeout)
+        _receive(url, part, destination, sha256, timeout)
         if sha256 and (found := sha256_of(part)) != sha256:
             _discard(part)
             raise DownloadError(
@@ -142,7 +139,7 @@ def _locked(destination):
         ) from error
 
 
-def _receive(url, part, destination, sha256, progress, timeout):
+def _receive(url, part, destination, sha256, timeout):
     """Writes the body of `url` to `part`, going on where `part` ends."""
     validator = _validator_path(part)
     start, headers = 0, {}
@@ -160,7 +157,7 @@ def _receive(url, part, destination, sha256, progress, timeout):
         error.close()
         if error.code == 416 and start:  # nothing is left, or it has changed
             _discard(part)
-            return _receive(url, part, destination, sha256, progress, timeout)
+            return _receive(url, part, destination, sha256, timeout)
         reason = f"the server answers {error.code} {error.reason}"
         raise DownloadError(_failure(url, destination, reason)) from error
     except (OSError, http.client.HTTPException) as error:
@@ -173,7 +170,7 @@ def _receive(url, part, destination, sha256, progress, timeout):
         total = _total(response, start)
         try:
             with open(part, "ab" if resumed else "wb") as file:
-                reason = _copy(response, file, destination, start, progress)
+                reason = _copy(response, file, destination, start)
         except OSError as error:  # when the disk is full, for one
             reason = f"the file cannot be written ({error})"
     size = part.stat().st_size if part.exists() else 0
@@ -190,10 +187,10 @@ def _total(response, start):
     return None if length is None else start + int(length)
 
 
-def _copy(response, file, destination, start, progress):
+def _copy(response, file, destination, start):
     """Writes what comes; returns why it broke off, or `None`."""
     total = _total(response, start)
-    with _progress_bar(progress) as bar:
+    with _progress_bar() as bar:
         task = bar.add_task(destination.name, completed=start, total=total)
         while True:
             try:
@@ -206,14 +203,14 @@ def _copy(response, file, destination, start, progress):
             bar.advance(task, len(chunk))
 
 
-def _progress_bar(shown):
+def _progress_bar():
     console = Console(stderr=True)
     return Progress(
         *Progress.get_default_columns(),
         DownloadColumn(),
         TransferSpeedColumn(),
         console=console,
-        disable=not (shown and console.is_terminal),
+        disable=not console.is_terminal,
     )
 
 

@@ -5,6 +5,10 @@ from keras_pointpeft.ops.replicas import mean_and_count
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
+# The share of the moving statistics that an update keeps. PyTorch calls the
+# rest its momentum.
+MOMENTUM = 0.9
+
 
 @serializable
 class BatchNorm(Configurable, keras.layers.Layer):
@@ -18,8 +22,6 @@ class BatchNorm(Configurable, keras.layers.Layer):
     they are those of the whole batch, of all replicas together.
 
     Args:
-        momentum: float. Share of the old moving statistics that an update
-            keeps. PyTorch's `momentum=0.1` is `0.9` here.
         epsilon: float. Added to the variance.
         frozen_statistics: bool. Whether to use the moving statistics in
             training too, and leave them as they are.
@@ -31,13 +33,11 @@ class BatchNorm(Configurable, keras.layers.Layer):
         As the input's.
     """
 
-    config_names = ("momentum", "epsilon", "frozen_statistics")
+    config_names = ("epsilon", "frozen_statistics")
+    removed = {"momentum": MOMENTUM}
 
-    def __init__(
-        self, momentum=0.9, epsilon=1e-5, frozen_statistics=False, **kwargs
-    ):
+    def __init__(self, epsilon=1e-5, frozen_statistics=False, **kwargs):
         super().__init__(**kwargs)
-        self.momentum = momentum
         self.epsilon = epsilon
         self.frozen_statistics = frozen_statistics
 
@@ -82,13 +82,13 @@ class BatchNorm(Configurable, keras.layers.Layer):
     def _track(self, mean, variance, count):
         count = ops.cast(count, "float32")
         unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
-        keep = self.momentum
         self.moving_mean.assign(
-            self.moving_mean * keep + ops.stop_gradient(mean) * (1.0 - keep)
+            self.moving_mean * MOMENTUM
+            + ops.stop_gradient(mean) * (1.0 - MOMENTUM)
         )
         self.moving_variance.assign(
-            self.moving_variance * keep
-            + ops.stop_gradient(unbiased) * (1.0 - keep)
+            self.moving_variance * MOMENTUM
+            + ops.stop_gradient(unbiased) * (1.0 - MOMENTUM)
         )
 
     def compute_output_shape(self, input_shape):

@@ -21,32 +21,21 @@ class ContrastTokens(Configurable, keras.layers.Layer):
         dim: int. Width of the tokens.
         num_heads: int. Attention heads; must divide `dim`.
         num_tokens: int. How many contrast tokens the sequence begins with.
-        mlp_ratio: float. Width of the MLP over `dim`.
-        epsilon: float. Of the LayerNorms.
     """
 
-    config_names = ("dim", "num_heads", "num_tokens", "mlp_ratio", "epsilon")
+    config_names = ("dim", "num_heads", "num_tokens")
+    removed = {"mlp_ratio": 4.0, "epsilon": 1e-5}
 
-    def __init__(
-        self,
-        dim,
-        num_heads,
-        num_tokens=3,
-        mlp_ratio=4.0,
-        epsilon=1e-5,
-        **kwargs,
-    ):
+    def __init__(self, dim, num_heads, num_tokens=3, **kwargs):
         super().__init__(**kwargs)
         self.dim = dim
         self.num_heads = num_heads
         self.num_tokens = num_tokens
-        self.mlp_ratio = mlp_ratio
-        self.epsilon = epsilon
         policy = self.dtype_policy
-        self.mlp_dim = int(dim * mlp_ratio)
+        self.mlp_dim = 4 * dim
 
         def norm(name):
-            return LayerNormalization(epsilon, dtype=policy, name=name)
+            return LayerNormalization(dtype=policy, name=name)
 
         def linear(units, name, use_bias=True):
             return Linear(units, use_bias=use_bias, dtype=policy, name=name)

@@ -20,7 +20,6 @@ class GraphPropagation(Configurable, keras.layers.Layer):
     Args:
         dims: tuple of two ints. Widths after either step.
         num_neighbors: int. Edges per point.
-        num_groups: int. Of the GroupNorms.
 
     Input shape:
         sources `(batch, few, 3)` and their features `(batch, few, dim)`;
@@ -30,13 +29,13 @@ class GraphPropagation(Configurable, keras.layers.Layer):
         `(batch, many, dims[1])`.
     """
 
-    config_names = ("dims", "num_neighbors", "num_groups")
+    config_names = ("dims", "num_neighbors")
+    removed = {"num_groups": 4}
 
-    def __init__(self, dims, num_neighbors=4, num_groups=4, **kwargs):
+    def __init__(self, dims, num_neighbors=4, **kwargs):
         super().__init__(**kwargs)
         self.dims = tuple(dims)
         self.num_neighbors = num_neighbors
-        self.num_groups = num_groups
         policy = self.dtype_policy
         self.linears = [
             Linear(dim, use_bias=False, dtype=policy, name=f"fc{i}")
@@ -44,7 +43,7 @@ class GraphPropagation(Configurable, keras.layers.Layer):
         ]
         self.norms = [
             keras.layers.GroupNormalization(
-                num_groups, epsilon=1e-5, dtype=policy, name=f"norm{i}"
+                4, epsilon=1e-5, dtype=policy, name=f"norm{i}"
             )
             for i in (1, 2)
         ]

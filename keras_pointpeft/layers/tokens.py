@@ -7,34 +7,33 @@ from keras_pointpeft.serialization import serializable
 
 @serializable
 class ClassTokens(Configurable, keras.layers.Layer):
-    """Puts learned class tokens, and their positions, before the patches.
+    """Puts a learned class token, and its position, before the patches.
 
     Args:
         dim: int. Width of the tokens.
-        num_tokens: int. How many class tokens.
-        index: int. How many tokens stay in front of the class tokens. Their
-            positions go to the very front nevertheless, which is how
+        index: int. How many tokens stay in front of the class token. Its
+            position goes to the very front nevertheless, which is how
             PointGPT swaps those of its first two tokens.
 
     Input shape:
         two tensors `(batch, groups, dim)`: patch tokens and their positions.
 
     Output shape:
-        two tensors `(batch, num_tokens + groups, dim)`.
+        two tensors `(batch, 1 + groups, dim)`.
     """
 
-    config_names = ("dim", "num_tokens", "index")
+    config_names = ("dim", "index")
+    removed = {"num_tokens": 1}
 
-    def __init__(self, dim, num_tokens=1, index=0, **kwargs):
+    def __init__(self, dim, index=0, **kwargs):
         super().__init__(**kwargs)
         self.dim = dim
-        self.num_tokens = num_tokens
         self.index = index
 
     def build(self, tokens_shape, positions_shape=None):
         def weight(name):
             return self.add_weight(
-                shape=(1, self.num_tokens, self.dim),
+                shape=(1, 1, self.dim),
                 initializer=keras.initializers.RandomNormal(stddev=0.02),
                 name=name,
             )
@@ -44,7 +43,7 @@ class ClassTokens(Configurable, keras.layers.Layer):
 
     def call(self, tokens, positions):
         def insert(weight, sequence, index=0):
-            shape = (ops.shape(sequence)[0], self.num_tokens, self.dim)
+            shape = (ops.shape(sequence)[0], 1, self.dim)
             weight = ops.cast(weight, sequence.dtype)
             parts = [ops.broadcast_to(weight, shape), sequence]
             if index:
@@ -56,7 +55,7 @@ class ClassTokens(Configurable, keras.layers.Layer):
 
     def compute_output_shape(self, tokens_shape, positions_shape=None):
         batch, groups, dim = tokens_shape
-        shape = (batch, self.num_tokens + groups, dim)
+        shape = (batch, 1 + groups, dim)
         return shape, shape
 
 

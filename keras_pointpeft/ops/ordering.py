@@ -65,20 +65,19 @@ def nearest_neighbor_chain(points):
     return ops.transpose(state[0])
 
 
-def _morton_spec(points, step, wrap):
+def _morton_spec(points, wrap):
     return _output_spec(points)
 
 
 @symbolic(_morton_spec)
-def morton_order(points, step=0.01, wrap=False):
-    """Orders points along the Z-order curve of a grid.
+def morton_order(points, wrap=False):
+    """Orders points along the Z-order curve of a grid with cells of 0.01.
 
     Coordinates become 16-bit integers, whose bits are interleaved, y before x
     before z; ties keep the order of the points.
 
     Args:
         points: tensor or array `(batch, points, 3)`. Must be finite.
-        step: float. Width of the grid's cells.
         wrap: bool. Whether coordinates are cut off towards 0 and negative
             ones come behind the positive, as in the published code of
             [PointGST](https://arxiv.org/abs/2410.08114). By default they are
@@ -93,7 +92,7 @@ def morton_order(points, step=0.01, wrap=False):
     """
     check_points(points, "points")
     # A quotient of float32, as everywhere: 0.29 / 0.01 is not 29.
-    cells = ops.stop_gradient(as_points(points)) * np.float32(1.0 / step)
+    cells = ops.stop_gradient(as_points(points)) * np.float32(100.0)
     if wrap:
         cells = ops.cast(cells, "int32")
     else:

@@ -178,14 +178,14 @@ def test_patch_encoder_is_the_mini_pointnet():
 
 
 def test_class_tokens_come_first():
-    layer = ClassTokens(4, 2)
+    layer = ClassTokens(4)
     tokens, positions = layer(normal(3, 5, 4), normal(3, 5, 4) + 1)
     tokens = ops.convert_to_numpy(tokens)
-    assert tokens.shape == (3, 7, 4)
-    np.testing.assert_array_equal(tokens[:, 2:], normal(3, 5, 4))
-    np.testing.assert_array_equal(tokens[1, :2], layer.token.numpy()[0])
+    assert tokens.shape == (3, 6, 4)
+    np.testing.assert_array_equal(tokens[:, 1:], normal(3, 5, 4))
+    np.testing.assert_array_equal(tokens[1, :1], layer.token.numpy()[0])
     np.testing.assert_array_equal(
-        ops.convert_to_numpy(positions)[2, :2], layer.position.numpy()[0]
+        ops.convert_to_numpy(positions)[2, :1], layer.position.numpy()[0]
     )
 
 

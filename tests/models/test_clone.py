@@ -154,3 +154,9 @@ def test_a_segmenter(clouds):
     )
     assert twin.blocks == (0, 1, 2)
     assert task.clone(depth=6).blocks == (1, 3, 5)
+
+
+def test_a_backbone_of_two_blocks_segments(clouds):
+    task = models.SemanticSegmenter(small_backbone(depth=2), num_classes=4)
+    assert task.blocks == (0, 0, 1)
+    assert np.isfinite(task.predict_on_batch(clouds[0])).all()

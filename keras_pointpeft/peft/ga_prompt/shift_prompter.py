@@ -17,10 +17,10 @@ from keras_pointpeft.serialization import serializable
 SHAPE_CODE = 16
 
 
-def waves(points, count=4):
-    """Coordinates, with sines and cosines of `count` octaves of them."""
+def waves(points):
+    """Coordinates, with sines and cosines of four octaves of them."""
     parts = [points]
-    for octave in range(count):
+    for octave in range(4):
         parts += [ops.sin(2.0**octave * points), ops.cos(2.0**octave * points)]
     return ops.concatenate(parts, axis=-1)
 

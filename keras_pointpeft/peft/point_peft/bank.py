@@ -191,13 +191,11 @@ class PriorBank:
         bank = self.features.astype("float32")
         return query(ops.convert_to_tensor(features), bank, top_k)
 
-    def attach(self, model, check=True):
+    def attach(self, model):
         """Gives the bank to a model that is tuned with `PointPEFT`.
 
         Args:
             model: a task or a backbone.
-            check: bool. Whether the bank must have been built with the same
-                frozen weights. Only false if those are known to be lost.
 
         Raises:
             ValueError: if the model reads no bank, or for a bank of another
@@ -210,7 +208,7 @@ class PriorBank:
                 "Only a backbone with `peft=PointPEFT(prior=True)` reads a "
                 f"bank. Received: peft={getattr(backbone, 'peft', None)!r}"
             )
-        if self.features.shape[1] == layer.bank.shape[1] and check:
+        if self.features.shape[1] == layer.bank.shape[1]:
             found = fingerprint(backbone)
             if found != self.fingerprint:
                 raise ValueError(
