@@ -83,7 +83,7 @@ def saved(tmp_path_factory):
     model.save_adapter(folder / "adapter")
     tuned = model.predict(points, verbose=0)
     method = PointPEFT(
-        num_prompts=5, prior_groups=None, prior_group_size=None, bank_size=6
+        num_prompts=5, prior_num_groups=None, prior_group_size=None, bank_size=6
     )
     model = small_classifier(method)
     model.save_to_preset(str(folder / "without_bank"))

@@ -46,7 +46,7 @@ SMALL = {
     "bank_size": 16,
     "num_prompts": 4,
     "prior_group_size": None,
-    "prior_groups": None,
+    "prior_num_groups": None,
     "prompt_block": -1,
     "rank": 4,
 }

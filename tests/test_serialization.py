@@ -4,7 +4,12 @@ import keras
 import pytest
 
 from keras_pointpeft import layers
+from keras_pointpeft import models
+from keras_pointpeft import peft
+from keras_pointpeft import presets
 from keras_pointpeft.serialization import Configurable
+from tests.conftest import small_backbone
+from tests.conftest import small_classifier
 
 pytestmark = pytest.mark.once
 
@@ -16,6 +21,47 @@ REMOVED = (
     (layers.ContrastTokens, {"dim": 6, "num_heads": 3}, "mlp_ratio", 4.0, 2.0),
     (layers.ContrastTokens, {"dim": 6, "num_heads": 3}, "epsilon", 1e-5, 0.1),
 )
+# Class, its arguments with one of another value than usual, and what that
+# was called.
+RENAMED = (
+    (layers.ClassificationHead, {"num_classes": 2, "use_norm": False}, "norm"),
+    (layers.FeaturePropagation, {"dims": [4], "num_neighbors": 2}, "neighbors"),
+    (peft.InstancePrompt, {"num_neighbors": 2}, "neighbors"),
+    (peft.IDPT, {"num_neighbors": 2}, "neighbors"),
+    (peft.LinearProbe, {"train_class_token": True}, "class_token"),
+    (peft.PointPEFT, {"prior_num_groups": 4}, "prior_groups"),
+    (peft.PointPEFT, {"num_heads": 3}, "attention_heads"),
+    (peft.PPT, {"prompt_group_size": 4}, "prompt_size"),
+    (models.PointMAEBackbone, {"use_class_token": False}, "class_token"),
+)
+
+
+@pytest.mark.parametrize("cls, arguments, old", RENAMED)
+def test_arguments_by_their_old_names(cls, arguments, old):
+    new, value = list(arguments.items())[-1]
+    if cls is models.PointMAEBackbone:
+        made = small_backbone(**arguments)
+    else:
+        made = cls(**arguments)
+    saved = keras.saving.serialize_keras_object(made)
+    config = saved["config"]
+    config[old] = config.pop(new)
+    loaded = keras.saving.deserialize_keras_object(saved)
+    assert getattr(loaded, new) == getattr(made, new) == value
+
+
+def test_a_preset_directory_with_old_names(tmp_path):
+    model = small_classifier(peft.IDPT(num_neighbors=3), use_class_token=True)
+    model.save_to_preset(tmp_path)
+    for name in ("config.json", "task.json"):
+        text = (tmp_path / name).read_text()
+        text = text.replace('"use_class_token"', '"class_token"')
+        text = text.replace('"num_neighbors"', '"neighbors"')
+        (tmp_path / name).write_text(text)
+    (tmp_path / "metadata.json").write_text("{}")
+    loaded = presets.from_preset(tmp_path)
+    assert loaded.backbone.use_class_token
+    assert loaded.backbone.peft.num_neighbors == 3
 
 
 @pytest.mark.parametrize("cls, arguments, name, usual, other", REMOVED)

@@ -23,8 +23,8 @@ class RoomDataset(keras.utils.PyDataset):
             epoch draws as many points as the rooms have.
         augmentation: what `augmentation.get` takes. Defaults to "none";
             published: scale 0.8 to 1.25, shift 0.1.
-        size: float, width of a column in metres. Defaults to 1.
-        min_points: int, a column has more. Defaults to 1024.
+        column_size: float, width of a column in metres. Defaults to 1.
+        column_min_points: int, a column has more. Defaults to 1024.
         seed: int.
         **kwargs: `workers`, `max_queue_size` of `keras.utils.PyDataset`.
 
@@ -51,8 +51,8 @@ class RoomDataset(keras.utils.PyDataset):
         num_points=2048,
         steps=None,
         augmentation="none",
-        size=1.0,
-        min_points=1024,
+        column_size=1.0,
+        column_min_points=1024,
         seed=0,
         **kwargs,
     ):
@@ -67,8 +67,8 @@ class RoomDataset(keras.utils.PyDataset):
         if steps is None:
             self.steps = -(-int(counts.sum()) // (batch_size * num_points))
         self.augmentation = augmentations.get(augmentation)
-        self.size = size
-        self.min_points = min_points
+        self.column_size = column_size
+        self.column_min_points = column_min_points
         self.seed = seed
         self.epoch = 0
         self._shares = counts / counts.sum()
@@ -93,8 +93,8 @@ class RoomDataset(keras.utils.PyDataset):
                 self.rooms[room],
                 self.num_points,
                 rng,
-                self.size,
-                self.min_points,
+                self.column_size,
+                self.column_min_points,
             )
             for room in chosen
         ]
@@ -120,7 +120,7 @@ def predict_room(
     num_classes,
     num_points=2048,
     votes=1,
-    size=1.0,
+    column_size=1.0,
     stride=0.5,
     batch_size=32,
     seed=0,
@@ -138,7 +138,7 @@ def predict_room(
         room: `Room`, or an array `(points, 3)` in metres, z up.
         num_classes: int.
         num_points, votes, batch_size, seed: ints.
-        size, stride: floats, in metres.
+        column_size, stride: floats, in metres.
 
     Returns:
         int32 array `(points,)`.
@@ -157,7 +157,7 @@ def predict_room(
     counts = np.zeros((len(room.points), num_classes), "int32")
     for vote in range(votes):
         rng = np.random.default_rng((seed, vote))
-        points, indices = cover_room(room, num_points, rng, size, stride)
+        points, indices = cover_room(room, num_points, rng, column_size, stride)
         for begin in range(0, len(points), batch_size):
             part = slice(begin, begin + batch_size)
             scores = keras.ops.convert_to_numpy(predict(points[part]))

@@ -347,7 +347,7 @@ def _check_same_backbone(source, target, where):
         "trainable",
         "dtype",
         "drop_path_rate",
-        "class_token",
+        "use_class_token",
     )
     different = [
         f"{name}: {theirs.get(name)!r} there, {value!r} here"

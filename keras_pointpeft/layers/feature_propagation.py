@@ -19,7 +19,7 @@ class FeaturePropagation(Configurable, keras.layers.Layer):
 
     Args:
         dims: tuple of ints. Widths of the layers.
-        neighbors: int. How many centres; all, if there are fewer.
+        num_neighbors: int. How many centres; all, if there are fewer.
         epsilon: float. Added to squared distances.
 
     Input shape:
@@ -31,12 +31,13 @@ class FeaturePropagation(Configurable, keras.layers.Layer):
         `(batch, points, dims[-1])`.
     """
 
-    config_names = ("dims", "neighbors", "epsilon")
+    config_names = ("dims", "num_neighbors", "epsilon")
+    renamed = {"neighbors": "num_neighbors"}
 
-    def __init__(self, dims, neighbors=3, epsilon=1e-8, **kwargs):
+    def __init__(self, dims, num_neighbors=3, epsilon=1e-8, **kwargs):
         super().__init__(**kwargs)
         self.dims = tuple(dims)
-        self.neighbors = neighbors
+        self.num_neighbors = num_neighbors
         self.epsilon = epsilon
         policy = self.dtype_policy
         numbers = range(1, len(self.dims) + 1)
@@ -59,7 +60,7 @@ class FeaturePropagation(Configurable, keras.layers.Layer):
         # there are fewer of them.
         known = ops.cast(known, self.compute_dtype)
         known, tokens = first.products(known, tokens)
-        count = min(self.neighbors, tokens.shape[1])
+        count = min(self.num_neighbors, tokens.shape[1])
         tokens = interpolate(points, centers, tokens, count, self.epsilon)
         x = known + tokens + first.bias
         x = ops.relu(self.norms[0](x, training=training))

@@ -132,7 +132,7 @@ class ClassificationHead(Configurable, keras.layers.Layer):
         hidden_dims: tuple of ints. Widths of the hidden layers. An empty
             tuple makes it one linear layer.
         dropout: float. Dropout rate after each hidden layer.
-        norm: bool. Whether a BatchNorm follows each hidden layer.
+        use_norm: bool. Whether a BatchNorm follows each hidden layer.
         activation: `"relu"` or `"gelu"` (the exact one).
 
     Input shape:
@@ -146,16 +146,17 @@ class ClassificationHead(Configurable, keras.layers.Layer):
         "num_classes",
         "hidden_dims",
         "dropout",
-        "norm",
+        "use_norm",
         "activation",
     )
+    renamed = {"norm": "use_norm"}
 
     def __init__(
         self,
         num_classes,
         hidden_dims=(256, 256),
         dropout=0.5,
-        norm=True,
+        use_norm=True,
         activation="relu",
         **kwargs,
     ):
@@ -169,14 +170,14 @@ class ClassificationHead(Configurable, keras.layers.Layer):
         self.num_classes = num_classes
         self.hidden_dims = tuple(hidden_dims)
         self.dropout = dropout
-        self.norm = norm
+        self.use_norm = use_norm
         policy = self.dtype_policy
         self.linears = [
             Linear(units, dtype=policy, name=f"fc{i}")
             for i, units in enumerate(self.hidden_dims, start=1)
         ]
         self.norms = [
-            BatchNorm(dtype=policy, name=f"norm{i}") if norm else None
+            BatchNorm(dtype=policy, name=f"norm{i}") if use_norm else None
             for i in range(1, len(self.hidden_dims) + 1)
         ]
         self.dropouts = [

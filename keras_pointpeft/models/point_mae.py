@@ -32,9 +32,10 @@ class PlainBackbone(PointBackbone):
         "drop_path_rate",
         "skip_origin",
         "token_dim",
-        "class_token",
+        "use_class_token",
         "qkv_bias",
     )
+    renamed = {"class_token": "use_class_token"}
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class PlainBackbone(PointBackbone):
         drop_path_rate=0.0,
         skip_origin=False,
         token_dim=None,
-        class_token=True,
+        use_class_token=True,
         qkv_bias=False,
         peft=None,
         dtype=None,
@@ -65,11 +66,11 @@ class PlainBackbone(PointBackbone):
             depth,
             encoder_dims,
             token_dim,
-            front=(front,) if class_token else (),
+            front=(front,) if use_class_token else (),
         )
         parts = Assembly(
             [stage],
-            int(class_token),
+            int(use_class_token),
             peft,
             dtype,
             drop_path_rate,
@@ -96,9 +97,9 @@ class PlainBackbone(PointBackbone):
         self.drop_path_rate = drop_path_rate
         self.skip_origin = skip_origin
         self.token_dim = token_dim
-        self.class_token = class_token
+        self.use_class_token = use_class_token
         self.qkv_bias = qkv_bias
-        self.num_class_tokens = int(class_token)
+        self.num_class_tokens = int(use_class_token)
 
 
 @serializable
@@ -124,7 +125,7 @@ class PointMAEBackbone(PlainBackbone):
             origin, as the published sampling kernel does.
         token_dim: optional int. Width of the patch encoder's output, by
             default `dim`. Another width adds a linear layer after it.
-        class_token: bool. Whether there is a class token. The published
+        use_class_token: bool. Whether there is a class token. The published
             segmentation models of Point-MAE and ACT have none.
         qkv_bias: bool. Whether queries, keys and values have a bias. The
             published models have none; one that `SSF` was merged into does.

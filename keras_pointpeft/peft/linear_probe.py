@@ -8,23 +8,24 @@ class LinearProbe(PeftMethod):
 
     Args:
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
-        class_token: bool. Whether the class token and its position train
+        train_class_token: bool. Whether the class token and its position train
             too, as in the published runs of
             [ACT](https://arxiv.org/abs/2212.08320) and
             [ReCon](https://arxiv.org/abs/2302.02318), where it comes with
             their linear and their three-layer heads.
     """
 
-    config_names = ("frozen_bn", "class_token")
+    config_names = ("frozen_bn", "train_class_token")
+    renamed = {"class_token": "train_class_token"}
     components = {"class token": r"(^|/)class_tokens/"}
 
-    def __init__(self, frozen_bn="inference", class_token=False):
+    def __init__(self, frozen_bn="inference", train_class_token=False):
         super().__init__(frozen_bn)
-        self.class_token = class_token
+        self.train_class_token = train_class_token
 
     @property
     def trained(self):
-        return (r"(^|/)class_tokens/",) if self.class_token else ()
+        return (r"(^|/)class_tokens/",) if self.train_class_token else ()
 
     def merged(self, partial=False):
         return None

@@ -141,7 +141,7 @@ class PPT(PeftMethod):
     Args:
         num_prompts: optional int. Number of further patches; by default as
             many as the backbone has.
-        prompt_size: optional int. Points per further patch, likewise.
+        prompt_group_size: optional int. Points per further patch, likewise.
         rank: int. Inner width of the MLPs.
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
         reference: bool. Whether, without class token, the patches' MLP acts
@@ -157,11 +157,12 @@ class PPT(PeftMethod):
 
     config_names = (
         "num_prompts",
-        "prompt_size",
+        "prompt_group_size",
         "rank",
         "frozen_bn",
         "reference",
     )
+    renamed = {"prompt_size": "prompt_group_size"}
     pools_prompts = True
     trained = (ADDED, CLASS_TOKEN, FIRST_LAYERS, POSITION)
     components = {
@@ -180,20 +181,20 @@ class PPT(PeftMethod):
     def __init__(
         self,
         num_prompts=None,
-        prompt_size=None,
+        prompt_group_size=None,
         rank=256,
         frozen_bn="inference",
         reference=False,
     ):
         self.reference = reference
         self.num_prompts = num_prompts
-        self.prompt_size = prompt_size
+        self.prompt_group_size = prompt_group_size
         self.rank = check_positive("rank", rank)
         super().__init__(frozen_bn)
 
     def more_patches(self, where):
         count = self.num_prompts or where.num_groups
-        return ((count, self.prompt_size or where.group_size),)
+        return ((count, self.prompt_group_size or where.group_size),)
 
     def sequence_tuner(self, where):
         return PatchPrompts(

@@ -38,10 +38,11 @@ def build(description, **kwargs):
     if description.task_class is not None:
         task_class = getattr(models, description.task_class)
     ours, theirs = split_arguments(kwargs, backbone_class, task_class)
-    ours = {**description.backbone_config, **ours}
+    config = backbone_class.translated(description.backbone_config)
+    ours = {**config, **ours}
     if description.method_class is not None and "peft" not in ours:
         method_class = find_class(description.method_class, peft)
-        ours["peft"] = method_class(**description.method_config)
+        ours["peft"] = method_class.from_config(description.method_config)
     model = backbone_class(**ours)
     if task_class is not None:
         model = task_class(model, **{**description.task_config, **theirs})

@@ -50,7 +50,8 @@ def load(directory, load_weights=True, **kwargs):
     if load_weights:
         _check_size(directory, config)
     # What may differ from the backbone that was saved.
-    changes = {k: v for k, v in ours.items() if k in ("peft", "class_token")}
+    apart = ("peft", "use_class_token")
+    changes = {name: x for name, x in ours.items() if name in apart}
     rest = {k: v for k, v in ours.items() if k not in changes}
     backbone = backbone_class.from_config({**config, **rest})
     if load_weights:
@@ -151,12 +152,13 @@ def _read(directory, name):
             f"{path} must hold the arguments of a {cls.__name__}. "
             f"Received: config={saved.get('config')!r}"
         )
+    config = cls.translated(saved["config"])
     known = {"name", "trainable", "dtype", "backbone", "preprocessor"}
     known.update(constructor_arguments(cls))
-    unknown = sorted(set(saved["config"]) - known)
+    unknown = sorted(set(config) - known)
     if unknown:
         raise ValueError(
             f"{path} has arguments that a {cls.__name__} does not take. "
             f"Received: {unknown}"
         )
-    return cls, saved["config"]
+    return cls, config

@@ -29,8 +29,8 @@ def load_pretrained(backbone, description):
     if entry is None:
         raise not_found(description.pretrained)
     changes = {"peft": None}
-    if hasattr(backbone, "class_token"):
-        changes["class_token"] = True  # as it was pre-trained
+    if hasattr(backbone, "use_class_token"):
+        changes["use_class_token"] = True  # as it was pre-trained
     plain = backbone.clone(weights=False, **changes)
     load_file(plain, entry, description.pretrained)
     copy_weights(plain, backbone)

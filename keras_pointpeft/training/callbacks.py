@@ -41,17 +41,17 @@ class EpochSeed(keras.callbacks.Callback):
 
     Args:
         seed: int.
-        rank: int. The number of the process in data-parallel training; each
+        process: int. Its number in data-parallel training; each
             draws its own.
     """
 
-    def __init__(self, seed, rank=0):
+    def __init__(self, seed, process=0):
         super().__init__()
         self.seed = seed
-        self.rank = (rank,) if rank else ()
+        self.process = (process,) if process else ()
 
     def on_epoch_begin(self, epoch, logs=None):
-        sequence = np.random.SeedSequence((self.seed, epoch, *self.rank))
+        sequence = np.random.SeedSequence((self.seed, epoch, *self.process))
         seed = int(sequence.generate_state(1)[0])
         if keras.backend.backend() == "tensorflow":
             # Its global seed is read when a function is traced, and setting

@@ -18,8 +18,8 @@ def column_batches(rooms, recipe, augmentation="none") -> RoomDataset:
         batch_size=recipe.batch_size,
         num_points=recipe.num_points,
         augmentation=augmentation,
-        size=recipe.column_size,
-        min_points=recipe.column_min_points,
+        column_size=recipe.column_size,
+        column_min_points=recipe.column_min_points,
         seed=recipe.seed,
     )
 
@@ -151,7 +151,7 @@ class Scenes(Segmentation):
                 room,
                 recipe.num_points,
                 recipe.votes,
-                size=recipe.column_size,
+                column_size=recipe.column_size,
                 stride=recipe.column_stride * recipe.column_size,
                 batch_size=recipe.batch_size,
                 seed=recipe.seed,

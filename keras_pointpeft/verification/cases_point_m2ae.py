@@ -229,7 +229,7 @@ def _point_peft(recorded, **changed):
         "num_prompts": recorded.manifest["forward"]["K"] + 2,
         "prompt_blocks": sum(transformer["depths"]),
         "bank_size": recorded.data["bank"].shape[1],
-        "prior_groups": None,
+        "prior_num_groups": None,
         "prior_group_size": None,
         "adapter_rank": adapter["adapter_dim"][0],
         "adapter_dropout": adapter["adapter_drop_path_rate"],

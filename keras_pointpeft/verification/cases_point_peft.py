@@ -25,7 +25,7 @@ def point_peft(config, bank_size, **kwargs):
     arguments = {
         "adapter_rank": adapter["adapter_dim"],
         "adapter_dropout": adapter["adapter_drop_path_rate"],
-        "attention_heads": config["num_heads"],
+        "num_heads": config["num_heads"],
         "reference": True,
         "frozen_bn": "track",
         **kwargs,
@@ -251,7 +251,7 @@ def pointpeft_feature(recorded):
     for frozen_bn in ("inference", "track"):
         method = PointPEFT(
             bank_size=16,
-            prior_groups=None,
+            prior_num_groups=None,
             prior_group_size=None,
             frozen_bn=frozen_bn,
         )

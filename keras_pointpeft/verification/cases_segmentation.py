@@ -41,7 +41,7 @@ from keras_pointpeft.verification.family import encoded_tokens
 def pointmae_partseg(recorded):
     ((groups, size),) = recorded.config["hierarchy"]
     backbone = PointMAEBackbone(
-        groups, size, skip_origin=True, class_token=False
+        groups, size, skip_origin=True, use_class_token=False
     )
     model = PartSegmenter(backbone, recorded.config["cls_dim"], dropout=0.0)
     names = point_mae.POINT_MAE | segmentation.TOKENS
@@ -143,7 +143,7 @@ def act_segmentation(recorded):
         ACTBackbone,
         SemanticSegmenter if scenes else PartSegmenter,
         token_dim=recorded.config["encoder_dims"],
-        class_token=False,
+        use_class_token=False,
         peft=LinearProbe("track"),
     )
     _check_family(recorded, model, act.ACT | segmentation.TOKENS_CLS)
@@ -157,7 +157,7 @@ def idpt_partseg(recorded):
         frozen_bn="track",
     )
     model = _token_model(
-        recorded, PointMAEBackbone, class_token=False, peft=peft
+        recorded, PointMAEBackbone, use_class_token=False, peft=peft
     )
     prompt = r"blocks.dgcnn_cls\1.conv5"
     names = point_mae.POINT_MAE | segmentation.TOKENS_CLS
@@ -180,7 +180,7 @@ def ppt_partseg(recorded):
         reference=True,
     )
     model = _token_model(
-        recorded, PointMAEBackbone, class_token=False, peft=peft
+        recorded, PointMAEBackbone, use_class_token=False, peft=peft
     )
     # The published rule forgets it.
     model.get_layer("category_feature").trainable = False

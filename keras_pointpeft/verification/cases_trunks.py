@@ -64,7 +64,7 @@ def _smoothed_loss(logits, labels, smoothing):
 
 
 def _probe():
-    return LinearProbe("track", class_token=True)
+    return LinearProbe("track", train_class_token=True)
 
 
 # Ways of transfer: how the backbone trains and, if published, the head.

@@ -151,7 +151,7 @@ def _arguments(preset, sizes):
             "bank_size": sizes["bank"],
             "prompt_blocks": depth // 2,
             # The patches of the backbone serve the look-up too.
-            "prior_groups": None,
+            "prior_num_groups": None,
             "prior_group_size": None,
         }
         method = building.find_class(preset.method_class, peft)

@@ -95,7 +95,7 @@ def test_truncated_room(rooms_dir):
 def test_column():
     room = make_room()
     points, labels = draw_column(
-        room, 128, np.random.default_rng(0), min_points=200
+        room, 128, np.random.default_rng(0), column_min_points=200
     )
     assert points.shape == (128, 3) and labels.shape == (128,)
     assert np.abs(points[:, :2]).max() <= 0.5 + 1e-5
@@ -105,8 +105,8 @@ def test_column():
     for point, label in zip(points, labels):
         assert heights[float(point[2])] == label
     assert len(np.unique(points, axis=0)) == 128
-    with pytest.raises(ValueError, match="min_points=3000"):
-        draw_column(room, 128, np.random.default_rng(0), min_points=3000)
+    with pytest.raises(ValueError, match="column_min_points=3000"):
+        draw_column(room, 128, np.random.default_rng(0), column_min_points=3000)
 
 
 @pytest.mark.parametrize("stride", [0.3, 0.5, 1.0])
@@ -137,7 +137,7 @@ def test_batches_depend_on_seed_epoch_and_index_alone():
             [make_room(), make_room(count=6000, seed=1)],
             batch_size=4,
             num_points=64,
-            min_points=200,
+            column_min_points=200,
             augmentation="scale_translate",
             **arguments,
         )
@@ -163,7 +163,11 @@ def test_a_model_learns_height_and_is_evaluated_on_the_room():
     room = make_room()
     low_or_high = Room(room.points, room.labels // 2, "room")
     dataset = RoomDataset(
-        [low_or_high], batch_size=8, num_points=64, steps=10, min_points=200
+        [low_or_high],
+        batch_size=8,
+        num_points=64,
+        steps=10,
+        column_min_points=200,
     )
     model = keras.Sequential(
         [

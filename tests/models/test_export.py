@@ -149,7 +149,7 @@ def small_point_peft(**kwargs):
         num_prompts=4,
         adapter_rank=4,
         bank_size=16,
-        prior_groups=None,
+        prior_num_groups=None,
         prior_group_size=None,
         **kwargs,
     )

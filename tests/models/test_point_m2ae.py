@@ -265,7 +265,7 @@ def prompted(**kwargs):
         "num_prompts": 4,
         "prompt_blocks": 6,
         "bank_size": 6,
-        "prior_groups": None,
+        "prior_num_groups": None,
         "prior_group_size": None,
         "adapter_rank": 4,
         **kwargs,

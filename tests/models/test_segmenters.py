@@ -118,7 +118,7 @@ def test_without_class_token_weights_are_a_subset(batch):
     sizes = {"num_groups": 8, "group_size": 8, "dim": 24, "depth": 3}
     sizes = {**sizes, "num_heads": 3, "encoder_dims": (8, 12, 16)}
     source = models.PointMAEBackbone(**sizes)
-    target = models.PointMAEBackbone(class_token=False, **sizes)
+    target = models.PointMAEBackbone(use_class_token=False, **sizes)
     copy_weights(source, target)
     theirs = {v.path: keras.ops.convert_to_numpy(v) for v in source.weights}
     for variable in target.weights:
@@ -141,7 +141,7 @@ def test_scenes(tmp_path):
         head_dims=(16,),
     )
     batches = RoomDataset(
-        [room], batch_size=4, num_points=64, steps=20, min_points=64
+        [room], batch_size=4, num_points=64, steps=20, column_min_points=64
     )
     model.compile(keras.optimizers.Adam(1e-2))
     history = model.fit(batches, epochs=3, verbose=0).history

@@ -29,7 +29,7 @@ METHODS = {
     "bitfit": peft.BitFit,
     "dapt": lambda: peft.DAPT(rank=4),
     "full": peft.Full,
-    "linear": lambda: peft.LinearProbe(class_token=True),
+    "linear": lambda: peft.LinearProbe(train_class_token=True),
     "side": peft.SideTuning,
 }
 

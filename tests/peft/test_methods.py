@@ -149,7 +149,7 @@ def test_shallow_prompts_are_tokens(clouds):
 
 
 def test_edge_convolution_is_one_over_differences(tokens):
-    layer = EdgeConv(neighbors=3)
+    layer = EdgeConv(num_neighbors=3)
     layer.build(SHAPE)
     kernel = layer.linear.kernel.numpy()
     found = ops.convert_to_numpy(layer(tokens))

@@ -23,7 +23,7 @@ def method(**kwargs):
         "num_prompts": 5,
         "prompt_blocks": 1,
         "bank_size": 12,
-        "prior_groups": 4,
+        "prior_num_groups": 4,
         "prior_group_size": None,
         "adapter_rank": 4,
     }
@@ -176,7 +176,7 @@ def test_heads_must_divide_the_width():
 
 BESIDE = {
     "prompt_place": "attention",
-    "attention_heads": 3,
+    "num_heads": 3,
     "gated": True,
     "neighborhood_pooling": "max+mean",
 }
@@ -278,7 +278,7 @@ def test_arguments_are_checked():
         PointPEFT(neighborhood_ratio=0)
     with pytest.raises(ValueError, match="prompt_place"):
         PointPEFT(prompt_place="nowhere")
-    with pytest.raises(ValueError, match="as many `attention_heads`"):
+    with pytest.raises(ValueError, match="as many `num_heads`"):
         model = small_classifier(method(prompt_place="attention", prior=False))
         model(np.ones((1, 64, 3), "float32"))
     with pytest.raises(ValueError, match="room for at least"):

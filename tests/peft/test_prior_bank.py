@@ -16,7 +16,7 @@ def method(**kwargs):
         "num_prompts": 5,
         "prompt_blocks": 1,
         "bank_size": 12,
-        "prior_groups": None,
+        "prior_num_groups": None,
         "prior_group_size": None,
         "adapter_rank": 4,
     }
@@ -99,7 +99,7 @@ def test_the_method_does_not_change_the_frozen_feature(clouds):
 @pytest.mark.parametrize("frozen_bn", ("inference", "track"))
 @pytest.mark.parametrize("groups", (None, 4, 6))
 def test_the_model_asks_as_the_bank_was_built(clouds, frozen_bn, groups):
-    peft = method(prior_groups=groups, frozen_bn=frozen_bn)
+    peft = method(prior_num_groups=groups, frozen_bn=frozen_bn)
     backbone = small_backbone(peft)
     inside = keras.Model(
         backbone.input, backbone.get_layer("frozen_pass").output

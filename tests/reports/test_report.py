@@ -63,7 +63,7 @@ def test_a_bank_s_nearest_samples_are_those_of_its_query():
         num_prompts=6,
         adapter_rank=4,
         bank_size=12,
-        prior_groups=8,
+        prior_num_groups=8,
         prior_group_size=8,
     )
     model, clouds = small_classifier(method), split()
@@ -84,7 +84,7 @@ def test_a_bank_s_nearest_samples_are_those_of_its_query():
 
 def test_parts():
     model = PartSegmenter(
-        small_backbone(DAPT(rank=4), class_token=False),
+        small_backbone(DAPT(rank=4), use_class_token=False),
         num_classes=4,
         num_categories=3,
         blocks=(0, 1),

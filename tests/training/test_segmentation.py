@@ -31,7 +31,7 @@ RECIPE = Recipe(
 
 def make_backbone():
     return models.PointMAEBackbone(
-        8, 8, 24, 3, 3, (8, 12, 16), class_token=False
+        8, 8, 24, 3, 3, (8, 12, 16), use_class_token=False
     )
 
 

@@ -25,7 +25,7 @@ class PromptInsertion(Configurable, keras.layers.Layer):
         before_block: int. Before which block of the backbone it is called.
         num_class_tokens: int. Behind how many tokens the prompt stands.
         module: string, see `InstancePrompt`.
-        neighbors: int, likewise.
+        num_neighbors: int, likewise.
         num_heads: int, likewise.
 
     Input shape:
@@ -40,16 +40,17 @@ class PromptInsertion(Configurable, keras.layers.Layer):
         "before_block",
         "num_class_tokens",
         "module",
-        "neighbors",
+        "num_neighbors",
         "num_heads",
     )
+    renamed = {"neighbors": "num_neighbors"}
 
     def __init__(
         self,
         before_block,
         num_class_tokens,
         module="dgcnn",
-        neighbors=20,
+        num_neighbors=20,
         num_heads=6,
         **kwargs,
     ):
@@ -57,10 +58,14 @@ class PromptInsertion(Configurable, keras.layers.Layer):
         self.before_block = before_block
         self.num_class_tokens = num_class_tokens
         self.module = module
-        self.neighbors = neighbors
+        self.num_neighbors = num_neighbors
         self.num_heads = num_heads
         self.prompt = InstancePrompt(
-            module, neighbors, num_heads, dtype=self.dtype_policy, name="prompt"
+            module,
+            num_neighbors,
+            num_heads,
+            dtype=self.dtype_policy,
+            name="prompt",
         )
 
     def build(self, tokens_shape, positions_shape=None, more_shape=None):

@@ -47,8 +47,8 @@ class EdgeConv(Configurable, keras.layers.Layer):
     products, so both halves are computed once per token and not per edge.
 
     Args:
-        neighbors: int. Neighbours of a token, itself included; all tokens if
-            there are fewer.
+        num_neighbors: int. Neighbours of a token, itself included; all
+            tokens if there are fewer.
 
     Input shape:
         `(batch, tokens, dim)`.
@@ -57,11 +57,12 @@ class EdgeConv(Configurable, keras.layers.Layer):
         `(batch, tokens, dim)`.
     """
 
-    config_names = ("neighbors",)
+    config_names = ("num_neighbors",)
+    renamed = {"neighbors": "num_neighbors"}
 
-    def __init__(self, neighbors=20, **kwargs):
+    def __init__(self, num_neighbors=20, **kwargs):
         super().__init__(**kwargs)
-        self.neighbors = neighbors
+        self.num_neighbors = num_neighbors
         self.norm = BatchNorm(dtype=self.dtype_policy, name="norm")
 
     def build(self, tokens_shape):
@@ -74,7 +75,7 @@ class EdgeConv(Configurable, keras.layers.Layer):
 
     def call(self, tokens, training=False):
         dim = tokens.shape[-1]
-        count = min(self.neighbors, tokens.shape[1])
+        count = min(self.num_neighbors, tokens.shape[1])
         index = nearest_features(tokens, count)
         kernel = ops.convert_to_tensor(self.linear.kernel)
         outer = ops.matmul(tokens, kernel[:dim])
@@ -99,7 +100,7 @@ class InstancePrompt(Configurable, keras.layers.Layer):
             the tokens; `"dgcnn_light2"` and `"dgcnn_light"`, two or one of
             them; `"mlp"`, none; `"transformer"`, a transformer block and the
             maximum.
-        neighbors: int. See `EdgeConv`.
+        num_neighbors: int. See `EdgeConv`.
         num_heads: int. Attention heads of the transformer block.
 
     Input shape:
@@ -109,16 +110,17 @@ class InstancePrompt(Configurable, keras.layers.Layer):
         `(batch, 1, dim)`.
     """
 
-    config_names = ("module", "neighbors", "num_heads")
+    config_names = ("module", "num_neighbors", "num_heads")
+    renamed = {"neighbors": "num_neighbors"}
 
-    def __init__(self, module="dgcnn", neighbors=20, num_heads=6, **kwargs):
+    def __init__(self, module="dgcnn", num_neighbors=20, num_heads=6, **kwargs):
         super().__init__(**kwargs)
         self.module = module
-        self.neighbors = neighbors
+        self.num_neighbors = num_neighbors
         self.num_heads = num_heads
         policy = self.dtype_policy
         self.edges = [
-            EdgeConv(neighbors, dtype=policy, name=f"edge{i + 1}")
+            EdgeConv(num_neighbors, dtype=policy, name=f"edge{i + 1}")
             for i in range(MODULES[module] or 0)
         ]
         self.norm = None

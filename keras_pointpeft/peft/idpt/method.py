@@ -37,7 +37,7 @@ class IDPT(PeftMethod):
             maximum and mean.
         module: `"dgcnn"`, `"dgcnn_light"`, `"dgcnn_light2"`, `"mlp"` or
             `"transformer"`, see `InstancePrompt`.
-        neighbors: int. Nearest tokens, by their features, in the graphs.
+        num_neighbors: int. Nearest tokens, by their features, in the graphs.
         num_heads: int. Attention heads of the module `"transformer"`.
         reads: which tokens the head reads: `"all"` (class token, prompt and
             patches), `"prompt_and_class"`, `"patches_and_class"` or
@@ -56,12 +56,13 @@ class IDPT(PeftMethod):
     config_names = (
         "prompt_block",
         "module",
-        "neighbors",
+        "num_neighbors",
         "num_heads",
         "reads",
         "reference",
         "frozen_bn",
     )
+    renamed = {"neighbors": "num_neighbors"}
     components = {
         "prompt module": r"(^|/)tuner[^/]*/prompt/|(^|/)tuner_passing_\d+/",
         "prompt position": ADDED,
@@ -72,7 +73,7 @@ class IDPT(PeftMethod):
         self,
         prompt_block=-1,
         module="dgcnn",
-        neighbors=20,
+        num_neighbors=20,
         num_heads=6,
         reads="all",
         reference=False,
@@ -92,7 +93,7 @@ class IDPT(PeftMethod):
             prompt_block = tuple(prompt_block)
         self.prompt_block = prompt_block
         self.module = module
-        self.neighbors = check_positive("neighbors", neighbors)
+        self.num_neighbors = check_positive("num_neighbors", num_neighbors)
         self.num_heads = num_heads
         self.reads = reads
         self.reference = reference
@@ -129,7 +130,7 @@ class IDPT(PeftMethod):
             block,
             where.num_class_tokens,
             self.module,
-            self.neighbors,
+            self.num_neighbors,
             self.num_heads,
             **where.layer,
         )
@@ -140,7 +141,7 @@ class IDPT(PeftMethod):
         layers = {
             block: InstancePrompt(
                 self.module,
-                self.neighbors,
+                self.num_neighbors,
                 self.num_heads,
                 dtype=where.dtype,
                 name=f"tuner_passing_{block}",

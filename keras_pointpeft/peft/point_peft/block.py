@@ -73,8 +73,9 @@ class PointPEFTTuner(Configurable, BlockTuner):
         "drop_path_rate",
         "gated",
         "pooling",
-        "attention_heads",
+        "num_heads",
     )
+    renamed = {"attention_heads": "num_heads"}
     drops_attention = False
     SITES = ("norm1", "proj", "norm2", "fc1", "fc2")
 
@@ -96,7 +97,7 @@ class PointPEFTTuner(Configurable, BlockTuner):
         reference,
         gated=False,
         pooling="max",
-        attention_heads=None,
+        num_heads=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -119,8 +120,8 @@ class PointPEFTTuner(Configurable, BlockTuner):
         self.gated = gated
         self.pooling = pooling
         # Heads of the attention that prompts act through, if they do so.
-        self.attention_heads = attention_heads
-        self.gates_attention = attention_heads is not None
+        self.num_heads = num_heads
+        self.gates_attention = num_heads is not None
         self.prompt = None
         if prompted or self.gates_attention or reference:
             self.prompt = PointPriorPrompt(
@@ -178,7 +179,7 @@ class PointPEFTTuner(Configurable, BlockTuner):
             )
         if self.gates_attention:
             self.attention_gate = self.add_weight(
-                shape=(1, self.attention_heads, 1, 1),
+                shape=(1, self.num_heads, 1, 1),
                 initializer="zeros",
                 name="attention_gate",
             )
@@ -215,9 +216,9 @@ class PointPEFTTuner(Configurable, BlockTuner):
         heads, width = query.shape[2], query.shape[3]
         if heads != self.attention_gate.shape[1]:
             raise ValueError(
-                "Prompts beside the attention need as many `attention_heads` "
+                "Prompts beside the attention need as many `num_heads` "
                 f"as the blocks have heads, {heads}. Received: "
-                f"attention_heads={self.attention_gate.shape[1]}"
+                f"num_heads={self.attention_gate.shape[1]}"
             )
         scores = ops.einsum("bthw,bphw->bhtp", query, key) * width**-0.5
         # Twice, as the published code does it.

@@ -50,7 +50,7 @@ class PointPEFT(PeftMethod):
         prior: bool. Whether prompts draw on a bank. Without it they are
             learned alone and no second pass is made.
         bank_size: int. Room for so many features in the bank.
-        prior_groups: int or None. Patches of the pass that makes the query;
+        prior_num_groups: int or None. Patches of the pass that makes the query;
             None for the backbone's own number.
         prior_group_size: int or None. Points per patch, likewise.
         prior_rank: int. Width of the prior's adapters.
@@ -65,7 +65,7 @@ class PointPEFT(PeftMethod):
         neighborhood_ratio: int. A neighbourhood for every so many patches,
             of `group_size // neighborhood_ratio` patches.
         attention_dim: int. Width of the local attention.
-        attention_heads: int. Its heads.
+        num_heads: int. Its heads.
         center_scale: float. See `GeometryAwareAdapter`.
         propagation_scale: float. See `GeometryAwareAdapter`.
         neighborhood_pooling: `"max"` or `"max+mean"`, likewise.
@@ -94,7 +94,7 @@ class PointPEFT(PeftMethod):
         "prompt_blocks",
         "prior",
         "bank_size",
-        "prior_groups",
+        "prior_num_groups",
         "prior_group_size",
         "prior_rank",
         "prompt_dropout",
@@ -105,7 +105,7 @@ class PointPEFT(PeftMethod):
         "geometry_adapter",
         "neighborhood_ratio",
         "attention_dim",
-        "attention_heads",
+        "num_heads",
         "center_scale",
         "propagation_scale",
         "reference",
@@ -115,6 +115,10 @@ class PointPEFT(PeftMethod):
         "gated",
         "prompt_place",
     )
+    renamed = {
+        "prior_groups": "prior_num_groups",
+        "attention_heads": "num_heads",
+    }
     trained = (ADDED, CLASS_TOKEN)
     state = (r"(^|/)tuner_prior/",)
     components = {
@@ -132,7 +136,7 @@ class PointPEFT(PeftMethod):
         prompt_blocks=6,
         prior=True,
         bank_size=2048,
-        prior_groups=64,
+        prior_num_groups=64,
         prior_group_size=32,
         prior_rank=8,
         prompt_dropout=0.1,
@@ -143,7 +147,7 @@ class PointPEFT(PeftMethod):
         geometry_adapter=True,
         neighborhood_ratio=2,
         attention_dim=18,
-        attention_heads=6,
+        num_heads=6,
         center_scale=0.3,
         propagation_scale=0.3,
         reference=False,
@@ -173,7 +177,7 @@ class PointPEFT(PeftMethod):
         self.prompt_blocks = prompt_blocks
         self.prior = prior
         self.bank_size = bank_size
-        self.prior_groups = prior_groups
+        self.prior_num_groups = prior_num_groups
         self.prior_group_size = prior_group_size
         self.prior_rank = prior_rank
         self.prompt_dropout = prompt_dropout
@@ -186,7 +190,7 @@ class PointPEFT(PeftMethod):
         self.geometry_adapter = geometry_adapter
         self.neighborhood_ratio = neighborhood_ratio
         self.attention_dim = attention_dim
-        self.attention_heads = attention_heads
+        self.num_heads = num_heads
         self.center_scale = center_scale
         self.propagation_scale = propagation_scale
         self.reference = reference
@@ -208,7 +212,7 @@ class PointPEFT(PeftMethod):
             where.num_groups,
             where.dim,
             self.attention_dim,
-            self.attention_heads,
+            self.num_heads,
             num_prompts=self.num_prompts if self.reference and first else 0,
             prompted=self.reference and not first,
             skip_origin=where.skip_origin,
@@ -221,7 +225,7 @@ class PointPEFT(PeftMethod):
         return PriorQuery(
             self.bank_size,
             self.num_prompts - 2,
-            self.prior_groups,
+            self.prior_num_groups,
             self.prior_group_size,
             **where.layer,
         )
@@ -235,8 +239,8 @@ class PointPEFT(PeftMethod):
             where.mlp_ratio,
             where.num_class_tokens,
             prompted=prompted and not beside,
-            attention_heads=(
-                self.attention_heads if prompted and beside else None
+            num_heads=(
+                self.num_heads if prompted and beside else None
             ),
             reads_prior=self.prior and prompted and last,
             num_prompts=self.num_prompts,
