@@ -13,29 +13,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODULES = (
     "models",
     "peft",
+    "adapters",
     "presets",
     "data",
     "training",
+    "experiments",
     "reports",
     "checkpoints",
     "layers",
     "ops",
 )
-# Public, and reached as a module.
-ALSO = {
-    "keras_pointpeft": ("from_preset", "list_presets"),
-    "adapters": (
-        "summary",
-        "save_adapter",
-        "load_adapter",
-        "disable_adapters",
-        "merge",
-        "fingerprint",
-        "export_safetensors",
-        "import_safetensors",
-        "upload_adapter",
-    ),
-}
 COPIES = {
     "index.md": "README.md",
     "zoo.md": "zoo/README.md",
@@ -46,9 +33,7 @@ COPIES = {
 
 def public_names():
     """Module and names, for every page of the reference."""
-    found = {}
-    for module, names in ALSO.items():
-        found[module] = names
+    found = {"keras_pointpeft": ("from_preset", "list_presets")}
     for module in MODULES:
         imported = importlib.import_module(f"keras_pointpeft.{module}")
         found[module] = tuple(sorted(imported.__all__))

@@ -25,7 +25,7 @@ OUTPUT = flags.DEFINE_string(
 
 
 def main(_):
-    from keras_pointpeft.presets.conversion import convert
+    from keras_pointpeft.presets import convert
 
     try:
         model, report = convert(CHECKPOINT.value, OUTPUT.value, PRESET.value)

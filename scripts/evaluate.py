@@ -48,7 +48,7 @@ def main(_):
     logging.set_verbosity(logging.INFO)
     from keras_pointpeft import presets
     from keras_pointpeft import training
-    from keras_pointpeft.data.registry import PROCEDURAL
+    from keras_pointpeft.data import PROCEDURAL
     from keras_pointpeft.experiments import runs
 
     if PRESET.value is None and MODEL_DIR.value is None:
@@ -100,7 +100,7 @@ def main(_):
 def make_recipe(preset):
     """How the preset is measured: points and votes as in its training."""
     from keras_pointpeft.experiments import runs
-    from keras_pointpeft.training.recipe import Recipe
+    from keras_pointpeft.training import Recipe
 
     changes = {
         "votes": VOTES.value,

@@ -117,7 +117,7 @@ def limit():
 
 
 def load_splits(preset):
-    from keras_pointpeft.data.registry import PROCEDURAL
+    from keras_pointpeft.data import PROCEDURAL
     from keras_pointpeft.experiments import runs
 
     if preset.loader not in PROCEDURAL:

@@ -155,13 +155,13 @@ def fit(model, split, epochs, folder):
     from keras_pointpeft.data import FollowEpoch
     from keras_pointpeft.data import PointCloudDataset
     from keras_pointpeft.models import PointCloudClassifier
-    from keras_pointpeft.step.optimizer import make_optimizer
-    from keras_pointpeft.training.callbacks import EpochLog
-    from keras_pointpeft.training.callbacks import EpochSeed
-    from keras_pointpeft.training.callbacks import EpochTimer
-    from keras_pointpeft.training.callbacks import StopOnNaN
-    from keras_pointpeft.training.checkpoint import TrainingCheckpoint
-    from keras_pointpeft.training.schedule import CosineWithWarmup
+    from keras_pointpeft.training import CosineWithWarmup
+    from keras_pointpeft.training import EpochLog
+    from keras_pointpeft.training import EpochSeed
+    from keras_pointpeft.training import EpochTimer
+    from keras_pointpeft.training import StopOnNaN
+    from keras_pointpeft.training import TrainingCheckpoint
+    from keras_pointpeft.training import make_optimizer
 
     folder.mkdir(parents=True, exist_ok=True)
     masked = not isinstance(model, PointCloudClassifier)
@@ -227,13 +227,13 @@ def points_per_cloud(backbone):
 
 def linear_svm(num_points):
     """The callback that judges features, if it is asked for."""
-    from keras_pointpeft.experiments.runs import load_split
-    from keras_pointpeft.training.linear_svm import LinearSVM
+    from keras_pointpeft.experiments import runs
+    from keras_pointpeft.training import LinearSVM
 
     if not SVM_EVERY.value:
         return []
     splits = [
-        load_split(
+        runs.load_split(
             None, name, SVM_DATA.value, SVM_DATASET.value, SVM_CLOUDS.value
         )
         for name in ("train", "test")

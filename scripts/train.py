@@ -286,7 +286,7 @@ def preset_name():
 
 
 def load(runs, preset, split):
-    from keras_pointpeft.data.registry import PROCEDURAL
+    from keras_pointpeft.data import PROCEDURAL
 
     made = (DATASET.value or preset.loader) in PROCEDURAL
     if DATA.value is None and not made:

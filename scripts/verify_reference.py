@@ -22,7 +22,7 @@ VERBOSE = flags.DEFINE_bool("verbose", False, "Also one line per comparison.")
 
 
 def main(_):
-    from keras_pointpeft.verification.case import verify
+    from keras_pointpeft.verification import verify
 
     directory = pathlib.Path(FIXTURES.value)
     cases = sorted(

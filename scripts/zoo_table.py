@@ -19,8 +19,6 @@ from keras_pointpeft import presets
 from keras_pointpeft.presets import cards
 from keras_pointpeft.presets import model_card
 from keras_pointpeft.presets import results
-from keras_pointpeft.presets.model_card import linked
-from keras_pointpeft.presets.model_card import markdown_table
 
 _CHECK = flags.DEFINE_bool("check", False, "Write nothing; exit 1 if stale.")
 _ROOT = flags.DEFINE_string(
@@ -160,18 +158,29 @@ def preset_table(datasets=None):
         found = table[dataset]
         methods, backbones = (sorted(set(names)) for names in zip(*found))
         trunks = [zoo["backbones"][name] for name in backbones]
-        rows = [("", *(linked(t["title"], t.get("paper")) for t in trunks))]
+        rows = [
+            (
+                "",
+                *(
+                    model_card.linked(t["title"], t.get("paper"))
+                    for t in trunks
+                ),
+            )
+        ]
         for method in methods:
             how = zoo["methods"][method]
+            title = model_card.linked(how["title"], how.get("paper"))
             rows.append(
                 (
-                    f"`{method}` {linked(how['title'], how.get('paper'))}",
+                    f"`{method}` {title}",
                     *(cell(found.get((method, b))) for b in backbones),
                 )
             )
         header = "", *(f"`{name}`" for name in backbones)
         title = f"`{dataset}`: {zoo['datasets'][dataset]['title']}"
-        parts.append(f"**{title}**\n\n{markdown_table(header, rows)}")
+        parts.append(
+            f"**{title}**\n\n{model_card.markdown_table(header, rows)}"
+        )
     return "\n".join(parts)
 
 
@@ -189,7 +198,7 @@ def dataset_table():
         (f"`{name}`", card["title"], card["task"].replace("_", " "))
         for name, card in cards.read_cards("datasets").items()
     ]
-    return markdown_table(("name", "data set", "task"), rows)
+    return model_card.markdown_table(("name", "data set", "task"), rows)
 
 
 def recipe_table():
@@ -197,7 +206,7 @@ def recipe_table():
     for name, card in cards.read_cards("datasets").items():
         recipe = ", ".join(f"{k} {v}" for k, v in card["recipe"].items())
         rows.append((f"`{name}`", card["num_points"], recipe))
-    return markdown_table(("data set", "points", "recipe"), rows)
+    return model_card.markdown_table(("data set", "points", "recipe"), rows)
 
 
 def weights_table():
@@ -211,12 +220,12 @@ def weights_table():
                 f"`{where}`" if "file" in entry else f"<{where}>",
                 entry.get("accuracy", "-"),
                 entry.get("licence") or "see source",
-                linked("source", entry.get("source")),
+                model_card.linked("source", entry.get("source")),
                 (entry.get("sha256") or "not known")[:16],
             )
         )
     header = "preset", "file", "accuracy %", "licence", "source", "SHA-256"
-    return markdown_table(header, rows)
+    return model_card.markdown_table(header, rows)
 
 
 def measured_table():
@@ -253,7 +262,7 @@ def measured_table():
         "started from",
         "protocol",
     )
-    return markdown_table(header, rows)
+    return model_card.markdown_table(header, rows)
 
 
 def cost_table():
@@ -265,7 +274,7 @@ def cost_table():
     rows = [row for row in rows if _is_largest(row, rows)]
     columns = "side baseline quantity ratio wanted batch_size backend device"
     header = "what against quantity ratio goal clouds backend device threads"
-    return markdown_table(
+    return model_card.markdown_table(
         header.split(),
         [[row[name] for name in [*columns.split(), "threads"]] for row in rows],
     )
@@ -304,7 +313,7 @@ def published_table():
         "Accuracy in percent, best epoch on the test set, augmented by scale "
         "and translation; (r) by rotation, which is not comparable.\n\n"
     )
-    return note + markdown_table(header, rows)
+    return note + model_card.markdown_table(header, rows)
 
 
 def compared_tables():
@@ -334,7 +343,7 @@ def compared_tables():
         parts.append(
             f"**`{path.stem}`**: {common['epochs']} epochs of "
             f"{common['train_clouds']} clouds, {common['protocol']}"
-            f"{plot_of(path)}\n\n" + markdown_table(header, rows)
+            f"{plot_of(path)}\n\n" + model_card.markdown_table(header, rows)
         )
     return "\n".join(parts) or "No runs are recorded yet.\n"
 
@@ -367,7 +376,7 @@ def segmentation_table():
     ]
     titles = ("instance mIoU", "class mIoU", "mIoU", "mAcc", "OA")
     header = ("preset", *titles, "seeds", "trained", *COMMON)
-    return markdown_table(header, rows)
+    return model_card.markdown_table(header, rows)
 
 
 # Runs that differ in these are not averaged with each other.
@@ -411,7 +420,7 @@ def few_shot_table():
         )
     ]
     header = "preset", "data set", "kind", "accuracy %", "episodes"
-    return markdown_table((*header, *common), rows)
+    return model_card.markdown_table((*header, *common), rows)
 
 
 def published_segmentation_table():
@@ -430,7 +439,7 @@ def published_segmentation_table():
         for key, entry in groups.items()
     ]
     header = ("data set", "backbone", "method", "trained M", *metrics, "source")
-    return markdown_table(header, rows)
+    return model_card.markdown_table(header, rows)
 
 
 def spread(mean, std):

@@ -1,47 +1,36 @@
 """Point clouds for training: readers, sampling, augmentation, batches."""
 
-import importlib
+from keras_pointpeft import lazy
 
-_NAMES = {
-    "FollowEpoch": "follow_epoch",
-    "PointCloudDataset": "dataset",
-    "Room": "s3dis",
-    "RoomDataset": "room_dataset",
-    "Split": "splits",
-    "list_datasets": "registry",
-    "load": "registry",
-    "load_few_shot": "few_shot",
-    "load_folder": "folder",
-    "load_h5": "scanobjectnn",
-    "load_modelnet": "modelnet",
-    "load_rooms": "procedural",
-    "load_s3dis": "s3dis",
-    "load_scanobjectnn": "scanobjectnn",
-    "load_shapenet55": "shapenet",
-    "load_shapenetpart": "shapenet",
-    "load_shapes": "procedural",
-    "make_shapes": "shapes",
-    "predict_room": "room_dataset",
-    "read_cloud": "geometry_files",
-    "sample_episode": "few_shot",
-    "sample_points": "sampling",
-    "train_validation_split": "splits",
-    "unit_sphere": "normalization",
-}
-_MODULES = ("augmentation", "shapes")
-
-__all__ = [*_NAMES, *_MODULES]
-
-
-def __getattr__(name):
-    # Imported on first use: h5py, numba and Keras only where they are needed.
-    if name in _NAMES:
-        module = importlib.import_module(f"{__name__}.{_NAMES[name]}")
-        return getattr(module, name)
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted(__all__)
+# h5py, numba and Keras only where they are needed.
+__getattr__, __dir__, __all__ = lazy.face(
+    __name__,
+    {
+        "FollowEpoch": "data.follow_epoch",
+        "PROCEDURAL": "data.registry",
+        "PointCloudDataset": "data.dataset",
+        "Room": "data.s3dis",
+        "RoomDataset": "data.room_dataset",
+        "Split": "data.splits",
+        "list_datasets": "data.registry",
+        "load": "data.registry",
+        "load_few_shot": "data.few_shot",
+        "load_folder": "data.folder",
+        "load_h5": "data.scanobjectnn",
+        "load_modelnet": "data.modelnet",
+        "load_rooms": "data.procedural",
+        "load_s3dis": "data.s3dis",
+        "load_scanobjectnn": "data.scanobjectnn",
+        "load_shapenet55": "data.shapenet",
+        "load_shapenetpart": "data.shapenet",
+        "load_shapes": "data.procedural",
+        "make_shapes": "data.shapes",
+        "predict_room": "data.room_dataset",
+        "read_cloud": "data.geometry_files",
+        "sample_episode": "data.few_shot",
+        "sample_points": "data.sampling",
+        "train_validation_split": "data.splits",
+        "unit_sphere": "data.normalization",
+    },
+    ("augmentation", "shapes", "sources"),
+)

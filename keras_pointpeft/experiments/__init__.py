@@ -1,1 +1,9 @@
 """Runs of presets, comparisons of methods, and what a step costs."""
+
+from keras_pointpeft import lazy
+
+__getattr__, __dir__, __all__ = lazy.face(
+    __name__,
+    {},
+    ("comparison", "cost", "runs"),
+)

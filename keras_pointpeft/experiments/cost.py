@@ -3,7 +3,11 @@
 import time
 
 import keras
+import numpy as np
 from keras import ops
+
+from keras_pointpeft.peft.fingerprint import fingerprint
+from keras_pointpeft.peft.point_peft.bank import prior_layer
 
 
 def interleaved_seconds(steps, repeats, warmup=1):
@@ -136,3 +140,19 @@ def _status(name):
             if line.startswith(f"{name}:"):
                 return 1024 * int(line.split()[1])
     raise OSError(f"/proc/self/status has no {name}")
+
+
+def fill_bank(model, seed=0):
+    """Gives a model's method a bank of random features, if it reads one.
+
+    What a step costs does not depend on what they are.
+
+    Args:
+        model: a task.
+        seed: int.
+    """
+    layer = prior_layer(model.backbone)
+    if layer is not None:
+        rng = np.random.default_rng(seed)
+        features = rng.standard_normal(tuple(layer.bank.shape))
+        layer.fill(features, fingerprint(model.backbone))

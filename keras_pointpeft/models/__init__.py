@@ -1,5 +1,6 @@
 """Backbones and tasks."""
 
+from keras_pointpeft.models import frozen_stem
 from keras_pointpeft.models.backbone import PointBackbone
 from keras_pointpeft.models.point_gpt import PointGPTBackbone
 from keras_pointpeft.models.point_m2ae import PointM2AEBackbone
@@ -34,4 +35,5 @@ __all__ = [
     "PointMAEBackbone",
     "ReConBackbone",
     "SemanticSegmenter",
+    "frozen_stem",
 ]

@@ -1,31 +1,19 @@
 """The zoo: what a preset's name stands for, and the models made from it."""
 
-import importlib
+from keras_pointpeft import lazy
 
-from keras_pointpeft.presets.building import from_preset
-from keras_pointpeft.presets.names import PresetDescription
-from keras_pointpeft.presets.names import add_cards
-from keras_pointpeft.presets.names import list_presets
-from keras_pointpeft.presets.names import resolve
-from keras_pointpeft.presets.weights import WeightsNotFound
-
-# Imported on first use: they bring Keras, or are rarely needed.
-_LATER = {"card": "model_card", "convert": "conversion"}
-
-__all__ = [
-    "PresetDescription",
-    "WeightsNotFound",
-    "add_cards",
-    "card",
-    "convert",
-    "from_preset",
-    "list_presets",
-    "resolve",
-]
-
-
-def __getattr__(name):
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_LATER[name]}")
-    return getattr(module, name)
+__getattr__, __dir__, __all__ = lazy.face(
+    __name__,
+    {
+        "PresetDescription": "presets.names",
+        "WeightsNotFound": "presets.weights",
+        "add_cards": "presets.names",
+        "card": "presets.model_card",
+        "convert": "presets.conversion",
+        "find_class": "presets.building",
+        "from_preset": "presets.building",
+        "list_presets": "presets.names",
+        "resolve": "presets.names",
+    },
+    ("cards", "model_card", "results"),
+)

@@ -1,15 +1,15 @@
 """Figures of results, and the report of a run. They need the extra `viz`."""
 
-from keras_pointpeft.reports.run import load_splits
-from keras_pointpeft.reports.run import missing_packages
-from keras_pointpeft.reports.run import read_run
-from keras_pointpeft.reports.run import write_report
-from keras_pointpeft.reports.run import write_task_report
+from keras_pointpeft import lazy
 
-__all__ = [
-    "load_splits",
-    "missing_packages",
-    "read_run",
-    "write_report",
-    "write_task_report",
-]
+__getattr__, __dir__, __all__ = lazy.face(
+    __name__,
+    {
+        "load_splits": "reports.run",
+        "missing_packages": "reports.run",
+        "read_run": "reports.run",
+        "write_report": "reports.run",
+        "write_task_report": "reports.run",
+    },
+    ("palette", "pareto"),
+)

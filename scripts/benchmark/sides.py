@@ -77,8 +77,8 @@ def _ours(name, batch_size, remat=None, without=None, stem=None, **sizes):
     from keras_pointpeft import ops
     from keras_pointpeft.experiments import cost
     from keras_pointpeft.models import frozen_stem
-    from keras_pointpeft.training.objective import Objective
-    from keras_pointpeft.training.trainer import compile_for
+    from keras_pointpeft.training import Objective
+    from keras_pointpeft.training import compile_for
 
     sizes = sizes_of(**sizes)
     preset, recipe, model = build(name, remat, sizes)
@@ -111,8 +111,8 @@ def train(model, batch):
 def build(name, remat=None, sizes=None):
     """A preset, its recipe, and its model with random weights and bank."""
     from keras_pointpeft import presets
+    from keras_pointpeft.experiments import cost
     from keras_pointpeft.experiments import runs
-    from keras_pointpeft.peft.point_peft import bank as prior_bank
 
     preset = presets.resolve(name)
     recipe = runs.recipe_for(preset, remat=remat)
@@ -123,18 +123,14 @@ def build(name, remat=None, sizes=None):
         weights="random",
         **_arguments(preset, sizes or {}),
     )
-    layer = prior_bank.prior_layer(model.backbone)
-    if layer is not None:
-        rng = np.random.default_rng(0)
-        features = rng.standard_normal(tuple(layer.bank.shape))
-        layer.fill(features, prior_bank.fingerprint(model.backbone))
+    cost.fill_bank(model)
     return preset, recipe, model
 
 
 def _arguments(preset, sizes):
     """Arguments of a preset's model for other sizes than its own."""
     from keras_pointpeft import peft
-    from keras_pointpeft.presets import building
+    from keras_pointpeft import presets
 
     names = {
         "groups": "num_groups",
@@ -154,7 +150,7 @@ def _arguments(preset, sizes):
             "prior_num_groups": None,
             "prior_group_size": None,
         }
-        method = building.find_class(preset.method_class, peft)
+        method = presets.find_class(preset.method_class, peft)
         found["peft"] = method(**config)
     return found
 
@@ -235,7 +231,7 @@ def _input(name, batch_size):
     from keras_pointpeft import data
     from keras_pointpeft import presets
     from keras_pointpeft.experiments import runs
-    from keras_pointpeft.training.objective import Objective
+    from keras_pointpeft.training import Objective
 
     preset = presets.resolve(name)
     recipe = runs.recipe_for(preset, batch_size=batch_size)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_pointpeft import adapters
+from keras_pointpeft.adapters import files
 from keras_pointpeft.peft import DAPT
 from tests.conftest import METHODS
 from tests.conftest import small_classifier
@@ -81,7 +82,7 @@ def test_another_shape_is_refused(tmp_path):
 def test_missing_and_unknown_variables_are_named(tmp_path):
     model = small_classifier(DAPT(rank=4))
     model.save_adapter(tmp_path)
-    with h5py.File(tmp_path / adapters.WEIGHTS_FILE, "a") as file:
+    with h5py.File(tmp_path / files.WEIGHTS_FILE, "a") as file:
         del file["class_tokens/token"]
         file["stranger"] = np.zeros(3)
     with pytest.raises(ValueError) as error:
@@ -137,7 +138,7 @@ def test_dropout_seeds_are_no_part_of_an_adapter(tmp_path):
 def test_another_value_in_the_file_is_seen(tmp_path):
     model = small_classifier(DAPT(rank=4))
     model.save_adapter(tmp_path)
-    with h5py.File(tmp_path / adapters.WEIGHTS_FILE, "a") as file:
+    with h5py.File(tmp_path / files.WEIGHTS_FILE, "a") as file:
         file["head/logits/bias"][0] += 1e-6
     with pytest.raises(ValueError, match="is damaged, or not the file"):
         model.load_adapter(tmp_path)
@@ -151,7 +152,7 @@ def test_a_failed_save_keeps_the_old_adapter(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(adapters, "write_card", full)
+    monkeypatch.setattr(files, "write_card", full)
     with pytest.raises(OSError, match="No space left"):
         model.save_adapter(tmp_path)
     assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == before

@@ -174,7 +174,7 @@ def test_a_kill_while_writing_leaves_the_last_state(
     def cut_off(file, **arrays):
         calls.append(file)
         if len(calls) == 2:
-            file.write(b"half")
+            file.write_bytes(b"half")
             raise KeyboardInterrupt
         savez(file, **arrays)
 
