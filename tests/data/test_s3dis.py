@@ -95,7 +95,7 @@ def test_truncated_room(rooms_dir):
 def test_column():
     room = make_room()
     points, labels = draw_column(
-        room, 128, np.random.default_rng(0), column_min_points=200
+        room, 128, np.random.default_rng(0), min_points=200
     )
     assert points.shape == (128, 3) and labels.shape == (128,)
     assert np.abs(points[:, :2]).max() <= 0.5 + 1e-5
@@ -106,7 +106,7 @@ def test_column():
         assert heights[float(point[2])] == label
     assert len(np.unique(points, axis=0)) == 128
     with pytest.raises(ValueError, match="column_min_points=3000"):
-        draw_column(room, 128, np.random.default_rng(0), column_min_points=3000)
+        draw_column(room, 128, np.random.default_rng(0), min_points=3000)
 
 
 @pytest.mark.parametrize("stride", [0.3, 0.5, 1.0])
