@@ -33,7 +33,7 @@ COPIES = {
 
 def public_names():
     """Module and names, for every page of the reference."""
-    found = {"keras_pointpeft": ("from_preset", "list_presets")}
+    found = {"keras_pointpeft": ("from_preset", "list_presets", "step_report")}
     for module in MODULES:
         imported = importlib.import_module(f"keras_pointpeft.{module}")
         found[module] = tuple(sorted(imported.__all__))
