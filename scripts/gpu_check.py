@@ -4,6 +4,7 @@ python scripts/gpu_check.py [--results DIR] [--only 'graph:*']
 """
 
 import concurrent.futures
+import csv
 import datetime
 import fnmatch
 import json
@@ -181,11 +182,13 @@ def broken(_):
         return model, torch.rand(5, device="cuda").cpu().numpy(), grown
 
     _, expected, _ = drawn(False)
+    drawn(True)
+    # Libraries keep memory of their own after the first.
     model, found, grown = drawn(True)
     reasons = [row.get("why") for row in step_report(model)["train"]]
     yield f"eager: {reasons[0]}", reasons[0] is None, 0
     yield "random numbers", float(np.abs(found - expected).max()), 0
-    yield "bytes kept", max(0, grown - 2**21), 2**20
+    yield "bytes kept", grown, 2**20
     # What is captured afterwards is as good as before.
     yield from graph("dapt")
 
@@ -245,8 +248,6 @@ def main(_):
         return
     import torch
 
-    from keras_pointpeft.presets import results
-
     begin = time.perf_counter()
     device = torch.cuda.get_device_name()
     wanted = [n for n in names() if fnmatch.fnmatch(n, ONLY.value)]
@@ -255,7 +256,14 @@ def main(_):
     for name in ("check", "compared", "worst", "seconds", "state"):
         table.add_column(name)
     failures = []
-    with concurrent.futures.ThreadPoolExecutor(JOBS.value) as pool:
+    os.makedirs(RESULTS.value, exist_ok=True)
+    with (
+        open(path, "a", newline="", encoding="utf-8") as file,
+        concurrent.futures.ThreadPoolExecutor(JOBS.value) as pool,
+    ):
+        writer = csv.DictWriter(file, COLUMNS)
+        if file.tell() == 0:
+            writer.writeheader()
         for check, (rows, seconds) in zip(wanted, pool.map(run_apart, wanted)):
             for row in rows:
                 row = {
@@ -263,7 +271,7 @@ def main(_):
                     "device": device,
                     "date": datetime.date.today().isoformat(),
                 }
-                results.append_row(path, row, COLUMNS)
+                writer.writerow(row)
             bad = [row for row in rows if row["state"] != "ok"]
             failures += bad
             worst = max(rows, key=lambda row: row["value"])

@@ -2,8 +2,8 @@
 
 The one place that decides it. On torch with a GPU a step (forward, loss,
 backward, clipping, optimizer, moving statistics and metrics; or a prediction)
-is captured after it ran twice with the same shapes, and then replayed: the
-GPU no longer waits for Python.
+is captured after it ran three times with the same shapes, and then replayed:
+the GPU no longer waits for Python.
 """
 
 import contextlib
@@ -16,8 +16,9 @@ from absl import logging
 from keras_pointpeft.ops import replicas
 from keras_pointpeft.ops.accelerators.switch import allowed
 
-# Steps of the same shapes before one is captured.
-WARM_UP = 2
+# Steps of the same shapes before one is captured. The first makes constants,
+# the second the masks that are drawn together, the third is looked at.
+WARM_UP = 3
 # Graphs that a model keeps for each of its kinds of steps.
 MAX_GRAPHS = 8
 # What a step may become: "graph", or "rehearsal" where tests have no GPU.

@@ -10,9 +10,9 @@ class Stepping:
     """Mixed into a Keras model before it; see `keras_pointpeft.step_report`.
 
     On torch with a GPU, `fit`, `evaluate`, `predict` and the functions for one
-    batch replay each step as one CUDA graph after it ran twice with the same
-    shapes. `compile(run_eagerly=True)`, or `KERAS_POINTPEFT_DISABLE=cudagraph`
-    in the environment, turns that off.
+    batch replay each step as one CUDA graph, after it ran three times with
+    the same shapes. `compile(run_eagerly=True)`, or the environment with
+    `KERAS_POINTPEFT_DISABLE=cudagraph`, turns that off.
     """
 
     def make_train_function(self, force=False):

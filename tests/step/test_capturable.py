@@ -103,7 +103,7 @@ def test_shapes_have_graphs_of_their_own(monkeypatch):
     monkeypatch.setattr(running, "_WAY", ["rehearsal"])
     monkeypatch.setattr(running, "MAX_GRAPHS", 1)
     model, inputs, labels = cases()["linear"]()
-    for size in (4, 4, 4, 3, 3, 3):
+    for size in (4, 4, 4, 4, 3, 3):
         model.train_on_batch(inputs[:size], labels[:size])
     rows = step_report(model)["train"]
     assert [row["runs"] for row in rows] == ["graph", "eager"]
@@ -118,7 +118,7 @@ def test_shapes_have_graphs_of_their_own(monkeypatch):
 def test_variables_that_moved_make_another_graph(monkeypatch):
     monkeypatch.setattr(running, "_WAY", ["rehearsal"])
     model, inputs, _ = cases()["linear"]()
-    for _ in range(3):
+    for _ in range(4):
         before = model.predict_on_batch(inputs)
     assert step_report(model)["predict"][0]["runs"] == "graph"
     variable = model.trainable_variables[0]
