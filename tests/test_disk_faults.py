@@ -167,7 +167,7 @@ def test_a_folder_without_permission(tmp_path, monkeypatch):
 
 FETCH = """
 import pathlib, sys
-from keras_pointpeft import downloads
+from keras_pointpeft.files import downloads
 
 url, path, sha256 = sys.argv[1:]
 print(len(downloads.fetch(url, path, sha256).read_bytes()))

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from keras_pointpeft import adapters
+from keras_pointpeft.adapters.card import WEIGHTS_FILE
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import PriorBank
 from tests.conftest import small_classifier
@@ -21,7 +21,7 @@ from tests.faults import inject
 from tests.faults import report
 
 
-@pytest.mark.parametrize("name", ["adapter.json", adapters.WEIGHTS_FILE])
+@pytest.mark.parametrize("name", ["adapter.json", WEIGHTS_FILE])
 def test_adapters(tmp_path, name):
     model = small_classifier(DAPT(rank=4))
     model.save_adapter(tmp_path)
@@ -87,7 +87,7 @@ def test_a_bank_that_would_fill_the_memory_is_refused(tmp_path):
 def test_an_adapter_that_would_fill_the_memory_is_refused(tmp_path):
     model = small_classifier(DAPT(rank=4))
     model.save_adapter(tmp_path)
-    with h5py.File(tmp_path / adapters.WEIGHTS_FILE, "a") as file:
+    with h5py.File(tmp_path / WEIGHTS_FILE, "a") as file:
         name = "class_tokens/token"
         del file[name]
         # A terabyte that takes no room: chunks that were never written.

@@ -11,14 +11,17 @@ import statistics
 from unittest import mock
 
 import numpy as np
-import sides
+from sides import file_bytes
+from sides import make
+from sides import make_grouping
+from sides import make_sampling
 
 
 def training_step(sides, batch_size, repeats):
     """Seconds of a step, and bytes that its forward pass leaves."""
     import keras
 
-    made = {side: sides.make(side, batch_size) for side in sides}
+    made = {side: make(side, batch_size) for side in sides}
     if keras.backend.backend() == "torch":
         kept = {side: bytes_kept() for side, (_, bytes_kept) in made.items()}
     else:
@@ -28,7 +31,7 @@ def training_step(sides, batch_size, repeats):
 
 def step_seconds(sides, batch_size, repeats):
     """Seconds of whatever the sides do."""
-    made = {side: sides.make(side, batch_size) for side in sides}
+    made = {side: make(side, batch_size) for side in sides}
     return _seconds(made, repeats)
 
 
@@ -39,14 +42,14 @@ def peak_memory(sides, batch_size, repeats):
 
 def file_size(sides, batch_size, repeats):
     """Bytes of the files that the sides write."""
-    sizes = {side: sides.file_bytes(side) for side in sides}
+    sizes = {side: file_bytes(side) for side in sides}
     return {"file": sizes}
 
 
 def sampling(sides, batch_size, repeats):
     """Seconds of farthest point sampling; the indices must be the same."""
     made = {
-        side: (sides.make_sampling(side, batch_size), None)
+        side: (make_sampling(side, batch_size), None)
         for side in sides
     }
     if f"plain {sides[0].split()[0]}" in sides:
@@ -67,7 +70,7 @@ EAGER_DIFFERENCES = 0.01
 def grouping(sides, batch_size, repeats):
     """Seconds of sampling and cutting patches; they must be the same."""
     made = {
-        side: sides.make_grouping(side, batch_size) for side in sides
+        side: make_grouping(side, batch_size) for side in sides
     }
     first, *others = sides
     expected = made[first][1]()
@@ -131,4 +134,4 @@ def _without_malloc(side):
 def _growth_of(side, batch_size):
     from keras_pointpeft.experiments import cost
 
-    return cost.peak_growth(sides.make(side, batch_size)[0])
+    return cost.peak_growth(make(side, batch_size)[0])
