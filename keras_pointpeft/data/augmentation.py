@@ -10,6 +10,8 @@ from dataclasses import fields
 
 import numpy as np
 
+from keras_pointpeft.data.coordinates import to_float32
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -30,7 +32,7 @@ class NoAugmentation(Augmentation):
     name = "none"
 
     def __call__(self, points, rng):
-        return np.array(points, "float32")
+        return np.array(to_float32(points))
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,7 @@ def in_words(identifier) -> str:
 
 
 def _points(points):
-    points = np.asarray(points, "float32")
+    points = to_float32(points)
     if points.ndim != 3 or points.shape[-1] != 3:
         raise ValueError(
             "`points` must have the shape (batch, points, 3). "

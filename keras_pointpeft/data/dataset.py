@@ -7,6 +7,8 @@ import numpy as np
 
 from keras_pointpeft.data import augmentation as augmentations
 from keras_pointpeft.data.checks import check_choice
+from keras_pointpeft.data.coordinates import as_floats
+from keras_pointpeft.data.coordinates import to_float32
 from keras_pointpeft.data.fps import farthest_point_indices
 from keras_pointpeft.data.normalization import unit_sphere
 from keras_pointpeft.data.sampling import SAMPLING
@@ -39,6 +41,7 @@ class PointCloudDataset(keras.utils.PyDataset):
 
     Args:
         points: array `(clouds, points, 3)`, also memory-mapped; or a `Split`.
+            Map coordinates need float64 and `normalize=True`.
         labels: array `(clouds, ...)`. Defaults to None: batches of points.
         batch_size: int. Defaults to 32.
         num_points: int, points of each cloud. Defaults to None, all.
@@ -102,8 +105,7 @@ class PointCloudDataset(keras.utils.PyDataset):
         if hasattr(points, "class_names"):  # a Split
             labels = points.labels if labels is None else labels
             points = points.points
-        if not isinstance(points, np.ndarray):
-            points = np.asarray(points, "float32")
+        points = as_floats(points)
         check_choice("sampling", sampling, SAMPLING)
         self.points = points
         self.labels = None if labels is None else np.asarray(labels)
@@ -256,9 +258,11 @@ class PointCloudDataset(keras.utils.PyDataset):
         rng = self._rng(_BATCH, index, *([number] if count > 1 else []))
         # A slice of a memory map is read in one go, rows come one by one.
         part = rows if self.shuffle else slice(rows[0], rows[-1] + 1, count)
-        points = np.asarray(self.points[part], "float32")
+        points = np.asarray(self.points[part])
         if self.normalize:
             points = unit_sphere(points)
+        else:
+            points = to_float32(points)
         indices = self._indices(points, rows, rng)
         points = self.augmentation(gather_points(points, indices), rng)
         points = np.asarray(points, "float32")

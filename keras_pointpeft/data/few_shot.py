@@ -8,6 +8,8 @@ from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import existing_file
 from keras_pointpeft.data.checks import usable_clouds
+from keras_pointpeft.data.coordinates import as_floats
+from keras_pointpeft.data.coordinates import to_float32
 from keras_pointpeft.data.normalization import unit_sphere
 from keras_pointpeft.data.restricted_pickle import load_arrays
 from keras_pointpeft.data.splits import Split
@@ -192,13 +194,13 @@ def _episode_split(path, part, entries, ways, normalize, on_bad):
     if not clouds:
         bad.settle()
         raise ValueError(f"{path} ({part}) holds no clouds. Received: 0")
-    points = np.stack([cloud[:, :3] for cloud in clouds]).astype("float32")
+    points = as_floats(np.stack([cloud[:, :3] for cloud in clouds]))
     labels = np.array(labels)
     keep = usable_clouds(points, labels, ways, ids, bad)
     bad.settle()
     points = points[keep]
     return Split(
-        unit_sphere(points) if normalize else points,
+        unit_sphere(points) if normalize else to_float32(points),
         labels[keep],
         tuple(names.get(label, str(label)) for label in range(ways)),
         [i for i, k in zip(ids, keep) if k],

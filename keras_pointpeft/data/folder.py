@@ -1,6 +1,7 @@
 """Any folder of clouds or meshes, one folder for each class."""
 
 import os
+import warnings
 
 import numpy as np
 
@@ -9,8 +10,14 @@ from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import allocate
 from keras_pointpeft.data.geometry_files import EXTENSIONS
 from keras_pointpeft.data.geometry_files import read_cloud
-from keras_pointpeft.data.normalization import unit_sphere
+from keras_pointpeft.data.normalization import check_finite
+from keras_pointpeft.data.normalization import prepared
 from keras_pointpeft.data.splits import Split
+
+# Folders that are other splits of the same set.
+_SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
+# What file managers leave behind.
+_SYSTEM = ("thumbs.db", "desktop.ini")
 
 
 def load_folder(
@@ -23,14 +30,22 @@ def load_folder(
     on_bad: str = "raise",
     max_bytes: int = MAX_BYTES,
     storage=None,
+    up_axis: str | None = None,
+    bin_columns: int | None = None,
+    class_names=None,
 ) -> Split:
     """Loads clouds and meshes from `<class>/<file>`.
 
     The files of a split lie in `<split>/<class>/` or `<class>/<split>/` (the
-    layout of ModelNet's .off files); without either, all files are loaded
-    with `split=None`. Of a mesh, `num_points` points of the surface are
-    drawn; of a cloud that has more points, a random choice. What is drawn
+    layout of ModelNet's .off files), or deeper; without either, all files are
+    loaded with `split=None`. Of a mesh, `num_points` points of the surface
+    are drawn; of a cloud that has more points, a random choice. What is drawn
     depends on `seed` and the file's place alone.
+
+    The classes are the folders of all splits that lie side by side, so that a
+    label means the same in each. Hidden files and folders are no part of the
+    set; a warning counts the files of other kinds, and names classes that
+    have no scan in this split.
 
     Args:
         data_dir: string, the folder.
@@ -46,14 +61,17 @@ def load_folder(
         storage: optional path of a .npy file to write the points to. They
             then stay on the disk and are mapped into memory, so that a set
             larger than the memory can be trained on.
+        up_axis, bin_columns: see `read_cloud`.
+        class_names: optional sequence of strings, the classes in the order of
+            their labels. Defaults to None: the folders, by the alphabet.
 
     Returns:
-        `Split`; classes in alphabetical order, the files' places as ids.
+        `Split`, the files' places as ids.
 
     Raises:
         FileNotFoundError: there are no files in these places.
-        ValueError: bad files.
-        ImportError: meshes need `trimesh`, .las and .laz `laspy`.
+        ValueError: bad files, or a folder that `class_names` does not name.
+        ImportError: meshes and scans need packages that are not installed.
 
     Example:
 
@@ -63,7 +81,7 @@ def load_folder(
     train = keras_pointpeft.data.load_folder("ModelNet10", split="train")
     ```
     """
-    files, class_names = _find(os.fspath(data_dir), split)
+    files, class_names = _find(os.fspath(data_dir), split, class_names)
     bad = BadClouds(data_dir, on_bad, len(files))
     shape = (len(files), num_points, 3)
     what = f"{data_dir} with {len(files)} files"
@@ -73,19 +91,19 @@ def load_folder(
         place = os.path.relpath(path, data_dir).replace(os.sep, "/")
         rng = np.random.default_rng((seed, number))
         try:
-            cloud = read_cloud(path, num_points, rng, max_bytes)
+            cloud = read_cloud(
+                path, num_points, rng, max_bytes, up_axis, bin_columns
+            )
+            if len(cloud) < num_points and not repeat_points:
+                raise ValueError(
+                    f"{len(cloud)} points, fewer than {num_points}"
+                )
+            check_finite(cloud)
+            cloud = cloud[_chosen(len(cloud), num_points, rng)]
+            points[len(ids)] = prepared(cloud, normalize)
         except ValueError as error:
             bad.add(place, str(error))
             continue
-        wrong = int((~np.isfinite(cloud).all(axis=1)).sum())
-        if wrong:
-            bad.add(place, f"{wrong} points with NaN or infinity")
-            continue
-        if len(cloud) < num_points and not repeat_points:
-            bad.add(place, f"{len(cloud)} points, fewer than {num_points}")
-            continue
-        cloud = cloud[_chosen(len(cloud), num_points, rng)]
-        points[len(ids)] = unit_sphere(cloud) if normalize else cloud
         labels.append(label)
         ids.append(place)
     bad.settle()
@@ -109,40 +127,100 @@ def _chosen(available, wanted, rng):
     )
 
 
-def _find(data_dir, split):
+def _find(data_dir, split, class_names):
     """Paths with labels, and the names of the classes."""
     if split is None:
-        root, middle = data_dir, ""
+        root, middle, roots = data_dir, "", [data_dir]
     elif os.path.isdir(os.path.join(data_dir, split)):
         root, middle = os.path.join(data_dir, split), ""
+        roots = [
+            os.path.join(data_dir, name)
+            for name in _folders(data_dir)
+            if name == split or name in _SPLITS
+        ]
     else:
-        root, middle = data_dir, split
-    classes = _folders(root)
-    files = []
-    for label, name in enumerate(classes):
-        folder = os.path.join(root, name, middle)
-        if not os.path.isdir(folder):
-            continue
-        for file in sorted(os.listdir(folder)):
-            if os.path.splitext(file)[1].lower() in EXTENSIONS:
-                files.append((os.path.join(folder, file), label))
+        root, middle, roots = data_dir, split, [data_dir]
+    there = sorted({name for place in roots for name in _folders(place)})
+    names = there if class_names is None else [str(n) for n in class_names]
+    found = {
+        name: sorted(_files(os.path.join(root, name, middle))) for name in there
+    }
+    files = [
+        (path, name)
+        for name in there
+        for path in found[name]
+        if os.path.splitext(path)[1].lower() in EXTENSIONS
+    ]
     if not files:
-        places = [os.path.join(data_dir, "<class>", "<file>")]
-        if split is not None:
-            places = [
-                os.path.join(data_dir, split, "<class>", "<file>"),
-                os.path.join(data_dir, "<class>", split, "<file>"),
-            ]
-        raise FileNotFoundError(
-            f"No clouds were found. Expected {' or '.join(places)} with one "
-            f"of {EXTENSIONS}; all files of <class> folders are loaded with "
-            f"`split=None`. Received: {data_dir} with the folders "
-            f"{_folders(data_dir)[:8]}"
+        raise _nothing(data_dir, split)
+    unnamed = sorted({name for _, name in files} - set(names))
+    if unnamed:
+        raise ValueError(
+            f"`class_names` must name every folder with scans of {root}. "
+            f"Received: folders {unnamed[:8]} beside {names[:8]}"
         )
-    return files, tuple(classes)
+    _tell(root, files, found, names)
+    return [(path, names.index(name)) for path, name in files], tuple(names)
+
+
+def _tell(root, files, found, names):
+    """Warns of what is not read, and of classes without a scan."""
+    read = {path for path, _ in files}
+    kinds = {}
+    for path in sum(found.values(), []):
+        if path not in read:
+            kind = os.path.splitext(path)[1].lower() or os.path.basename(path)
+            kinds[kind] = kinds.get(kind, 0) + 1
+    if kinds:
+        counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        warnings.warn(
+            f"Files of {root} that are not read: {counted[:150]}. Scans are "
+            f"read from {' '.join(EXTENSIONS)}",
+            stacklevel=4,
+        )
+    with_scans = {name for _, name in files}
+    empty = [name for name in names if name not in with_scans]
+    if empty:
+        warnings.warn(
+            f"{len(empty)} of {len(names)} classes have no scan in {root}: "
+            f"{', '.join(empty)[:150]}",
+            stacklevel=4,
+        )
+
+
+def _nothing(data_dir, split):
+    places = [os.path.join("<class>", "<file>")]
+    if split is not None:
+        places = [
+            os.path.join(split, "<class>", "<file>"),
+            os.path.join("<class>", split, "<file>"),
+        ]
+    return FileNotFoundError(
+        f"No clouds were found in {data_dir}. Expected {' or '.join(places)}, "
+        f"of {' '.join(EXTENSIONS)}; all files of <class> folders are loaded "
+        f"with `split=None`. Received: folders {_folders(data_dir)[:8]}"
+    )
 
 
 def _folders(path):
+    """The names of the folders in one, without hidden ones."""
     if not os.path.isdir(path):
         return []
-    return sorted(e.name for e in os.scandir(path) if e.is_dir())
+    return sorted(
+        entry.name
+        for entry in os.scandir(path)
+        if entry.is_dir() and not _hidden(entry.name)
+    )
+
+
+def _files(path):
+    """All files in a folder and those below it, without hidden ones."""
+    for folder, names, files in os.walk(path, followlinks=True):
+        names[:] = [name for name in names if not _hidden(name)]
+        for name in files:
+            if not _hidden(name) and name.lower() not in _SYSTEM:
+                yield os.path.join(folder, name)
+
+
+def _hidden(name):
+    return name.startswith((".", "__"))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_pointpeft.data.coordinates import nearby
 from keras_pointpeft.ops.accelerators import host
 
 
@@ -35,7 +36,7 @@ def farthest_point_indices(
     farthest_point_indices(points, 64).shape  # (2, 64)
     ```
     """
-    points = np.asarray(points, "float32")
+    points = nearby(points)
     if points.ndim != 3 or points.shape[-1] != 3:
         raise ValueError(
             "`points` must have the shape (batch, points, 3). "

@@ -1,37 +1,63 @@
 """Clouds from single files: arrays, text, meshes, laser scans."""
 
 import os
+import warnings
 
 import numpy as np
 
+from keras_pointpeft.data import coordinates
 from keras_pointpeft.data.checks import MAX_BYTES
-from keras_pointpeft.data.checks import check_size
-from keras_pointpeft.data.text_files import read_table
+from keras_pointpeft.data.formats import arrays
+from keras_pointpeft.data.formats import gltf
+from keras_pointpeft.data.formats import obj
+from keras_pointpeft.data.formats import off
+from keras_pointpeft.data.formats import pcd
+from keras_pointpeft.data.formats import ply
+from keras_pointpeft.data.formats import scans
+from keras_pointpeft.data.formats import text
+from keras_pointpeft.data.formats.content import Content
+from keras_pointpeft.data.formats.content import imported
 
-ARRAYS = (".npy", ".npz")
-TEXTS = (".txt", ".xyz", ".pts", ".csv")
-MESHES = (".off", ".obj", ".ply", ".stl", ".glb")
-SCANS = (".las", ".laz")
+ARRAYS = (".npy", ".npz", ".bin")
+TEXTS = (".txt", ".xyz", ".pts", ".csv", ".asc")
+MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf")
+SCANS = (".las", ".laz", ".e57", ".pcd")
 EXTENSIONS = ARRAYS + TEXTS + MESHES + SCANS
 
 
-def read_cloud(path, num_points=None, rng=None, max_bytes=MAX_BYTES):
+def read_cloud(
+    path,
+    num_points=None,
+    rng=None,
+    max_bytes=MAX_BYTES,
+    up_axis=None,
+    bin_columns=None,
+):
     """Reads the coordinates of one file.
 
+    They stay as they are in the file, in its precision: map coordinates need
+    float64. `unit_sphere`, and what trains and predicts, centres them before
+    they become float32.
+
     Args:
-        path: string, a file with one of `EXTENSIONS`. Arrays and text have
-            x, y, z in their first three columns (an .npz under "points", or
-            as its only array). Meshes need `trimesh`, laser scans `laspy`
-            (`pip install keras-pointpeft[mesh]`). Coordinates beyond 10,000,
-            as on maps, are counted from the cloud's lowest corner, since
-            float32 could not hold them.
+        path: string, a file with one of `EXTENSIONS`. Arrays have x, y, z in
+            their first three columns (an .npz under "points", or as its only
+            array), and so has text, unless a header names its columns.
+            Meshes and scans need packages
+            (`pip install keras-pointpeft[mesh]`).
         num_points: int, how many points are drawn from the surface of a
             mesh; other files are read whole. Defaults to None, 2048.
         rng: `numpy.random.Generator`, for meshes. Defaults to None: seed 0.
         max_bytes: int, refuse files that declare more.
+        up_axis: optional "x", "y" or "z", the axis that points up in the
+            file; the cloud is turned so that it is y, as in the sets that
+            the models are pre-trained on. Defaults to None, as it is.
+        bin_columns: optional int, how many float32 each point of a .bin file
+            has: 4 for KITTI, 5 for nuScenes.
 
     Returns:
-        float32 array `(points, 3)`.
+        float array `(points, 3)`: float32 where the file has no more, else
+        float64.
 
     Raises:
         ValueError: an unknown extension or a damaged file.
@@ -45,25 +71,81 @@ def read_cloud(path, num_points=None, rng=None, max_bytes=MAX_BYTES):
     points = read_cloud("chair.off", num_points=1024)
     ```
     """
+    content = read_content(path, num_points, rng, max_bytes, bin_columns)
+    return coordinates.turned(content.points, up_axis)
+
+
+def read_content(
+    path, num_points=None, rng=None, max_bytes=MAX_BYTES, bin_columns=None
+):
+    """Reads the points of one file with what it says about each.
+
+    Args:
+        path, num_points, rng, max_bytes, bin_columns: see `read_cloud`.
+
+    Returns:
+        `formats.content.Content`: points, and labels (the classification of
+        .las, a property or column "label" or "classification"), colours,
+        normals and intensity where the file has them. Of a mesh, points of
+        its surface alone.
+
+    Raises:
+        ValueError: an unknown extension or a damaged file.
+        ImportError: a package is needed that is not installed.
+    """
+    content = read_vertices(path, max_bytes, bin_columns)
+    if content.faces is not None:
+        rng = np.random.default_rng(0) if rng is None else rng
+        try:
+            points = surface_points(
+                content.points, content.faces, num_points or 2048, rng
+            )
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        content = Content(points, left_out=content.left_out)
+    if content.left_out:
+        warnings.warn(
+            f"{path} is read without {', '.join(content.left_out)}",
+            stacklevel=3,
+        )
+    return content
+
+
+def read_vertices(path, max_bytes=MAX_BYTES, bin_columns=None):
+    """What a file holds, of a mesh its vertices and triangles.
+
+    Args:
+        path, max_bytes, bin_columns: see `read_cloud`.
+
+    Returns:
+        `formats.content.Content`.
+
+    Raises:
+        ValueError: an unknown extension or a damaged file.
+        ImportError: a package is needed that is not installed.
+    """
+    path = os.fspath(path)
     extension = os.path.splitext(path)[1].lower()
     if extension not in EXTENSIONS:
         raise ValueError(
             f"A cloud is read from one of {EXTENSIONS}. Received: {path}"
         )
-    if extension in ARRAYS:
-        points = _read_array(path, extension, max_bytes)
-    elif extension in TEXTS:
-        points = read_table(path, 3, _delimiter(path), "float64")
-    elif extension in SCANS:
-        points = _read_scan(path, max_bytes)
-    else:
-        points = _read_mesh(path, num_points or 2048, rng)
-    if points.ndim != 2 or points.shape[1] < 3 or not len(points):
-        raise ValueError(
-            f"{path} must hold points (points, 3 or more). "
-            f"Received: shape {points.shape}"
-        )
-    return _near_origin(points[:, :3]).astype("float32")
+    try:
+        content = _read(path, extension, max_bytes, bin_columns)
+        if not len(content.points):
+            raise ValueError("it holds no points")
+    except ImportError:
+        raise
+    except Exception as error:  # readers of files fail in many ways
+        if not os.path.exists(path):
+            raise FileNotFoundError(
+                f"There is no such file. Received: {path}"
+            ) from error
+        said = " ".join(str(error).split())[:200]
+        kind = type(error).__name__
+        said = said if isinstance(error, ValueError) else f"{kind}: {said}"
+        raise ValueError(f"{path} cannot be read. Received: {said}") from error
+    return content
 
 
 def surface_points(vertices, faces, count, rng):
@@ -76,7 +158,7 @@ def surface_points(vertices, faces, count, rng):
         rng: `numpy.random.Generator`.
 
     Returns:
-        float32 array `(count, 3)`.
+        float64 array `(count, 3)`.
 
     Raises:
         ValueError: the mesh has no area.
@@ -96,106 +178,33 @@ def surface_points(vertices, faces, count, rng):
     u, v = rng.random((2, count, 1))
     folded = u + v > 1
     u, v = np.where(folded, 1 - u, u), np.where(folded, 1 - v, v)
-    points = origin[chosen] + u * first[chosen] + v * second[chosen]
-    return points.astype("float32")
+    return origin[chosen] + u * first[chosen] + v * second[chosen]
 
 
-def _read_array(path, extension, max_bytes):
-    try:
-        # A header that declares more than the file holds fails to map.
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if extension == ".npz":
-            with loaded:
-                loaded = _only_array(path, loaded, max_bytes)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(
-            f"{path} is not a complete array file. Received: {error}"
-        ) from error
-    if loaded.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{path} must hold numbers. Received: dtype {loaded.dtype}"
-        )
-    check_size(path, loaded.shape, "float32", max_bytes)
-    return loaded
+def _read(path, extension, max_bytes, bin_columns):
+    if extension == ".bin":
+        return arrays.read_raw(path, bin_columns, max_bytes)
+    if extension in ARRAYS:
+        return arrays.read(path, max_bytes)
+    if extension in TEXTS:
+        return text.read(path, counted=extension == ".pts")
+    if extension in (".las", ".laz"):
+        return scans.read_las(path, max_bytes)
+    if extension in (".glb", ".gltf"):
+        return gltf.read(path, max_bytes)
+    if extension == ".stl":
+        return _read_stl(path)
+    if extension in (".off", ".obj"):
+        return {".off": off, ".obj": obj}[extension].read(path)
+    readers = {".ply": ply.read, ".pcd": pcd.read, ".e57": scans.read_e57}
+    return readers[extension](path, max_bytes)
 
 
-def _only_array(path, loaded, max_bytes):
-    names = loaded.files
-    if "points" not in names and len(names) != 1:
-        raise ValueError(f'an array named "points" is needed, not {names}')
-    name = "points" if "points" in names else names[0]
-    member = loaded.zip.getinfo(f"{name}.npy")
-    if member.file_size > max_bytes:
-        raise ValueError(f"{member.file_size} bytes, above `max_bytes`")
-    with loaded.zip.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0
-        if version != (1, 0):
-            read = np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-    if int(np.prod(shape, dtype=object)) * dtype.itemsize > member.file_size:
-        raise ValueError(f"its header declares {shape}, more than it holds")
-    return loaded[name]
-
-
-def _delimiter(path):
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return "," if "," in file.readline() else None
-
-
-def _read_mesh(path, count, rng):
-    trimesh = _imported("trimesh", path)
-    try:
-        loaded = trimesh.load(path, process=False, skip_materials=True)
-        if isinstance(loaded, trimesh.Scene):
-            loaded = loaded.to_geometry()
-        faces = getattr(loaded, "faces", None)
-        vertices = np.asarray(loaded.vertices)
-    except Exception as error:  # readers of meshes fail in many ways
-        raise ValueError(
-            f"{path} cannot be read as a mesh. "
-            f"Received: {type(error).__name__}: {error}"
-        ) from error
-    if faces is None or not len(faces):
-        return vertices
-    rng = np.random.default_rng(0) if rng is None else rng
-    try:
-        return surface_points(vertices, faces, count, rng)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _read_scan(path, max_bytes):
-    laspy = _imported("laspy", path)
-    try:
-        with laspy.open(path) as file:
-            shape = (file.header.point_count, 3)
-            check_size(path, shape, "float64", max_bytes)
-            scan = file.read()
-        points = np.stack([scan.x, scan.y, scan.z], axis=1)
-    except Exception as error:
-        raise ValueError(
-            f"{path} cannot be read as a laser scan. "
-            f"Received: {type(error).__name__}: {error}"
-        ) from error
-    return points
-
-
-def _near_origin(points):
-    """Map coordinates, too large for float32, from their corner on."""
-    largest = np.abs(points).max()
-    if np.isfinite(largest) and largest > 1e4:
-        points = points - np.floor(points.min(axis=0, keepdims=True))
-    return np.asarray(points)
-
-
-def _imported(package, path):
-    import importlib
-
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise ImportError(
-            f"{path} needs the package {package}: "
-            "pip install keras-pointpeft[mesh]. Received: it is not installed"
-        ) from error
+def _read_stl(path):
+    trimesh = imported("trimesh", path)
+    loaded = trimesh.load(path, process=False, skip_materials=True)
+    if isinstance(loaded, trimesh.Scene):
+        loaded = loaded.to_geometry()
+    return Content(
+        np.asarray(loaded.vertices, "float64"), np.asarray(loaded.faces)
+    )

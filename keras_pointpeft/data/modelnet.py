@@ -10,9 +10,10 @@ from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.checks import usable_clouds
+from keras_pointpeft.data.coordinates import as_floats
 from keras_pointpeft.data.h5_files import open_h5
 from keras_pointpeft.data.h5_files import read_array
-from keras_pointpeft.data.normalization import unit_sphere
+from keras_pointpeft.data.normalization import prepared
 from keras_pointpeft.data.restricted_pickle import load_arrays
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.data.text_files import read_table
@@ -224,7 +225,7 @@ def _read_txt(data_dir, split, num_classes, names, max_bytes):
                 f"classes {', '.join(names)}. Received: {shape!r}"
             )
         path = os.path.join(data_dir, label, f"{shape}.txt")
-        clouds.append(read_table(path, columns=3, delimiter=","))
+        clouds.append(read_table(path, 3, ",", "float64"))
         labels.append(names.index(label))
     return clouds, np.array(labels, "int64"), ids
 
@@ -250,8 +251,11 @@ def _stack(clouds, num_points, normalize, ids, bad, max_bytes):
     check_size(bad.source, shape, "float32", max_bytes)
     points = np.empty(shape, "float32")
     for row, index in enumerate(kept):
-        cloud = np.asarray(clouds[index])[:, :3].astype("float32")
-        points[row] = (unit_sphere(cloud) if normalize else cloud)[:wanted]
+        cloud = as_floats(np.asarray(clouds[index])[:, :3])
+        if not np.isfinite(cloud).all():
+            points[row] = np.nan  # counted and named with the others
+            continue
+        points[row] = prepared(cloud, normalize)[:wanted]
     return points, kept
 
 

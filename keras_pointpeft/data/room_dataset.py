@@ -4,9 +4,10 @@ import keras
 import numpy as np
 
 from keras_pointpeft.data import augmentation as augmentations
-from keras_pointpeft.data.s3dis import Room
-from keras_pointpeft.data.s3dis import cover_room
-from keras_pointpeft.data.s3dis import draw_column
+from keras_pointpeft.data.columns import columns
+from keras_pointpeft.data.columns import draw_column
+from keras_pointpeft.data.coordinates import as_floats
+from keras_pointpeft.data.rooms import Room
 
 
 class RoomDataset(keras.utils.PyDataset):
@@ -135,7 +136,8 @@ def predict_room(
         predict: function from points `(batch, num_points, 3)` to scores
             `(batch, num_points, num_classes)`, such as
             `model.predict_on_batch`.
-        room: `Room`, or an array `(points, 3)` in metres, z up.
+        room: `Room`, or an array `(points, 3)` in metres, z up, of any size.
+            It may lie anywhere: map coordinates are given as float64.
         num_classes: int.
         num_points, votes, batch_size, seed: ints.
         column_size, stride: floats, in metres.
@@ -152,20 +154,37 @@ def predict_room(
     ```
     """
     if not isinstance(room, Room):
-        points = np.asarray(room, "float32")
-        room = Room(points, np.zeros(len(points), "int32"), "room")
-    counts = np.zeros((len(room.points), num_classes), "int32")
+        points = as_floats(room)
+        room = Room(points, np.zeros(len(points), "int32"), "the room")
+    counts = np.zeros((len(room.points), num_classes), "uint16")
     for vote in range(votes):
         rng = np.random.default_rng((seed, vote))
-        points, indices = cover_room(room, num_points, rng, column_size, stride)
-        for begin in range(0, len(points), batch_size):
-            part = slice(begin, begin + batch_size)
-            scores = keras.ops.convert_to_numpy(predict(points[part]))
-            expected = (*indices[part].shape, num_classes)
+        blocks = columns(room, num_points, rng, column_size, stride)
+        for points, indices, own in _batches(blocks, batch_size):
+            scores = keras.ops.convert_to_numpy(predict(points))
+            expected = (*indices.shape, num_classes)
             if scores.shape != expected:
                 raise ValueError(
                     f"`predict` must return scores of the shape {expected}. "
                     f"Received: {scores.shape}"
                 )
-            np.add.at(counts, (indices[part], scores.argmax(axis=-1)), 1)
+            found = scores.argmax(axis=-1)
+            np.add.at(counts, (indices[own], found[own]), 1)
     return counts.argmax(axis=1).astype("int32")
+
+
+def _batches(blocks, batch_size):
+    """Blocks of columns, gathered to batches as they come."""
+    waiting = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(len(points) for points, *_ in waiting) < batch_size:
+            continue
+        joined = [np.concatenate(part) for part in zip(*waiting)]
+        whole = len(joined[0]) // batch_size * batch_size
+        for begin in range(0, whole, batch_size):
+            yield tuple(part[begin : begin + batch_size] for part in joined)
+        waiting = [tuple(part[whole:] for part in joined)]
+    joined = [np.concatenate(part) for part in zip(*waiting)]
+    if len(joined[0]):
+        yield tuple(joined)

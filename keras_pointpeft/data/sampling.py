@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_pointpeft.data.checks import check_choice
+from keras_pointpeft.data.coordinates import as_floats
 from keras_pointpeft.data.fps import farthest_point_indices
 
 SAMPLING = ("random", "fps", "first", "fps_then_random")
@@ -29,7 +30,8 @@ def sample_points(
             or more. Defaults to False.
 
     Returns:
-        float32 array `(batch, num_points, 3)`.
+        Array `(batch, num_points, 3)`, in the precision of `points`: float32
+        or float64.
 
     Raises:
         ValueError: too few points, or no `rng` where one is needed.
@@ -45,7 +47,7 @@ def sample_points(
     sample_points(points, 128, "fps_then_random", rng).shape  # (2, 128, 3)
     ```
     """
-    points = np.asarray(points, "float32")
+    points = as_floats(points)
     return gather_points(
         points, sample_indices(points, num_points, sampling, rng, repeat_points)
     )

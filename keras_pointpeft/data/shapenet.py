@@ -12,7 +12,7 @@ from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.checks import existing_file
 from keras_pointpeft.data.geometry_files import read_cloud
-from keras_pointpeft.data.normalization import unit_sphere
+from keras_pointpeft.data.normalization import prepared
 from keras_pointpeft.data.shapenet_h5 import is_h5_layout
 from keras_pointpeft.data.shapenet_h5 import load_h5_parts
 from keras_pointpeft.data.splits import Split
@@ -100,7 +100,7 @@ def load_shapenetpart(
     for place, label in files:
         path = os.path.join(root, *place.split("/")) + ".txt"
         try:
-            table = read_table(path, (0, 1, 2, 6))
+            table = read_table(path, (0, 1, 2, 6), dtype="float64")
         except ValueError as error:
             bad.add(place, str(error))
             continue
@@ -123,7 +123,7 @@ def load_shapenetpart(
     parts = np.empty(shape[:2], "int32")
     for row, table in enumerate(tables):
         cloud = table[:, :3]
-        cloud = unit_sphere(cloud) if normalize else cloud
+        cloud = prepared(cloud, normalize)
         rng = np.random.default_rng((seed, row))
         chosen = rng.integers(0, len(table), wanted)
         if num_points is None:
@@ -222,7 +222,7 @@ def load_shapenet55(
             size = points.shape[1]
             bad.add(name, f"{len(cloud)} points, not {size} as {first}")
             continue
-        points[len(ids)] = unit_sphere(cloud) if normalize else cloud
+        points[len(ids)] = prepared(cloud, normalize)
         labels.append(synsets.index(name.split("-")[0]))
         ids.append(name.removesuffix(".npy"))
     bad.settle()

@@ -5,19 +5,23 @@ from dataclasses import replace
 
 import numpy as np
 
+from keras_pointpeft.data.coordinates import as_floats
+from keras_pointpeft.data.coordinates import to_float32
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """Clouds of one split of a data set, with their labels.
 
     Args:
-        points: array `(clouds, points, 3)`, float32. A memory-mapped array
-            stays one.
+        points: array `(clouds, points, 3)`, float32; float64 where float32
+            would cut map coordinates. A memory-mapped array stays one.
         labels: array `(clouds,)`, int32, each below `len(class_names)`.
         class_names: tuple of strings; the position is the label.
         ids: optional tuple of strings, one for each cloud.
         name: string, for messages.
-        part_labels: optional array `(clouds, points)`, int32.
+        part_labels: optional array `(clouds, points)`, int32; -1 where a
+            point has none (255 becomes -1 where it is no part).
         part_names: optional tuple of strings; the position is the part
             label.
 
@@ -49,13 +53,13 @@ class Split:
     part_names: tuple | None = None
 
     def __post_init__(self):
-        _set(self, "points", _as(self.points, "float32"))
-        _set(self, "labels", _as(self.labels, "int32"))
+        _set(self, "points", _precise(self.points))
+        _set(self, "labels", _whole("labels", self.labels))
         _set(self, "class_names", tuple(str(c) for c in self.class_names))
         if self.ids is not None:
             _set(self, "ids", tuple(str(i) for i in self.ids))
         if self.part_labels is not None:
-            _set(self, "part_labels", _as(self.part_labels, "int32"))
+            _set(self, "part_labels", _whole("part_labels", self.part_labels))
         if self.part_names is not None:
             _set(self, "part_names", tuple(str(p) for p in self.part_names))
         self._check()
@@ -83,10 +87,13 @@ class Split:
                     "`part_labels` must have one entry for each point, "
                     f"{shape[:2]}. Received: shape {self.part_labels.shape}"
                 )
+            limit = 255 if self.part_names is None else len(self.part_names)
+            parts = self.part_labels
+            if limit <= 255 and (parts == 255).any():
+                parts = np.where(parts == 255, -1, parts).astype("int32")
+                _set(self, "part_labels", parts)
             if self.part_names is not None:
-                _check_range(
-                    "part_labels", self.part_labels, len(self.part_names)
-                )
+                _check_range("part_labels", parts[parts != -1], limit)
         _check_range("labels", self.labels, len(self.class_names))
 
     def __len__(self):
@@ -166,11 +173,30 @@ def train_validation_split(
     )
 
 
-def _as(value, dtype):
-    # np.asarray would turn a memory map of the right type into its base.
-    if isinstance(value, np.ndarray) and value.dtype == dtype:
-        return value
-    return np.asarray(value, dtype)
+def _whole(what, labels):
+    """Labels as int32; fractions and names are refused."""
+    if isinstance(labels, np.ndarray) and labels.dtype == "int32":
+        return labels  # a memory map stays one
+    array = np.asarray(labels)
+    if not array.size:
+        return array.astype("int32")
+    if array.dtype.kind not in "fiub" or (array != np.floor(array)).any():
+        raise ValueError(
+            f"`{what}` must be whole numbers, positions in the names. "
+            f"Received: {array.ravel()[:3].tolist()}"
+        )
+    return array.astype("int32")
+
+
+def _precise(points):
+    """float32, unless clouds lie too far from the origin for it."""
+    points = as_floats(points)
+    if points.dtype == "float32" or not np.isfinite(points).all():
+        return points.astype("float32", copy=False)
+    try:
+        return to_float32(points)
+    except ValueError:
+        return points
 
 
 def _set(frozen, name, value):

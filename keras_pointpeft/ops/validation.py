@@ -3,25 +3,35 @@
 import numpy as np
 from keras import ops
 
+# Of float32 coordinates, a cloud must be so many steps wide.
+_STEPS = 1000
+# What is given in more digits must not lose more of a cloud's size.
+_LOSS = 1e-5
+# Clouds that reach no further have digits enough.
+_NEAR = 4.0
 
-def validate_points(points):
-    """Raises unless all coordinates are finite.
+
+def validate_points(points, largest=None):
+    """Raises unless float32 can hold all coordinates.
 
     The other functions of this package do not look at values: that would
     make every training step on an accelerator wait for the device. Call this
-    once where data come in; models call it on the arrays that are given to
-    `fit`, `evaluate` and `predict`.
+    once where data come in; models call it on what is given to `fit`,
+    `evaluate` and `predict`.
 
     Args:
         points: array or tensor `(..., points, 3)`; further channels may
             follow the coordinates. Reading a tensor on a device waits for it.
+        largest: optional float. The largest coordinate that makes sense.
 
     Returns:
         `points`, unchanged.
 
     Raises:
-        ValueError: fewer than two axes, fewer than 3 coordinates, or NaN or
-            infinite values. The message counts and names the clouds.
+        ValueError: fewer than two axes, fewer than 3 coordinates, NaN or
+            infinite values, clouds so far from the origin that float32 cuts
+            their coordinates, or coordinates above `largest`. The message
+            counts and names the clouds.
 
     Example:
 
@@ -40,18 +50,85 @@ def validate_points(points):
             "Points must have the shape (..., points, 3). "
             f"Received: {array.shape}"
         )
+    if array.dtype.kind not in "fiub":
+        raise ValueError(
+            "Points must be numbers, in clouds of equal size. "
+            f"Received: an array of {array.dtype}"
+        )
     # A sum shows any NaN or infinity in one pass, without a mask.
     with np.errstate(invalid="ignore", over="ignore"):
         suspicious = not np.isfinite(array.sum(dtype="float64"))
-    if not suspicious:
+    if suspicious:
+        bad = ~np.isfinite(array).all(axis=(-2, -1))
+        _refuse(bad, "hold NaN or infinite coordinates")
+    reach = _reach(array)
+    if reach <= _NEAR:
         return points
-    bad = ~np.isfinite(array).all(axis=(-2, -1)).reshape(-1)
-    if bad.any():
-        which = np.flatnonzero(bad)
-        shown = ", ".join(str(i) for i in which[:10])
-        more = ", ..." if len(which) > 10 else ""
-        raise ValueError(
-            f"{len(which)} of {bad.size} clouds hold NaN or infinite "
-            f"coordinates. Received: clouds number {shown}{more}"
+    if reach > np.finfo("float32").max:
+        large = np.abs(array).max(axis=(-2, -1)) > np.finfo("float32").max
+        _refuse(large, "hold coordinates that float32 cannot hold")
+    xyz = array[..., :3]
+    low, high = xyz.min(axis=-2), xyz.max(axis=-2)
+    size = (high.astype("float64") - low).max(axis=-1)
+    reach = np.maximum(-low, high).max(axis=-1)
+    step = np.spacing(reach.astype("float32"))
+    lost = step * _STEPS > size
+    if array.dtype != "float32":
+        lost = step * (0.5 / _LOSS) > size
+    _refuse(
+        lost & (reach > _NEAR) & ((size > 0) | (reach > _STEPS)),
+        "lie too far from the origin for float32, as map coordinates do; "
+        "centre them first, in float64 (`data.unit_sphere`, "
+        "`normalize=True`)",
+    )
+    if largest is not None:
+        _refuse(
+            reach > largest,
+            f"reach further than {largest:g} from the origin, while models "
+            "know clouds of about the unit sphere; is it the unit? "
+            "`data.unit_sphere` scales them",
         )
     return points
+
+
+def check_steps(points, center, radius):
+    """Raises for float32 clouds that had been cut before they came.
+
+    Args:
+        points: array `(clouds, points, 3)`.
+        center: array `(clouds, 1, 3)`.
+        radius: array `(clouds,)`.
+
+    Raises:
+        ValueError: a cloud so far from the origin that its coordinates take
+            a few values alone.
+    """
+    if points.dtype != "float32":
+        return
+    reach = np.abs(center).max(axis=(-2, -1)) + radius
+    step = np.spacing(reach.astype("float32"))
+    cut = step * _STEPS > 2 * radius
+    _refuse(
+        cut & ((radius > 0) | (reach > _STEPS)),
+        "lie so far from the origin that float32 has cut their coordinates; "
+        "read and keep them as float64 until they are centred",
+    )
+
+
+def _reach(array):
+    if not array.size:
+        return 0.0
+    # Of float32 two passes, without a copy.
+    return max(float(array.max()), -float(array.min()))
+
+
+def _refuse(bad, why):
+    bad = np.asarray(bad).reshape(-1)
+    if bad.any():
+        which = np.flatnonzero(bad)
+        shown = ", ".join(str(i) for i in which[:5])
+        more = ", ..." if len(which) > 5 else ""
+        raise ValueError(
+            f"{len(which)} of {bad.size} clouds {why}. "
+            f"Received: clouds number {shown}{more}"
+        )

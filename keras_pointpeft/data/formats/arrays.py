@@ -1,0 +1,84 @@
+"""Arrays of NumPy, and raw float32 where it is told what they hold."""
+
+import os
+
+import numpy as np
+
+from keras_pointpeft.data.checks import check_size
+from keras_pointpeft.data.formats.content import Content
+from keras_pointpeft.data.formats.content import as_labels
+from keras_pointpeft.data.formats.content import as_numbers
+
+
+def read(path, max_bytes):
+    """An .npy, or an .npz with "points" or one array alone."""
+    try:
+        # A header that declares more than the file holds fails to map.
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        labels = None
+        if hasattr(loaded, "files"):
+            with loaded:
+                names = loaded.files
+                name = "points" if "points" in names else names[0]
+                if name != "points" and len(names) != 1:
+                    raise ValueError(
+                        f'an array named "points" is needed, not {names}'
+                    )
+                points = _member(loaded, name, max_bytes)
+                if "labels" in names and len(names) > 1:
+                    labels = _member(loaded, "labels", max_bytes)
+            loaded = points
+    except (OSError, ValueError, EOFError, IndexError) as error:
+        raise ValueError(f"it is not a complete array file: {error}") from error
+    if loaded.dtype.kind not in "fiu":
+        raise ValueError(f"it must hold numbers, not {loaded.dtype}")
+    check_size(path, loaded.shape, "float32", max_bytes)
+    if loaded.ndim != 2 or loaded.shape[1] < 3:
+        raise ValueError(
+            "it must hold points (points, 3 or more), not the shape "
+            f"{loaded.shape}"
+        )
+    return Content(as_numbers(loaded[:, :3]), labels=as_labels(labels))
+
+
+def read_raw(path, columns, max_bytes):
+    """Rows of little-endian float32 without a header, as KITTI's .bin.
+
+    Args:
+        path: string.
+        columns: int, numbers of each point: 4 for KITTI, 5 for nuScenes.
+        max_bytes: int.
+
+    Raises:
+        ValueError: `columns` is not given or does not divide the file.
+    """
+    if columns is None:
+        raise ValueError(
+            "a .bin file does not say what it holds; pass `bin_columns`, how "
+            "many float32 each point has (4 for KITTI, 5 for nuScenes)"
+        )
+    size = os.path.getsize(path)
+    if columns < 3 or size % (4 * columns):
+        raise ValueError(
+            f"its {size} bytes are no rows of bin_columns={columns} float32"
+        )
+    check_size(path, (size // 4,), "float32", max_bytes)
+    rows = np.fromfile(path, "<f4").reshape(-1, columns).astype("float32")
+    intensity = rows[:, 3] if columns > 3 else None
+    return Content(rows[:, :3], intensity=intensity)
+
+
+def _member(loaded, name, max_bytes):
+    """One array of an .npz, its header compared with what it holds."""
+    member = loaded.zip.getinfo(f"{name}.npy")
+    if member.file_size > max_bytes:
+        raise ValueError(f"{member.file_size} bytes, above `max_bytes`")
+    with loaded.zip.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            header = np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(file)
+    if int(np.prod(shape, dtype=object)) * dtype.itemsize > member.file_size:
+        raise ValueError(f"its header declares {shape}, more than it holds")
+    return loaded[name]

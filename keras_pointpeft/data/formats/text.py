@@ -1,0 +1,192 @@
+"""Clouds in text files: with or without header, from many programs."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_pointpeft.data.formats.content import from_columns
+from keras_pointpeft.data.formats.content import role_of
+
+_COMMENTS = ("#", "//", "%")
+# So many lines may stand before the first point.
+_LONGEST_HEADER = 200
+# What total stations and scanners write behind the coordinates in .pts.
+_PTS = {4: ("intensity",), 6: ("r", "g", "b"), 7: ("intensity", "r", "g", "b")}
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the lines of a file are to be read."""
+
+    skip: int
+    delimiter: str | None
+    decimal_comma: bool
+    roles: tuple
+    columns: tuple
+
+
+def read(path, counted=False):
+    """The points of a text file.
+
+    Numbers are separated by white space, `,` or `;`, with a decimal point or,
+    where another separator allows it, a decimal comma. Lines that start with
+    `#`, `//` or `%` are comments. A header of names, in a comment or not,
+    says which columns are x, y, z, the label, colours, normals and intensity;
+    without one the first three are the coordinates.
+
+    Args:
+        path: string.
+        counted: bool. Whether a line with one number alone says how many
+            points follow, as in .pts.
+
+    Returns:
+        `content.Content`.
+
+    Raises:
+        ValueError: no points, a line that is no row of numbers, a header
+            without x, y and z, or another count than was declared.
+    """
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        layout, count = _layout(file, counted)
+    parts = []
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        for _ in range(layout.skip):
+            file.readline()
+        while True:
+            rows = _rows(file, layout, count)
+            if count is not None and len(rows) != count:
+                raise ValueError(
+                    f"a line says that {count} points follow, but {len(rows)} "
+                    "do: it is not complete"
+                )
+            parts.append(rows)
+            # The next set of points, or the end.
+            line = file.readline() if count is not None else ""
+            while line and not line.strip():
+                line = file.readline()
+            if not line:
+                break
+            if not re.fullmatch(r"\s*\d+\s*", line):
+                raise ValueError(
+                    f"more lines than the {count} points that it declares"
+                )
+            count = int(line)
+    rows = np.concatenate(parts)
+    return from_columns(dict(zip(layout.roles, rows.T)))
+
+
+def _rows(file, layout, count):
+    """The next rows as float64, all or so many."""
+    convert = None
+    if layout.decimal_comma:
+
+        def convert(text):
+            return float(text.replace(",", "."))
+
+    return np.loadtxt(
+        file,
+        "float64",
+        comments="#",
+        delimiter=layout.delimiter,
+        converters=convert,
+        usecols=layout.columns,
+        quotechar='"',
+        ndmin=2,
+        max_rows=count,
+    ).reshape(-1, len(layout.columns))
+
+
+def _layout(file, counted):
+    """Looks at the first lines: where the numbers begin, and how."""
+    comment = names = count = None
+    for number in range(_LONGEST_HEADER):
+        line = file.readline()
+        if not line:
+            raise ValueError("it holds no points")
+        text = line.strip()
+        if not text:
+            continue
+        if text.startswith(_COMMENTS):
+            comment = text.lstrip("#/% ")
+            continue
+        delimiter, decimal_comma = _separator(text)
+        cells = _cells(text, delimiter)
+        numbers = [_is_number(cell, decimal_comma) for cell in cells]
+        if counted and count is None and re.fullmatch(r"\d+", text):
+            count = int(text)
+            continue
+        if not any(numbers[:3]) and names is None:
+            names = tuple(cells)
+            continue
+        break
+    else:
+        raise ValueError(f"no row of numbers in {_LONGEST_HEADER} lines")
+    if names is None and comment is not None:
+        names = _names_in(comment, len(cells))
+    if names is not None:
+        roles = [role_of(name) for name in names]
+        if not {"x", "y", "z"} <= set(roles):
+            raise ValueError(
+                f"its header names the columns {list(names)[:8]}, and not x, "
+                "y and z"
+            )
+        if len(names) != len(cells):
+            raise ValueError(
+                f"its header names {len(names)} columns, and the first row "
+                f"has {len(cells)}"
+            )
+    elif len(cells) < 3 or not all(numbers[:3]):
+        raise ValueError(
+            f"line {number + 1} must hold numbers, at least 3, and not "
+            f"{text[:40]!r}"
+        )
+    else:
+        roles = [*"xyz"]
+        if counted and all(numbers):
+            roles += _PTS.get(len(cells), ())
+    # The first of each role; other columns are not looked at.
+    columns = {role: i for i, role in reversed([*enumerate(roles)]) if role}
+    return (
+        _Layout(number, delimiter, decimal_comma, *zip(*columns.items())),
+        count,
+    )
+
+
+def _names_in(comment, width):
+    """The names of the columns, if a comment is their list."""
+    for delimiter in (";", ",", None):
+        cells = _cells(comment, delimiter)
+        roles = {role_of(cell) for cell in cells}
+        if len(cells) == width and {"x", "y", "z"} <= roles:
+            return tuple(cells)
+    return None
+
+
+def _separator(text):
+    """What separates the cells of a line, and whether "," is the point."""
+    if ";" in text:
+        return ";", "," in text
+    if "," not in text:
+        return None, False
+    cells = text.split()
+    if len(cells) >= 3:
+        if all(_is_number(cell) for cell in cells[:3]):
+            return None, False
+        if all(_is_number(cell, True) for cell in cells):
+            return None, True
+    return ",", False
+
+
+def _cells(text, delimiter):
+    cells = [cell.strip().strip("\"'") for cell in text.split(delimiter)]
+    # A separator at the end of the line.
+    return cells[:-1] if cells[-1] == "" else cells
+
+
+def _is_number(cell, decimal_comma=False):
+    try:
+        float(cell.replace(",", ".") if decimal_comma else cell)
+    except ValueError:
+        return False
+    return True

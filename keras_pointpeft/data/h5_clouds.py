@@ -1,0 +1,151 @@
+"""Own clouds in h5 files, in the layout of ScanObjectNN's."""
+
+import os
+import warnings
+
+import numpy as np
+
+from keras_pointpeft.data.checks import MAX_BYTES
+from keras_pointpeft.data.checks import BadClouds
+from keras_pointpeft.data.checks import check_choice
+from keras_pointpeft.data.checks import existing_file
+from keras_pointpeft.data.h5_files import open_h5
+from keras_pointpeft.data.h5_files import read_array
+from keras_pointpeft.data.h5_files import read_class_names
+from keras_pointpeft.data.h5_files import read_strings
+from keras_pointpeft.data.normalization import prepared
+from keras_pointpeft.data.splits import Split
+
+_PREFIXES = {"train": ("training", "train"), "test": ("test",)}
+
+
+def load_h5(
+    data_dir,
+    split: str = "train",
+    class_names=None,
+    on_bad: str = "raise",
+    max_bytes: int = MAX_BYTES,
+    normalize: bool | None = None,
+) -> Split:
+    """Loads own data in the layout of ScanObjectNN's h5 files.
+
+    `training_objectdataset.h5` and `test_objectdataset.h5` (or `train.h5`,
+    `val.h5`, `test.h5`) with `data` `(clouds, points, 3)`, `label`
+    `(clouds,)`, optionally `id` `(clouds,)`, `pid` `(clouds, points)` for
+    part labels, and the attribute `class_names`, a JSON list.
+
+    Args:
+        data_dir: string, a folder, or one h5 file.
+        split: "train", "val" or "test"; ignored for a file.
+        class_names: sequence of strings. Defaults to the attribute
+            `class_names`; without one the labels are named by their number.
+        on_bad, max_bytes: see `load_scanobjectnn`.
+        normalize: bool, centre each cloud and scale it to the unit sphere.
+            Defaults to None: files whose clouds are there already are left as
+            they are, others are normalised, with a warning.
+
+    Returns:
+        `Split`.
+
+    Example:
+
+    ```python
+    import keras_pointpeft
+
+    test = keras_pointpeft.data.load_h5("my_clouds", split="test")
+    ```
+    """
+    path = os.fspath(data_dir)
+    if not os.path.isfile(path):
+        check_choice("split", split, (*_PREFIXES, "val"))
+        names = [
+            f"{prefix}{ending}"
+            for prefix in _PREFIXES.get(split, (split,))
+            for ending in ("_objectdataset.h5", ".h5")
+        ]
+        path = existing_file(
+            [os.path.join(data_dir, name) for name in names],
+            f'h5 clouds, split "{split}"',
+        )
+    name = os.path.basename(path)
+    return read_h5(path, class_names, name, on_bad, max_bytes, normalize)
+
+
+def read_h5(
+    path, class_names, name, on_bad="raise", max_bytes=MAX_BYTES, normalize=False
+):
+    """Reads one h5 file with `data` and `label` into a `Split`."""
+    with open_h5(path) as file:
+        clouds = read_array(
+            file, "data", (None, None, 3), max_bytes=max_bytes
+        )
+        labels = read_array(file, "label", kinds="iu", max_bytes=max_bytes)
+        names = class_names or read_class_names(file)
+        ids = parts = None
+        if "id" in file:
+            ids = read_strings(file, "id", len(clouds), max_bytes)
+        if "pid" in file:
+            parts = read_array(
+                file, "pid", clouds.shape[:2], "iu", max_bytes
+            ).astype("int32")
+    if labels.shape not in ((len(clouds),), (len(clouds), 1)):
+        raise ValueError(
+            f"{path}: 'label' must have one entry for each of the "
+            f"{len(clouds)} clouds. Received: shape {labels.shape}"
+        )
+    labels = labels.reshape(-1).astype("int64")
+    if names is None:
+        names = tuple(str(i) for i in range(int(labels.max(initial=-1)) + 1))
+    if normalize is None:
+        normalize = _choose(path, clouds)
+    # In place, where float32 is what the file has.
+    points = clouds if clouds.dtype == "float32" else None
+    if points is None:
+        points = np.empty(clouds.shape, "float32")
+    bad = BadClouds(path, on_bad, len(clouds))
+    keep = np.ones(len(clouds), bool)
+    for index, cloud in enumerate(clouds):
+        try:
+            if not 0 <= labels[index] < len(names):
+                raise ValueError(
+                    f"label {labels[index]} outside of 0..{len(names) - 1}"
+                )
+            points[index] = prepared(cloud, normalize)
+        except ValueError as error:
+            bad.add(index if ids is None else ids[index], str(error))
+            keep[index] = False
+    bad.settle()
+    if keep.all():
+        return Split(points, labels, names, ids, name, parts)
+    return Split(
+        points[keep],
+        labels[keep],
+        names,
+        None if ids is None else tuple(np.array(ids)[keep]),
+        name,
+        None if parts is None else parts[keep],
+    )
+
+
+def _choose(path, clouds):
+    """Whether clouds must be normalised; says so if they must."""
+    for begin in range(0, len(clouds), 256):
+        part = clouds[begin : begin + 256].astype("float64")
+        center = part.mean(axis=1, keepdims=True)
+        radius = np.sqrt(((part - center) ** 2).sum(axis=-1).max(axis=-1))
+        off = np.abs(center).max(axis=(1, 2)) > 0.05
+        # NaN is neither: such clouds are refused later, by name.
+        off |= (radius < 0.9) | (radius > 1.1)
+        if off.any():
+            number = int(np.flatnonzero(off)[0])
+            warnings.warn(
+                f"The clouds of {os.path.basename(path)} are not about the "
+                "unit sphere, and were each centred and scaled to it; "
+                "`normalize=False` leaves them. Received: cloud "
+                f"{begin + number} with its centre at "
+                f"{np.round(center[number, 0], 3).tolist()} and radius "
+                f"{radius[number]:.3g}",
+                stacklevel=4,
+            )
+            return True
+    return False

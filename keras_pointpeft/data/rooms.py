@@ -1,0 +1,89 @@
+"""A scene: points in metres with a label each, and where its columns are."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from keras_pointpeft.data import coordinates
+
+# Coarser coordinates than this, in metres, tell no shapes.
+_COARSEST = 0.02
+# Below the ground lies so small a part of a scene, if it is noise.
+_NOISE, _DEEP = 1e-3, 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Room:
+    """One room, or another scene.
+
+    Args:
+        points: float array `(points, 3)`, in metres, z up. Map coordinates
+            and heights above the sea are taken as they are, in float64:
+            columns count from the scene's own corner and ground.
+        labels: int32 array `(points,)`; -1 where a point has none.
+        name: string.
+        colors: optional float32 array `(points, 3)`, 0 to 255.
+
+    Raises:
+        ValueError: shapes that do not fit each other.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    name: str
+    colors: np.ndarray | None = None
+
+    def __post_init__(self):
+        points = coordinates.as_floats(self.points)
+        if points.ndim != 2 or points.shape[1] != 3 or not len(points):
+            raise ValueError(
+                f"The points of {self.name} must have the shape (points, 3). "
+                f"Received: {points.shape}"
+            )
+        labels = np.asarray(self.labels)
+        if labels.shape != points.shape[:1] or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"{self.name} must have one integer label for each of its "
+                f"{len(points)} points. Received: {labels.dtype} of shape "
+                f"{labels.shape}"
+            )
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "labels", labels.astype("int32", copy=False))
+
+    @cached_property
+    def local(self) -> np.ndarray:
+        """The points from the scene's own corner and ground on, in metres.
+
+        The ground is the lowest point, without a thousandth of the points
+        where these lie far below the others.
+
+        Raises:
+            ValueError: NaN or infinity, degrees, or coordinates that float32
+                has cut.
+        """
+        points = self.points
+        low, high = points.min(axis=0), points.max(axis=0)
+        if not np.isfinite([low, high]).all():
+            wrong = int((~np.isfinite(points)).any(axis=1).sum())
+            raise ValueError(
+                f"{self.name} holds NaN or infinity. Received: {wrong} points"
+            )
+        coordinates.check_units(points, self.name)
+        far = np.maximum(np.abs(low), np.abs(high))[:2].max()
+        if points.dtype == "float32" and np.spacing(far) > _COARSEST:
+            raise ValueError(
+                f"{self.name} lies so far from the origin that float32 has "
+                "cut its coordinates: read and keep them as float64. "
+                f"Received: coordinates up to {far:.0f}, in steps of "
+                f"{np.spacing(far):.2g}"
+            )
+        corner = low.astype("float64")
+        bottom = np.quantile(points[:, 2], _NOISE, method="lower")
+        if bottom - corner[2] > _DEEP:
+            corner[2] = bottom
+        # To a micrometre: what lies on an edge does so wherever the scene is.
+        local = np.rint((points - corner) * 1e6)
+        local /= 1e6
+        small = np.spacing(np.float32((high - low).max())) < 1e-4
+        return local.astype("float32") if small else local

@@ -1,0 +1,109 @@
+"""Files of many kinds that other libraries wrote; see `make_files.py`."""
+
+import json
+import pathlib
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+
+from keras_pointpeft.data.geometry_files import read_content
+from keras_pointpeft.data.geometry_files import read_vertices
+
+FOLDER = pathlib.Path(__file__).parent / "files"
+EXPECTED = json.loads((FOLDER / "expected.json").read_text())
+TEXTS = (".txt", ".xyz", ".pts", ".csv", ".asc", ".off", ".obj", ".gltf")
+
+for package in ("trimesh", "laspy", "lazrs", "plyfile", "pye57", "lzf"):
+    pytest.importorskip(package)
+
+
+def bin_columns(name):
+    return EXPECTED.get(name, {}).get("bin_columns")
+
+
+def area_of(content):
+    a, b, c = np.moveaxis(content.points[content.faces], 1, 0)
+    return np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_what_other_libraries_wrote(name):
+    expected = EXPECTED[name]
+    content = read_vertices(FOLDER / name, bin_columns=bin_columns(name))
+    points, digits = content.points, expected["digits"]
+    if "area" in expected:
+        assert abs(area_of(content) - expected["area"]) < 1e-4
+        points = points[np.unique(content.faces)]
+    else:
+        assert content.faces is None
+        assert len(points) == expected["points"]
+        mean = points.mean(axis=0, dtype="float64")
+        np.testing.assert_allclose(mean, expected["mean"], atol=digits)
+    if "labels" in expected:
+        assert content.labels.tolist() == expected["labels"]
+    for found, wanted in (
+        (points.min(axis=0), expected["min"]),
+        (points.max(axis=0), expected["max"]),
+    ):
+        # As many digits as the coordinates had on the map.
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=digits)
+
+
+def test_there_are_many_kinds():
+    kinds = {pathlib.Path(name).suffix for name in EXPECTED}
+    writers = {entry["writer"] for entry in EXPECTED.values()}
+    assert len(EXPECTED) >= 60 and len(kinds) >= 15 and len(writers) >= 10
+    assert sum(f.stat().st_size for f in FOLDER.iterdir()) < 600_000
+
+
+def broken(content, extension):
+    """Harmless damage, each of which a reader can tell."""
+    yield "empty", b""
+    if extension in TEXTS:
+        lines = content.decode().splitlines()
+        middle = len(lines) // 2
+        half = lines[: middle + 1]
+        half[-1] = half[-1][: len(half[-1]) // 2].rstrip(" .,;") + " x"
+        yield "ends in a line", "\n".join(half).encode()
+        lines[-1] = "no numbers at all"
+        yield "a line of words", "\n".join(lines).encode()
+    else:
+        yield "another magic", b"garbage " + content[8:]
+        yield "ends early", content[: len(content) * 6 // 10]
+    yield "noise", np.random.default_rng(0).bytes(200)
+
+
+def cases():
+    for name in sorted(EXPECTED):
+        content = (FOLDER / name).read_bytes()
+        for what, damaged in broken(content, pathlib.Path(name).suffix):
+            yield name, what, damaged
+
+
+def test_broken_files_are_refused_by_name(tmp_path):
+    count, taken = 0, []
+    for name, what, damaged in cases():
+        # Raw rows have no header to be damaged.
+        if name.endswith(".bin") and what == "another magic":
+            continue
+        path = tmp_path / name
+        path.write_bytes(damaged)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                read_content(path, bin_columns=bin_columns(name))
+            except ValueError as error:
+                assert str(path) in str(error)
+                assert "Received: " in str(error)
+                assert len(str(error)) < 300 + len(str(path))
+            else:
+                taken.append((name, what))
+        count += 1
+    assert taken == [] and count >= 200
+
+
+def test_the_extension_may_be_in_capitals(tmp_path):
+    shutil.copy(FOLDER / "plain.csv", tmp_path / "PLAIN.CSV")
+    assert len(read_content(tmp_path / "PLAIN.CSV").points) == 40
