@@ -7,6 +7,8 @@ import numpy as np
 
 # Largest array that a reader allocates without being told to.
 MAX_BYTES = 16 * 2**30
+# Messages that list many clouds end about here.
+_LONGEST = 300
 
 
 def existing_file(candidates, meaning) -> str:
@@ -105,17 +107,24 @@ class BadClouds:
         """
         if not self.found:
             return
-        shown = "; ".join(f"{name}: {why}" for name, why in self.found[:10])
-        if len(self.found) > 10:
-            shown += "; ..."
         of = "" if self.total is None else f" of {self.total}"
         text = f"{len(self.found)}{of} clouds of {self.source} are unusable"
         if self.on_bad == "raise":
-            raise ValueError(
-                f'{text}. Pass `on_bad="skip"` to leave them out. '
-                f"Received: {shown}"
-            )
-        warnings.warn(f"{text} and were skipped: {shown}", stacklevel=3)
+            text += '. Pass `on_bad="skip"` to leave them out. Received: '
+            raise ValueError(text + self._shown(_LONGEST - len(text)))
+        warnings.warn(
+            f"{text} and were skipped: {self._shown(_LONGEST)}", stacklevel=3
+        )
+
+    def _shown(self, room):
+        """As many entries as there is room for, at least one."""
+        entries = [f"{name}: {why}" for name, why in self.found]
+        shown = entries[0][: max(room, 120)]
+        for entry in entries[1:]:
+            if len(shown) + len(entry) + 7 > room:
+                return f"{shown}; ..."
+            shown += f"; {entry}"
+        return shown
 
 
 def usable_clouds(points, labels, num_classes, ids, bad) -> np.ndarray:

@@ -102,7 +102,8 @@ def load_folder(
             cloud = cloud[_chosen(len(cloud), num_points, rng)]
             points[len(ids)] = prepared(cloud, normalize)
         except ValueError as error:
-            bad.add(place, str(error))
+            known = f"{path} cannot be read. Received: "
+            bad.add(place, str(error).removeprefix(known))
             continue
         labels.append(label)
         ids.append(place)

@@ -72,7 +72,12 @@ def load_h5(
 
 
 def read_h5(
-    path, class_names, name, on_bad="raise", max_bytes=MAX_BYTES, normalize=False
+    path,
+    class_names,
+    name,
+    on_bad="raise",
+    max_bytes=MAX_BYTES,
+    normalize=False,
 ):
     """Reads one h5 file with `data` and `label` into a `Split`."""
     with open_h5(path) as file:

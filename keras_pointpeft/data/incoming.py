@@ -337,7 +337,10 @@ def _stacked(points):
         return points if hasattr(points, "shape") else np.asarray(points)
     if len(points) == 1 and len(getattr(points[0], "shape", ())) == 3:
         return points[0]
-    clouds = [_on_host(np.asarray(p) if isinstance(p, list) else p) for p in points]
+    clouds = [
+        np.asarray(cloud) if isinstance(cloud, list) else _on_host(cloud)
+        for cloud in points
+    ]
     sizes = sorted({np.shape(cloud) for cloud in clouds})
     if len(sizes) > 1:
         raise ValueError(

@@ -199,7 +199,7 @@ def _read_h5(data_dir, split, num_classes, names, max_bytes):
     for path in paths:
         with open_h5(path) as file:
             shape = (None, None, 3)
-            data = read_array(file, "data", shape, "f", max_bytes)
+            data = read_array(file, "data", shape, max_bytes=max_bytes)
             label = read_array(file, "label", kinds="iu", max_bytes=max_bytes)
         if label.size != len(data):
             raise ValueError(

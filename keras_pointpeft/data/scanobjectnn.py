@@ -2,8 +2,6 @@
 
 import os
 
-import numpy as np
-
 from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import existing_file

@@ -12,6 +12,7 @@ from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.checks import existing_file
 from keras_pointpeft.data.geometry_files import read_cloud
+from keras_pointpeft.data.incoming import UNLABELLED
 from keras_pointpeft.data.normalization import prepared
 from keras_pointpeft.data.shapenet_h5 import is_h5_layout
 from keras_pointpeft.data.shapenet_h5 import load_h5_parts
@@ -64,7 +65,8 @@ def load_shapenetpart(
 
     Returns:
         `Split` with `part_labels` `(clouds, points)`, numbered over all
-        categories; classes are the categories, in the file's order.
+        categories, and -1 where a point has none (-1 or 255 in the file);
+        classes are the categories, in the file's order.
 
     Raises:
         FileNotFoundError: names the files that were expected.
@@ -104,10 +106,11 @@ def load_shapenetpart(
         except ValueError as error:
             bad.add(place, str(error))
             continue
+        table[np.isin(table[:, 3], UNLABELLED), 3] = -1
         part = table[:, 3]
         if not np.isfinite(table).all():
             bad.add(place, "NaN or infinity")
-        elif (part != np.floor(part)).any() or part.min() < 0:
+        elif (part != np.floor(part)).any() or part.min() < -1:
             bad.add(place, "part labels that are not integers from 0")
         elif num_parts is not None and part.max() >= num_parts:
             bad.add(place, f"part label {part.max():.0f} of {num_parts}")

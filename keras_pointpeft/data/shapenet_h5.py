@@ -83,7 +83,7 @@ def _check_parts(path, split, num_parts):
         )
     most = int(split.part_labels.max(initial=0))
     least = int(split.part_labels.min(initial=0))
-    if least < 0 or (num_parts is not None and most >= num_parts):
+    if least < -1 or (num_parts is not None and most >= num_parts):
         raise ValueError(
             f"{path}: parts must lie in 0..{(num_parts or 0) - 1}. "
             f"Received: {least}..{most}"

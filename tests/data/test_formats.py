@@ -63,15 +63,20 @@ def broken(content, extension):
     yield "empty", b""
     if extension in TEXTS:
         lines = content.decode().splitlines()
-        middle = len(lines) // 2
-        half = lines[: middle + 1]
-        half[-1] = half[-1][: len(half[-1]) // 2].rstrip(" .,;") + " x"
+        half = lines[: len(lines) // 2]
+        half.append("v 1.5 x" if extension == ".obj" else "1.5 x")
         yield "ends in a line", "\n".join(half).encode()
         lines[-1] = "no numbers at all"
         yield "a line of words", "\n".join(lines).encode()
+    elif extension == ".bin":  # nothing but numbers
+        yield "ends early", content[:-1]
+        return
     else:
-        yield "another magic", b"garbage " + content[8:]
         yield "ends early", content[: len(content) * 6 // 10]
+        if extension == ".pcd":
+            yield "no data", content.replace(b"DATA", b"DATB")
+        elif extension != ".stl":  # whose first bytes are free
+            yield "another magic", b"garbage " + content[8:]
     yield "noise", np.random.default_rng(0).bytes(200)
 
 
@@ -85,9 +90,6 @@ def cases():
 def test_broken_files_are_refused_by_name(tmp_path):
     count, taken = 0, []
     for name, what, damaged in cases():
-        # Raw rows have no header to be damaged.
-        if name.endswith(".bin") and what == "another magic":
-            continue
         path = tmp_path / name
         path.write_bytes(damaged)
         with warnings.catch_warnings():

@@ -184,9 +184,8 @@ def _nodes(document):
     if not scenes:
         raise ValueError("it has no scene")
     nodes = document.get("nodes", [])
-    open_nodes = [
-        (n, np.eye(4)) for n in scenes[document.get("scene", 0)].get("nodes", [])
-    ]
+    scene = scenes[document.get("scene", 0)]
+    open_nodes = [(number, np.eye(4)) for number in scene.get("nodes", [])]
     seen = 0
     while open_nodes:
         number, parent = open_nodes.pop(0)

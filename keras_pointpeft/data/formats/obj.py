@@ -5,6 +5,11 @@ import numpy as np
 from keras_pointpeft.data.formats.content import Content
 from keras_pointpeft.data.formats.content import triangles
 
+# Lines and free forms, which are left out, with what belongs to them.
+_LEFT_OUT = (
+    "l curv curv2 surf cstype deg bmat step parm trim hole scrv sp end con "
+    "ctech stech call csh"
+).split()
 # Statements that only say how a model looks or is called.
 _SILENT = (
     "vt vn vp g o s mg usemtl mtllib bevel c_interp d_interp lod shadow_obj "
@@ -18,6 +23,7 @@ def read(path):
     A negative corner counts back from the last vertex before its face. Free
     form curves and surfaces, and lines, are counted as left out.
     """
+    # Points ("p") only name vertices, which are read without a face too.
     vertices, colors, polygons, other = [], [], [], {}
     with open(path, encoding="utf-8", errors="replace") as file:
         for line in _whole_lines(file):
@@ -31,13 +37,11 @@ def read(path):
                     colors.append(numbers[3:6])
             elif word == "f":
                 polygons.append(_corners(rest, len(vertices)))
-            elif word not in _SILENT and word.isalpha():
+            elif word in _LEFT_OUT:
                 other[word] = other.get(word, 0) + 1
-            elif word not in _SILENT:
+            elif word not in _SILENT and word != "p":
                 raise ValueError(f"a statement {line[:40]!r}")
     points = np.array(vertices, "float64").reshape(-1, 3)
-    # Points name vertices, which are there without a face.
-    other.pop("p", None)
     left_out = tuple(f"{count} {word!r}" for word, count in other.items())
     if left_out and not polygons:
         raise ValueError(f"it has no faces, only {', '.join(left_out)}")

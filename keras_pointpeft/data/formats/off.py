@@ -7,8 +7,9 @@ import numpy as np
 from keras_pointpeft.data.formats.content import Content
 from keras_pointpeft.data.formats.content import triangles
 
-# Behind x, y, z, in this order: normal, colour, texture coordinates.
-_HEADER = re.compile(r"\s*(ST)?(C)?(N)?(4)?(n)?OFF")
+# Behind x, y, z may come colours, normals and texture coordinates. Programs
+# differ in the order of the letters.
+_HEADER = re.compile(r"\s*((?:ST|C|N|4|n)*)OFF")
 
 
 def read(path):
@@ -24,9 +25,9 @@ def read(path):
     header = _HEADER.match(text)
     if header is None:
         raise ValueError('it does not begin with "OFF"')
-    texture, color, normal, four, many = header.groups()
+    letters = header.group(1)
     text = text[header.end() :]
-    if four or many:
+    if "4" in letters or "n" in letters:
         raise ValueError("it has another number of dimensions than 3")
     if text.lstrip().startswith("BINARY"):
         raise ValueError("it is binary, which is not read")
@@ -36,8 +37,8 @@ def read(path):
         raise ValueError(f"it must declare three sizes, not {sizes[:3]}")
     body = sizes[3] if len(sizes) > 3 else ""
     num_points, num_faces = counts
-    width = 3 + 3 * bool(normal) + 2 * bool(texture)
-    if color:
+    width = 3 + 3 * ("N" in letters) + 2 * ("ST" in letters)
+    if "C" in letters:
         # Written with and without opacity.
         first = body.split("\n", 1)[0].split()
         width += 3 if len(first) == width + 3 else 4
@@ -72,7 +73,9 @@ def _faces(text, count):
     if plain is not None:
         return plain
     lines = [line.split() for line in text.split("\n") if line.strip()]
-    faces = [[int(t) for t in row[1 : 1 + int(row[0])]] for row in lines[:count]]
+    faces = [
+        [int(t) for t in row[1 : 1 + int(row[0])]] for row in lines[:count]
+    ]
     short = any(len(f) != int(row[0]) for f, row in zip(faces, lines))
     if len(faces) < count or short:
         raise ValueError(f"it ends within its {count} faces")
