@@ -7,6 +7,8 @@ import numpy as np
 
 # Largest array that a reader allocates without being told to.
 MAX_BYTES = 16 * 2**30
+# Labels of points that are not to be learnt and not to be measured.
+UNLABELLED = (-1, 255)
 # Messages that list many clouds end about here.
 _LONGEST = 300
 

@@ -11,10 +11,8 @@ import types
 import keras
 import numpy as np
 
+from keras_pointpeft.data.checks import UNLABELLED
 from keras_pointpeft.ops.validation import validate_points
-
-# Labels of points that are not to be learnt and not to be measured.
-UNLABELLED = (-1, 255)
 
 
 class Door:
@@ -190,9 +188,9 @@ class Door:
         labels = _numbers("The labels", labels)
         values = _on_host(labels)
         if self.per_point:
-            unknown = values == -1
-            if self.num_classes <= 255:
-                unknown |= values == 255
+            unknown = np.isin(values, UNLABELLED)
+            if self.num_classes > 255:
+                unknown = values == -1
             self._check_range("Labels", values[~unknown], self.num_classes)
             if unknown.any() and (values == 255).any():
                 return np.where(unknown, -1, values).astype("int32")

@@ -10,6 +10,7 @@ import os
 import numpy as np
 
 from keras_pointpeft.data.checks import MAX_BYTES
+from keras_pointpeft.data.checks import UNLABELLED
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.columns import cover_room  # noqa: F401
@@ -18,7 +19,6 @@ from keras_pointpeft.data.coordinates import turned
 from keras_pointpeft.data.formats.content import as_numbers
 from keras_pointpeft.data.geometry_files import EXTENSIONS
 from keras_pointpeft.data.geometry_files import read_content
-from keras_pointpeft.data.incoming import UNLABELLED
 from keras_pointpeft.data.rooms import Room
 
 CLASS_NAMES = (

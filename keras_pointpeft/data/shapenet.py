@@ -6,13 +6,13 @@ import os
 import numpy as np
 
 from keras_pointpeft.data.checks import MAX_BYTES
+from keras_pointpeft.data.checks import UNLABELLED
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import allocate
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.checks import existing_file
 from keras_pointpeft.data.geometry_files import read_cloud
-from keras_pointpeft.data.incoming import UNLABELLED
 from keras_pointpeft.data.normalization import prepared
 from keras_pointpeft.data.shapenet_h5 import is_h5_layout
 from keras_pointpeft.data.shapenet_h5 import load_h5_parts
