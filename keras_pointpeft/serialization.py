@@ -1,8 +1,32 @@
 """Registration and configs of everything that is saved."""
 
+import operator
+
 import keras
+import numpy as np
 
 serializable = keras.saving.register_keras_serializable("keras_pointpeft")
+
+
+def positive_integer(name, value) -> int:
+    """A number of things, from Python or NumPy, as a Python integer.
+
+    Args:
+        name: string, the argument's, for the message.
+        value: what was given.
+
+    Raises:
+        ValueError: this is no integer above 0.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(value, bool):
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r}"
+        )
+    return number
 
 
 class Configurable:
@@ -24,6 +48,9 @@ class Configurable:
     def get_config(self):
         parent = getattr(super(), "get_config", dict)()
         own = {name: getattr(self, name) for name in self.config_names}
+        for name, value in own.items():
+            if isinstance(value, np.generic):  # a number of an array
+                own[name] = value.item()
         return {**parent, **own}
 
     @classmethod

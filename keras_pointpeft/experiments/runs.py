@@ -111,7 +111,7 @@ def part_arguments(*splits) -> dict:
                 f"Received: {split.name}, which has none"
             )
         for label, own in zip(split.labels, split.part_labels):
-            parts[label].update(np.unique(own).tolist())
+            parts[label].update(np.unique(own[own >= 0]).tolist())
     names = splits[0].part_names
     most = 1 + max(max(own, default=0) for own in parts)
     return {

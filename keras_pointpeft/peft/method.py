@@ -6,6 +6,7 @@ import re
 from keras_pointpeft.layers.tuner import BLOCK_SITES
 from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import positive_integer
 
 # What most methods train: what they add, and the class token.
 CLASS_TOKEN = r"(^|/)class_(tokens|norm)/"
@@ -257,9 +258,4 @@ def check_sites(sites, allowed=BLOCK_SITES, name="sites"):
     return tuple(sites)
 
 
-def check_positive(name, value):
-    if not (isinstance(value, int) and value > 0):
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value!r}"
-        )
-    return value
+check_positive = positive_integer

@@ -28,6 +28,9 @@ class SmoothedCrossentropy(keras.losses.Loss):
     ```
     """
 
+    # What `data.incoming` checks.
+    integer_labels = True
+
     def __init__(self, smoothing=0.0, name="smoothed_crossentropy", **kwargs):
         super().__init__(name=name, **kwargs)
         if not 0 <= smoothing < 1:
@@ -54,7 +57,8 @@ class WeightedCrossentropy(keras.losses.Loss):
     """Cross-entropy of points, in which some classes weigh more.
 
     As published for S3DIS: the mean over all points of a batch, each weighing
-    as much as its true class.
+    as much as its true class. Points with the label -1 have none and do not
+    count.
 
     Args:
         class_weights: optional sequence of floats, one for each class. See
@@ -68,6 +72,8 @@ class WeightedCrossentropy(keras.losses.Loss):
     ```
     """
 
+    integer_labels = True
+
     def __init__(self, class_weights=None, **kwargs):
         kwargs.setdefault("name", "weighted_crossentropy")
         # `call` takes the mean itself: weights are part of the divisor.
@@ -78,19 +84,48 @@ class WeightedCrossentropy(keras.losses.Loss):
         self.class_weights = class_weights
 
     def call(self, y_true, y_pred):
+        y_true = ops.cast(y_true, "int32")
+        weights = ops.cast(y_true >= 0, "float32")
+        y_true = ops.maximum(y_true, 0)
         losses = keras.losses.sparse_categorical_crossentropy(
             y_true, y_pred, from_logits=True
         )
-        if self.class_weights is None:
-            return ops.mean(losses)
-        weights = ops.convert_to_tensor(self.class_weights, "float32")
-        weights = ops.take(weights, ops.cast(y_true, "int32"), axis=0)
-        return ops.sum(weights * losses) / ops.sum(weights)
+        if self.class_weights is not None:
+            classes = ops.convert_to_tensor(self.class_weights, "float32")
+            weights = weights * ops.take(classes, y_true, axis=0)
+        total = ops.sum(weights * losses)
+        # No point of a batch may have a label.
+        return total / ops.maximum(ops.sum(weights), 1e-12)
 
     def get_config(self):
         config = super().get_config()
         del config["reduction"]
         return {**config, "class_weights": self.class_weights}
+
+
+@serializable
+class PointAccuracy(keras.metrics.SparseCategoricalAccuracy):
+    """The part of the points that is predicted right; -1 does not count.
+
+    Args:
+        name, dtype: see `keras.metrics.Metric`.
+    """
+
+    def __init__(self, name="accuracy", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        y_true = ops.convert_to_tensor(y_true)
+        known = ops.cast(y_true >= 0, "float32")
+        if sample_weight is not None:
+            weight = ops.cast(sample_weight, "float32")
+            while len(weight.shape) < len(known.shape):
+                weight = weight[..., None]
+            known = known * weight
+        super().update_state(ops.maximum(y_true, 0), y_pred, known)
+
+    def get_config(self):
+        return {"name": self.name, "dtype": self.dtype}
 
 
 def class_weights(labels, num_classes):
@@ -108,14 +143,17 @@ def class_weights(labels, num_classes):
         tuple of floats, at least 1.
     """
     arrays = labels if isinstance(labels, (list, tuple)) else [labels]
-    most = max(int(np.max(array)) for array in arrays)
+    # Without those that have no label, -1.
+    arrays = [np.ravel(array) for array in arrays]
+    arrays = [array[array >= 0] for array in arrays]
+    most = max(int(np.max(array, initial=0)) for array in arrays)
     if most >= num_classes:
         raise ValueError(
             "Labels must lie below `num_classes`. "
             f"Received: {most} with num_classes={num_classes}"
         )
     counts = sum(
-        np.bincount(np.ravel(array), minlength=num_classes) for array in arrays
+        np.bincount(array, minlength=num_classes) for array in arrays
     )
     counts = np.maximum(counts, counts[counts > 0].min())
     weights = np.cbrt(counts.max() / counts)

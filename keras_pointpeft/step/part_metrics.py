@@ -1,5 +1,7 @@
 """Intersection over union of parts, as the benchmarks define it."""
 
+import contextlib
+
 import keras
 import numpy as np
 from keras import ops
@@ -12,13 +14,13 @@ from keras_pointpeft.serialization import serializable
 class PartIoU(Configurable, keras.metrics.Metric):
     """Base of the part metrics: sums over clouds, by category.
 
-    The category of a cloud is that of its first label, and only its parts
-    are candidates for the prediction. The value of a cloud is the mean over
-    these parts; a part that is neither there nor predicted counts 1.
+    Only the parts of a cloud's category are candidates for the prediction.
+    The value of a cloud is the mean over these parts; a part that is neither
+    there nor predicted counts 1. Points with the label -1 do not count.
 
     Args:
-        category_parts: sequence that names, for each category, its parts. A
-            part of several categories counts for the first of them.
+        category_parts: sequence that names, for each category, its parts.
+            Categories may share some.
         name: optional string.
         dtype: optional dtype.
     """
@@ -32,21 +34,32 @@ class PartIoU(Configurable, keras.metrics.Metric):
         self._possible = np.zeros((len(self.category_parts), count), "float32")
         for row, parts in zip(self._possible, self.category_parts):
             row[list(parts)] = 1.0
-        # argmax finds the first.
-        self._category_of = self._possible.argmax(axis=0).astype("int32")
+        # What a `PartSegmenter` is told of the clouds, see `categories`.
+        self._told = None
         shape = (len(self.category_parts),)
         self.total = self.add_variable(shape, "zeros", name="total")
         self.clouds = self.add_variable(shape, "zeros", name="clouds")
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true, y_pred, sample_weight=None, category=None
+    ):
         """Adds the clouds of a batch.
 
         Args:
             y_true: integers `(batch, points)`.
             y_pred: scores `(batch, points, parts)`.
             sample_weight: optional `(batch,)`.
+            category: optional integers `(batch,)`, what the clouds are.
+                Defaults to None: of the categories that have all parts of a
+                cloud, the one with the fewest.
         """
-        values, category = self._values(y_true, y_pred)
+        y_true = ops.cast(y_true, "int32")
+        if category is None:
+            category = self._told
+        if category is None:
+            category = self._guess(y_true)
+        category = ops.reshape(ops.cast(category, "int32"), (-1,))
+        values = self._values(y_true, y_pred, category)
         hot = one_hot(category, len(self.category_parts))
         if sample_weight is not None:
             weight = ops.cast(sample_weight, "float32")
@@ -54,22 +67,54 @@ class PartIoU(Configurable, keras.metrics.Metric):
         self.total.assign_add(ops.sum(hot * values[:, None], axis=0))
         self.clouds.assign_add(ops.sum(hot, axis=0))
 
-    def _values(self, y_true, y_pred):
-        """The clouds' values `(batch,)` and their categories."""
-        y_true = ops.cast(y_true, "int32")
-        category = ops.take(self._category_of, y_true[:, 0], axis=0)
+    def _guess(self, y_true):
+        """The smallest category that has all parts of a cloud."""
+        count = self._possible.shape[1]
+        there = ops.max(one_hot(y_true, count), axis=1)
+        missing = ops.matmul(there, 1.0 - self._possible.T)
+        size = self._possible.sum(axis=1)
+        # Of equally large ones the first.
+        return ops.argmin(missing * (count + 1) + size, axis=-1)
+
+    def _values(self, y_true, y_pred, category):
+        """The clouds' values `(batch,)`."""
         possible = ops.take(self._possible, category, axis=0)
         count = self._possible.shape[1]
         scores = ops.cast(y_pred[..., :count], "float32")
         scores = ops.where(possible[:, None] > 0, scores, -float("inf"))
+        known = ops.cast(y_true >= 0, "float32")[..., None]
         true = one_hot(y_true, count)
         found = ops.argmax(scores, axis=-1)
-        found = one_hot(found, count)
+        found = known * one_hot(found, count)
         both = ops.sum(true * found, axis=1)
         either = ops.sum(true, axis=1) + ops.sum(found, axis=1) - both
         iou = ops.where(either > 0, both / ops.maximum(either, 1.0), 1.0)
-        mean = ops.sum(iou * possible, axis=-1) / ops.sum(possible, axis=-1)
-        return mean, category
+        return ops.sum(iou * possible, axis=-1) / ops.sum(possible, axis=-1)
+
+
+@contextlib.contextmanager
+def categories(metrics, category):
+    """Within it, part metrics know the categories of a batch's clouds.
+
+    Args:
+        metrics: list of metrics, of which `PartIoU`s are told; also within
+            what Keras compiles metrics to.
+        category: integers `(batch,)`.
+    """
+    told = [m for m in _flat(metrics) if isinstance(m, PartIoU)]
+    try:
+        for metric in told:
+            object.__setattr__(metric, "_told", category)
+        yield
+    finally:
+        for metric in told:
+            object.__setattr__(metric, "_told", None)
+
+
+def _flat(metrics):
+    for metric in metrics:
+        yield metric
+        yield from _flat(getattr(metric, "metrics", ()))
 
 
 @serializable

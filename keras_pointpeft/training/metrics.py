@@ -7,7 +7,8 @@ def confusion_matrix(labels, predictions, num_classes: int) -> np.ndarray:
     """Counts clouds by true and predicted class.
 
     Args:
-        labels: integer array `(clouds,)`.
+        labels: integer array `(clouds,)`. What has no label, -1, is not
+            counted.
         predictions: integer array `(clouds,)`.
         num_classes: int.
 
@@ -24,6 +25,7 @@ def confusion_matrix(labels, predictions, num_classes: int) -> np.ndarray:
             "`labels` and `predictions` must have one shape (clouds,). "
             f"Received: {labels.shape} and {predictions.shape}"
         )
+    labels, predictions = labels[labels != -1], predictions[labels != -1]
     for name, values in (("labels", labels), ("predictions", predictions)):
         if values.size and not 0 <= values.min() <= values.max() < num_classes:
             raise ValueError(

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_pointpeft.data import RoomDataset
 from keras_pointpeft.data import augmentation as augmentations
+from keras_pointpeft.step.part_metrics import PartIoU
 from keras_pointpeft.training.metrics import confusion_matrix
 from keras_pointpeft.training.metrics import mean_class_accuracy
 from keras_pointpeft.training.metrics import mean_iou
@@ -85,7 +86,11 @@ class Parts(Segmentation):
             inputs, labels = batches[index]
             scores = self._scores(inputs, recipe, index)
             for metric in metrics:
-                metric.update_state(labels, scores)
+                if isinstance(metric, PartIoU):
+                    known = {"category": inputs["category"]}
+                    metric.update_state(labels, scores, **known)
+                else:
+                    metric.update_state(labels, scores)
             predicted = model.best_parts(scores, inputs["category"])
             confusion = confusion + confusion_matrix(
                 labels.ravel(), predicted.ravel(), model.num_classes

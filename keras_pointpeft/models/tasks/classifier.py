@@ -3,6 +3,7 @@ import keras
 from keras_pointpeft.layers import ClassificationHead
 from keras_pointpeft.layers import TokenPooling
 from keras_pointpeft.models.tasks.task import PointTask
+from keras_pointpeft.serialization import positive_integer
 from keras_pointpeft.serialization import serializable
 
 
@@ -64,11 +65,7 @@ class PointCloudClassifier(PointTask):
         preprocessor=None,
         **kwargs,
     ):
-        if not (isinstance(num_classes, int) and num_classes > 0):
-            raise ValueError(
-                "`num_classes` must be a positive integer. "
-                f"Received: num_classes={num_classes!r}"
-            )
+        num_classes = positive_integer("num_classes", num_classes)
         pooling = backbone.head_inputs if pooling is None else dict(pooling)
         head_dims = backbone.head_dims if head_dims is None else head_dims
         head_norm = backbone.head_norm if head_norm is None else head_norm

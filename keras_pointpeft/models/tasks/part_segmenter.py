@@ -113,7 +113,9 @@ class PartSegmenter(PointSegmenter):
         )
 
     def default_loss(self):
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        return keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, ignore_class=-1
+        )
 
     def default_metrics(self):
         from keras_pointpeft.step.part_metrics import ClassMeanIoU
@@ -123,6 +125,12 @@ class PartSegmenter(PointSegmenter):
             ClassMeanIoU(self.category_parts),
             InstanceMeanIoU(self.category_parts),
         ]
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        from keras_pointpeft.step.part_metrics import categories
+
+        with categories(self.metrics, x["category"]):
+            return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def predict_parts(self, points, category, batch_size=32):
         """The parts of points, among those that the category has.
@@ -135,7 +143,7 @@ class PartSegmenter(PointSegmenter):
         Returns:
             int32 array `(batch, points)`.
         """
-        category = np.asarray(category, "int32")
+        category = np.asarray(category).astype("int32")
         scores = self.predict(
             {"points": points, "category": category},
             batch_size=batch_size,

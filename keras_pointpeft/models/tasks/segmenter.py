@@ -5,6 +5,7 @@ from keras_pointpeft.layers import CategoryEmbedding
 from keras_pointpeft.layers import PointHead
 from keras_pointpeft.models.tasks.decoders import DECODERS
 from keras_pointpeft.models.tasks.task import PointTask
+from keras_pointpeft.serialization import positive_integer
 
 
 class PointSegmenter(PointTask):
@@ -16,6 +17,7 @@ class PointSegmenter(PointTask):
     told which of so many categories a cloud is of.
     """
 
+    labels_per_point = True
     config_names = (
         "num_classes",
         "blocks",
@@ -37,11 +39,7 @@ class PointSegmenter(PointTask):
         preprocessor=None,
         **kwargs,
     ):
-        if not (isinstance(num_classes, int) and num_classes > 0):
-            raise ValueError(
-                "`num_classes` must be a positive integer. "
-                f"Received: num_classes={num_classes!r}"
-            )
+        num_classes = positive_integer("num_classes", num_classes)
         way = DECODERS[backbone.decoder]
         blocks = backbone.dense_blocks if blocks is None else tuple(blocks)
         if propagation_dims is None:
@@ -67,6 +65,8 @@ class PointSegmenter(PointTask):
         )
 
         # === Functional Model ===
+        if num_categories is not None:
+            num_categories = positive_integer("num_categories", num_categories)
         points = backbone.input
         inputs, category = points, None
         if num_categories is not None:

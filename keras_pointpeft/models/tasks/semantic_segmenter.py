@@ -1,4 +1,3 @@
-import keras
 
 from keras_pointpeft.models.tasks.segmenter import PointSegmenter
 from keras_pointpeft.serialization import serializable
@@ -42,6 +41,8 @@ class SemanticSegmenter(PointSegmenter):
     ```
     """
 
+    # A tower above a narrow column.
+    largest_coordinate = 1000.0
     config_names = (*PointSegmenter.config_names, "class_weights")
 
     def __init__(
@@ -83,8 +84,10 @@ class SemanticSegmenter(PointSegmenter):
         return WeightedCrossentropy(self.class_weights)
 
     def default_metrics(self):
+        from keras_pointpeft.step.losses import PointAccuracy
+
         return [
-            keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+            PointAccuracy(),
             MeanIoU(self.num_classes),
         ]
 

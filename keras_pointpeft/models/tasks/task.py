@@ -1,13 +1,13 @@
 import keras
 import keras_hub
-import numpy as np
 
-from keras_pointpeft import ops
 from keras_pointpeft.adapters.base import remember_base
 from keras_pointpeft.adapters.copying import copy_head
 from keras_pointpeft.adapters.task import AdapterLife
 from keras_pointpeft.arguments import changes_head
 from keras_pointpeft.arguments import split_arguments
+from keras_pointpeft.data.incoming import Door
+from keras_pointpeft.data.incoming import integer_labels
 from keras_pointpeft.files import preset_folder
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.step.stepping import Stepping
@@ -76,17 +76,22 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         """How many points a cloud must have."""
         return self.backbone.fewest_points
 
-    def _checked(self, x):
-        """Points in memory are looked at before they are used."""
-        if isinstance(x, np.ndarray):
-            ops.validate_points(x)
-            fewest = self.fewest_points
-            if x.ndim == 3 and x.shape[1] < fewest:
-                raise ValueError(
-                    f"The patches of this model need {fewest} points. "
-                    f"Received: clouds of shape {x.shape}"
-                )
-        return x
+    # Whether every point has a label, and how far a coordinate may reach.
+    labels_per_point = False
+    largest_coordinate = 100.0
+
+    @property
+    def door(self):
+        """What comes in must pass it, see `keras_pointpeft.data.incoming`."""
+        return Door(
+            self.num_classes,
+            self.fewest_points,
+            self.labels_per_point,
+            getattr(self, "num_categories", None),
+            channels=self.backbone.input.shape[-1],
+            largest=self.largest_coordinate,
+            integer_labels=integer_labels(self.loss) if self.compiled else None,
+        )
 
     def fit(self, x=None, y=None, **kwargs):
         self.make_ready(training=True)
@@ -95,26 +100,38 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         if isinstance(x, keras.utils.PyDataset):
             # Keras would shuffle its batches by global random state.
             kwargs.setdefault("shuffle", False)
-        return keras.Model.fit(self, self._checked(x), y, **kwargs)
+        door = self.door
+        x, y = door.source(x, y)
+        held = kwargs.get("validation_data")
+        if isinstance(held, (tuple, list)):
+            kwargs["validation_data"] = (*door.source(*held[:2]), *held[2:])
+        elif held is not None:
+            kwargs["validation_data"], _ = door.source(held)
+        return keras.Model.fit(self, x, y, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
         self.make_ready()
-        return keras.Model.evaluate(self, self._checked(x), y, **kwargs)
+        x, y = self.door.source(x, y)
+        return keras.Model.evaluate(self, x, y, **kwargs)
 
     def predict(self, x=None, **kwargs):
         self.make_ready()
-        return keras.Model.predict(self, self._checked(x), **kwargs)
+        x, _ = self.door.source(x)
+        return keras.Model.predict(self, x, **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
         self.make_ready(training=True)
+        x, y = self.door.source(x, y)
         return keras.Model.train_on_batch(self, x, y, **kwargs)
 
     def test_on_batch(self, x, y=None, **kwargs):
         self.make_ready()
+        x, y = self.door.source(x, y)
         return keras.Model.test_on_batch(self, x, y, **kwargs)
 
     def predict_on_batch(self, x):
         self.make_ready()
+        x, _ = self.door.source(x)
         return keras.Model.predict_on_batch(self, x)
 
     def clone(self, weights=True, **changes):
@@ -262,6 +279,13 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         if getattr(self, "optimizer", None) is not None:
             skipped.append(self.optimizer)
         return skipped
+
+    def __call__(self, *args, **kwargs):
+        if args:
+            # Also within another model. Values are not looked at here: that
+            # would make every step wait for the device.
+            self.door.check_call(args[0])
+        return super().__call__(*args, **kwargs)
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):

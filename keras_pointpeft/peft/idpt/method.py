@@ -89,7 +89,7 @@ class IDPT(PeftMethod):
                 f"`reads` must be one of {sorted(READS)}. "
                 f"Received: reads={reads!r}"
             )
-        if not isinstance(prompt_block, int):
+        if not hasattr(prompt_block, "__index__"):
             prompt_block = tuple(prompt_block)
         self.prompt_block = prompt_block
         self.module = module
