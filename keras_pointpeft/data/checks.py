@@ -97,7 +97,10 @@ class BadClouds:
         self.total = total
         self.found = []
 
-    def add(self, name, reason):
+    def add(self, name, reason, path=None):
+        """Takes a cloud's name and what is wrong; a path is shortened."""
+        if path is not None:
+            reason = reason.replace(os.fspath(path), os.path.basename(path))
         self.found.append((str(name), reason))
 
     def settle(self):
@@ -110,7 +113,9 @@ class BadClouds:
         if not self.found:
             return
         of = "" if self.total is None else f" of {self.total}"
-        text = f"{len(self.found)}{of} clouds of {self.source} are unusable"
+        source = str(self.source)
+        source = source if len(source) < 80 else f"...{source[-76:]}"
+        text = f"{len(self.found)}{of} clouds of {source} are unusable"
         if self.on_bad == "raise":
             text += '. Pass `on_bad="skip"` to leave them out. Received: '
             raise ValueError(text + self._shown(_LONGEST - len(text)))
@@ -127,6 +132,23 @@ class BadClouds:
                 return f"{shown}; ..."
             shown += f"; {entry}"
         return shown
+
+
+def tell_empty(names, present, where):
+    """Warns of classes that have no cloud in a part of a set.
+
+    Args:
+        names: sequence of strings, the classes.
+        present: set of strings, those with clouds.
+        where: string, the part.
+    """
+    empty = [name for name in names if name not in present]
+    if empty:
+        warnings.warn(
+            f"{len(empty)} of {len(names)} classes have no cloud in {where}: "
+            f"{', '.join(empty)[:150]}",
+            stacklevel=5,
+        )
 
 
 def usable_clouds(points, labels, num_classes, ids, bad) -> np.ndarray:

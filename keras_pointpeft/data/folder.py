@@ -8,6 +8,7 @@ import numpy as np
 from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import allocate
+from keras_pointpeft.data.checks import tell_empty
 from keras_pointpeft.data.geometry_files import EXTENSIONS
 from keras_pointpeft.data.geometry_files import read_cloud
 from keras_pointpeft.data.normalization import check_finite
@@ -102,8 +103,7 @@ def load_folder(
             cloud = cloud[_chosen(len(cloud), num_points, rng)]
             points[len(ids)] = prepared(cloud, normalize)
         except ValueError as error:
-            known = f"{path} cannot be read. Received: "
-            bad.add(place, str(error).removeprefix(known))
+            bad.add(place, str(error), path)
             continue
         labels.append(label)
         ids.append(place)
@@ -179,14 +179,7 @@ def _tell(root, files, found, names):
             f"read from {' '.join(EXTENSIONS)}",
             stacklevel=4,
         )
-    with_scans = {name for _, name in files}
-    empty = [name for name in names if name not in with_scans]
-    if empty:
-        warnings.warn(
-            f"{len(empty)} of {len(names)} classes have no scan in {root}: "
-            f"{', '.join(empty)[:150]}",
-            stacklevel=4,
-        )
+    tell_empty(names, {name for _, name in files}, root)
 
 
 def _nothing(data_dir, split):

@@ -9,6 +9,7 @@ from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import existing_file
+from keras_pointpeft.data.checks import tell_empty
 from keras_pointpeft.data.h5_files import open_h5
 from keras_pointpeft.data.h5_files import read_array
 from keras_pointpeft.data.h5_files import read_class_names
@@ -68,7 +69,10 @@ def load_h5(
             f'h5 clouds, split "{split}"',
         )
     name = os.path.basename(path)
-    return read_h5(path, class_names, name, on_bad, max_bytes, normalize)
+    loaded = read_h5(path, class_names, name, on_bad, max_bytes, normalize)
+    present = {loaded.class_names[label] for label in loaded.labels}
+    tell_empty(loaded.class_names, present, path)
+    return loaded
 
 
 def read_h5(

@@ -201,7 +201,7 @@ class Door:
                 unknown = values == -1
             self._check_range("Labels", values[~unknown], self.num_classes)
             if unknown.any() and (values == 255).any():
-                return np.where(unknown, -1, values).astype("int32")
+                return np.where(unknown, -1, values.astype("int32"))
             return labels
         self._check_range("Labels", values, self.num_classes)
         return labels

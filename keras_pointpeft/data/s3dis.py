@@ -103,7 +103,7 @@ def load_s3dis(
         try:
             points, labels, colors = _read(path, max_bytes)
         except ValueError as error:
-            bad.add(os.path.basename(path), str(error))
+            bad.add(os.path.basename(path), str(error), path)
             continue
         labels = np.where(np.isin(labels, UNLABELLED), -1, labels)
         wrong = (labels < -1) | (labels >= len(class_names))

@@ -104,7 +104,7 @@ def load_shapenetpart(
         try:
             table = read_table(path, (0, 1, 2, 6), dtype="float64")
         except ValueError as error:
-            bad.add(place, str(error))
+            bad.add(place, str(error), path)
             continue
         table[np.isin(table[:, 3], UNLABELLED), 3] = -1
         part = table[:, 3]
@@ -207,7 +207,7 @@ def load_shapenet55(
         try:
             cloud = read_cloud(path, max_bytes=max_bytes)
         except ValueError as error:
-            bad.add(name, str(error))
+            bad.add(name, str(error), path)
             continue
         if not np.isfinite(cloud).all():
             bad.add(name, "NaN or infinity")

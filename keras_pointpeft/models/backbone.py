@@ -7,6 +7,7 @@ from keras_pointpeft.adapters.base import load_base
 from keras_pointpeft.adapters.base import save_base
 from keras_pointpeft.adapters.copying import copy_weights
 from keras_pointpeft.arguments import check_arguments
+from keras_pointpeft.data.incoming import Door
 from keras_pointpeft.files import preset_folder
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import TokenPooling
@@ -14,7 +15,6 @@ from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.recompute import check_remat
 from keras_pointpeft.models.trunk import frozen_pass
 from keras_pointpeft.models.trunk import normalized
-from keras_pointpeft.ops import validate_points
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.serialization import Configurable
 
@@ -145,7 +145,10 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         features = backbone.extract(points, blocks=(3, 11))["pooled"]
         ```
         """
-        validate_points(points)
+        door = Door(
+            None, self.fewest_points, channels=self.input.shape[-1]
+        )
+        points = door.points(points)
         outputs = dict(self.output)
         outputs["pooled"] = TokenPooling(**self.head_inputs)(self.output)
         for i in blocks:

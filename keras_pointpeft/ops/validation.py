@@ -6,7 +6,7 @@ from keras import ops
 # Of float32 coordinates, a cloud must be so many steps wide.
 _STEPS = 1000
 # What is given in more digits must not lose more of a cloud's size.
-_LOSS = 1e-5
+_LOSS = 4e-6
 # Clouds that reach no further have digits enough.
 _NEAR = 4.0
 

@@ -219,3 +219,52 @@ def test_missing_packages_are_named(monkeypatch, name, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=rf"{package}.*\[mesh\]"):
         read_cloud(name)
+
+
+def test_hidden_nested_and_unread_files_are_told(tmp_path):
+    write_cloud(tmp_path / "train" / "pump" / "1.npy")
+    write_cloud(tmp_path / "train" / "valve" / "site_a" / "1.npy")
+    write_cloud(tmp_path / "train" / ".ipynb_checkpoints" / "1.npy")
+    write_cloud(tmp_path / "train" / "pump" / "._1.npy")
+    (tmp_path / "train" / "pump" / "2.rcp").write_text("x")
+    (tmp_path / "train" / "pump" / "3.rcp").write_text("x")
+    (tmp_path / "test" / "tank").mkdir(parents=True)
+    with pytest.warns(UserWarning) as told:
+        split = load_folder(tmp_path, "train", num_points=40)
+    assert split.class_names == ("pump", "tank", "valve")
+    assert split.ids == ("train/pump/1.npy", "train/valve/site_a/1.npy")
+    texts = " ".join(str(warning.message) for warning in told)
+    assert "2 .rcp" in texts and "1 of 3 classes" in texts and "tank" in texts
+
+
+def test_a_label_means_the_same_in_each_split(tmp_path):
+    for name in ("ball", "box", "pole"):
+        write_cloud(tmp_path / "train" / name / "1.npy")
+    write_cloud(tmp_path / "test" / "pole" / "1.npy")
+    with pytest.warns(UserWarning, match="2 of 3 classes have no cloud"):
+        test = load_folder(tmp_path, "test", num_points=40)
+    assert test.class_names[test.labels[0]] == "pole" and test.num_classes == 3
+
+
+def test_classes_in_a_given_order(tmp_path):
+    for name in ("ball", "box"):
+        write_cloud(tmp_path / name / "1.npy")
+    split = load_folder(
+        tmp_path, None, num_points=40, class_names=["box", "ball"]
+    )
+    assert [split.class_names[label] for label in split.labels] == [
+        "ball",
+        "box",
+    ]
+    with pytest.raises(ValueError, match="'ball'"):
+        load_folder(tmp_path, None, num_points=40, class_names=["box"])
+
+
+def test_raw_rows_are_read_where_told(tmp_path):
+    rows = np.c_[CLOUD, np.ones(40)].astype("<f4")
+    (tmp_path / "mug").mkdir()
+    rows.tofile(tmp_path / "mug" / "a.bin")
+    with pytest.raises(ValueError, match="bin_columns"):
+        load_folder(tmp_path, None, num_points=40)
+    split = load_folder(tmp_path, None, num_points=40, bin_columns=4)
+    assert len(split) == 1

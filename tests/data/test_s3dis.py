@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_pointpeft import data
+from keras_pointpeft.data.columns import columns
 from keras_pointpeft.data.room_dataset import RoomDataset
 from keras_pointpeft.data.room_dataset import predict_room
 from keras_pointpeft.data.s3dis import Room
@@ -10,6 +11,8 @@ from keras_pointpeft.data.s3dis import cover_room
 from keras_pointpeft.data.s3dis import draw_column
 from keras_pointpeft.training import confusion_matrix
 from keras_pointpeft.training import mean_iou
+from keras_pointpeft.training.metrics import confusion_matrix
+from keras_pointpeft.training.metrics import mean_iou
 
 
 def make_table(count=3000, seed=0, extent=(3.0, 2.2, 2.5)):
@@ -100,7 +103,7 @@ def test_column():
     assert points.shape == (128, 3) and labels.shape == (128,)
     assert np.abs(points[:, :2]).max() <= 0.5 + 1e-5
     heights = {
-        float(z): label for z, label in zip(room.points[:, 2], room.labels)
+        float(z): label for z, label in zip(room.local[:, 2], room.labels)
     }
     for point, label in zip(points, labels):
         assert heights[float(point[2])] == label
@@ -118,8 +121,8 @@ def test_cover_holds_every_point(stride):
     assert points.shape == (*indices.shape, 3)
     assert set(indices.ravel()) == set(range(len(room.points)))
     assert np.abs(points[..., :2]).max() <= 0.5 + 2e-3
-    np.testing.assert_array_equal(points[..., 2], room.points[indices][..., 2])
-    offset = room.points[indices][..., :2] - points[..., :2]
+    np.testing.assert_array_equal(points[..., 2], room.local[indices][..., 2])
+    offset = room.local[indices][..., :2] - points[..., :2]
     assert np.ptp(offset, axis=1).max() < 1e-5
     with pytest.raises(ValueError, match="stride"):
         cover_room(room, 100, np.random.default_rng(0), stride=1.5)
@@ -197,4 +200,61 @@ def test_votes_reach_every_point():
         return np.stack([~high, high], axis=-1).astype("float32")
 
     predicted = predict_room(by_height, room, 2, num_points=64)
-    np.testing.assert_array_equal(predicted, room.points[:, 2] > 1.2)
+    np.testing.assert_array_equal(predicted, room.local[:, 2] > 1.2)
+
+
+def test_scenes_with_classes_of_a_scanner(tmp_path):
+    laspy = pytest.importorskip("laspy")
+    table = make_table()
+    scan = laspy.create(point_format=3, file_version="1.2")
+    scan.header.scales = [0.001] * 3
+    scan.header.offsets = [448262, 5411932, 352]
+    corner = np.array([448262, 5411932, 352])
+    scan.x, scan.y, scan.z = (table[:, :3].astype("f8") + corner).T
+    scan.classification = table[:, 6].astype("uint8")
+    scan.write(str(tmp_path / "Area_5_plot.las"))
+    (room,) = data.load_s3dis(tmp_path, "test", class_names=list("abcd"))
+    np.testing.assert_array_equal(room.labels, table[:, 6])
+    local = table[:, :3] - table[:, :3].min(axis=0)
+    np.testing.assert_allclose(room.local, local, atol=2e-3)
+    np.save(tmp_path / "Area_5_other.npy", table)
+    np.savetxt(tmp_path / "Area_5_text.xyz", table)
+    with pytest.raises(ValueError, match="must have a label"):
+        data.load_s3dis(tmp_path, "test", class_names=list("abcd"))
+
+
+def test_points_without_a_label(rooms_dir):
+    table = make_table()
+    table[:10, 6] = -1
+    table[10:20, 6] = 255
+    np.save(rooms_dir / "Area_5_hall_2.npy", table)
+    room = data.load_s3dis(rooms_dir, "test")[1]
+    assert (room.labels[:20] == -1).all() and (room.labels[20:] >= 0).all()
+    confusion = confusion_matrix(room.labels, np.maximum(room.labels, 0), 4)
+    assert confusion.sum() == 2980 and mean_iou(confusion) == 1
+
+
+def test_sparse_columns_are_merged_with_what_is_around():
+    rng = np.random.default_rng(0)
+    dense = rng.uniform(0, (4, 4, 2), (4000, 3))
+    alone = rng.uniform(0, (2, 2, 2), (30, 3)) + (5, 1, 0)
+    points = np.vstack([dense, alone])
+    room = Room(points, np.zeros(len(points), int), "room")
+    found = np.zeros(len(points), int)
+    for blocks, indices, own in columns(room, 256, rng):
+        assert blocks.shape == (*indices.shape, 3) == (*own.shape, 3)
+        within = np.abs(blocks[own][:, :2]).max()
+        assert within <= 0.5 + 2e-3
+        np.add.at(found, indices[own], 1)
+        # 16 or more different points, unless there are none around.
+        assert len(np.unique(indices)) >= 16
+    assert found.min() >= 1
+
+
+def test_scenes_are_walked_through_without_being_copied():
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, (60, 60, 5), (50000, 3))
+    room = Room(points, np.zeros(len(points), int), "plot")
+    walk = columns(room, 512, rng, 10.0, 5.0)
+    blocks, _, _ = next(walk)
+    assert len(blocks) < 10  # one column, not the scene

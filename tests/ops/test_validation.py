@@ -28,8 +28,10 @@ def test_infinities_that_cancel():
 
 
 def test_large_but_finite():
-    points = np.full((2, 10, 3), np.finfo("float64").max)
-    assert ops.validate_points(points) is points
+    points = np.linspace(-3e38, 3e38, 60).reshape(2, 10, 3)
+    assert ops.validate_points(points.astype("float32")) is not None
+    with pytest.raises(ValueError, match="float32 cannot hold"):
+        ops.validate_points(np.full((2, 10, 3), np.finfo("float64").max))
 
 
 def test_one_cloud():
