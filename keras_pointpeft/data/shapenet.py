@@ -218,6 +218,11 @@ def load_shapenet55(
                 continue
             rng = np.random.default_rng((seed, number))
             cloud = cloud[rng.permutation(len(cloud))[:num_points]]
+        try:
+            cloud = prepared(cloud, normalize)
+        except ValueError as error:
+            bad.add(name, str(error))
+            continue
         if points is None:
             first, shape = name, (len(names), len(cloud), 3)
             points = allocate(listing, shape, max_bytes, storage)
@@ -225,7 +230,7 @@ def load_shapenet55(
             size = points.shape[1]
             bad.add(name, f"{len(cloud)} points, not {size} as {first}")
             continue
-        points[len(ids)] = prepared(cloud, normalize)
+        points[len(ids)] = cloud
         labels.append(synsets.index(name.split("-")[0]))
         ids.append(name.removesuffix(".npy"))
     bad.settle()

@@ -1,0 +1,190 @@
+"""What single formats allow, and what of them is told as left out."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from keras_pointpeft.data import read_cloud
+from keras_pointpeft.data.geometry_files import read_content
+from keras_pointpeft.data.geometry_files import read_vertices
+
+
+def put(path, content):
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name, text, expected",
+    [
+        ("a.pts", "2\n1 2 3 -5 9 9 9\n4 5 6 1 9 9 9\n", [(1, 2, 3), (4, 5, 6)]),
+        ("a.pts", "1 2 3\n4 5 6\n", [(1, 2, 3), (4, 5, 6)]),
+        ("a.csv", "# x y z\n1,2,3\n", [(1, 2, 3)]),
+        ("a.txt", "# tool, v2\n1 2 3\n", [(1, 2, 3)]),
+        ("a.txt", "1 2 3 0,5\n", [(1, 2, 3)]),
+        ("a.txt", "1,5 2,5 3,5\n", [(1.5, 2.5, 3.5)]),
+        ("a.csv", "1,5;2;3\n", [(1.5, 2, 3)]),
+        ("a.csv", "1, 2, 3\n", [(1, 2, 3)]),
+        ("a.csv", "1;2;3;\n", [(1, 2, 3)]),
+        ("a.csv", "name;z;y;x\nq;3;2;1\n", [(1, 2, 3)]),
+        ("a.csv", '"X","Y","Z"\r\n1,2,3\r\n', [(1, 2, 3)]),
+        ("a.txt", "\ufeffx y z\n1 2 3\n\n", [(1, 2, 3)]),
+        ("a.xyz", "% a\n// b\n1e0 +2 -3.0\n", [(1, 2, -3)]),
+        ("a.asc", "easting\tnorthing\theight\n1\t2\t3\n", [(1, 2, 3)]),
+    ],
+)
+def test_text(tmp_path, name, text, expected):
+    points = read_cloud(put(tmp_path / name, text))
+    np.testing.assert_array_equal(points, expected)
+
+
+@pytest.mark.parametrize(
+    "name, text, why",
+    [
+        ("a.csv", "a,b,c\n1,2,3\n", "names the columns"),
+        ("a.pts", "3\n1 2 3\n4 5 6\n", "3 points follow, but 2"),
+        ("a.pts", "1\n1 2 3\n4 5 6\n", "more lines than the 1"),
+        ("a.txt", "1 2\n", "at least 3"),
+        ("a.txt", "# nothing\n", "no points"),
+        ("a.csv", "x,y,z\n1,,3\n", "could not convert"),
+        ("a.csv", "x,y,z,label\n1,2,3,0.5\n", "not integers"),
+        ("a.off", "OFF BINARY\n", "binary"),
+        ("a.off", "4OFF\n1 0 0\n", "dimensions"),
+        ("a.off", "OFF\n3 1 0\n0 0 0 1 0 0 0 1 0\n3 0 1 7\n", "corners 0 to 7"),
+        ("a.obj", "v 0 0 0\nv 1 0 0\nl 1 2\n", "no faces"),
+        ("a.obj", "v 0 0 0\nf -3 -2 -1\n", "corner '-3'"),
+        ("a.obj", "v 0 0 0\nf 1 2 3\n", "corners 0 to 2"),
+        ("a.gltf", '{"asset": {"version": "2.0"}}', "no scene"),
+        (
+            "a.gltf",
+            '{"extensionsRequired": ["KHR_draco_mesh_compression"]}',
+            "draco",
+        ),
+    ],
+)
+def test_text_that_is_refused(tmp_path, name, text, why):
+    with pytest.raises(ValueError, match=why):
+        read_cloud(put(tmp_path / name, text))
+
+
+def test_what_is_left_out_is_counted(tmp_path):
+    text = "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\nl 1 2\nl 2 3\n"
+    with pytest.warns(UserWarning, match="without 2 'l'"):
+        read_cloud(put(tmp_path / "a.obj", text))
+    pytest.importorskip("plyfile")
+    text = (
+        "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\n"
+        "property float y\nproperty float z\nelement edge 2\n"
+        "property int vertex1\nproperty int vertex2\nend_header\n"
+        "0 0 0\n0 0\n0 0\n"
+    )
+    with pytest.warns(UserWarning, match="without 2 edge"):
+        read_cloud(put(tmp_path / "a.ply", text))
+
+
+def pcd(fields, sizes, kinds, counts, rows, data="binary"):
+    header = (
+        f"# .PCD v0.7\nVERSION 0.7\nFIELDS {fields}\nSIZE {sizes}\n"
+        f"TYPE {kinds}\nCOUNT {counts}\nWIDTH {len(rows)}\nHEIGHT 1\n"
+        f"POINTS {len(rows)}\nDATA {data}\n"
+    )
+    return header.encode() + rows.tobytes()
+
+
+def test_pcd_with_gaps_colours_and_histograms(tmp_path):
+    kind = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("h", "<f4", 3)]
+    rows = np.zeros(4, [*kind, ("rgb", "<u4"), ("label", "<u2")])
+    rows["x"], rows["label"] = (1, np.nan, 3, 4), (7, 8, 9, 10)
+    rows["rgb"] = 0x010203
+    content = pcd("x y z h rgb label", "4 4 4 4 4 2", "F F F F U U",
+                  "1 1 1 3 1 1", rows)  # fmt: skip
+    with pytest.warns(UserWarning, match="1 invalid points"):
+        found = read_content(put(tmp_path / "a.pcd", content))
+    np.testing.assert_array_equal(found.points[:, 0], [1, 3, 4])
+    np.testing.assert_array_equal(found.labels, [7, 9, 10])
+    np.testing.assert_array_equal(found.colors[0], [1, 2, 3])
+
+
+def test_headers_that_declare_too_much(tmp_path):
+    huge = (
+        "ply\nformat ascii 1.0\nelement vertex 999999999\nproperty float x\n"
+        "property float y\nproperty float z\nend_header\n0 0 0\n"
+    )
+    pytest.importorskip("plyfile")
+    for name, content, why in (
+        ("a.ply", huge, "more than"),
+        ("a.off", "OFF\n999999999 0 0\n0 0 0\n", "more than"),
+        (
+            "a.pcd",
+            pcd("x y z", "4 4 4", "F F F", "1 1 1", np.zeros(1, "<3f4"))
+            .replace(b"POINTS 1", b"POINTS 9999999"),
+            "ends early",
+        ),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=why):
+            read_cloud(put(tmp_path / name, content))
+    content = pcd("x y z", "4 4 4", "F F F", "1 1 1", np.zeros(99, "<3f4"))
+    with pytest.raises(ValueError, match="max_bytes"):
+        read_cloud(put(tmp_path / "b.pcd", content), max_bytes=100)
+
+
+def test_e57_scans_stand_where_they_were_taken(tmp_path):
+    pye57 = pytest.importorskip("pye57")
+    path = str(tmp_path / "a.e57")
+    local = np.random.default_rng(0).uniform(0, 1, (20, 3))
+    with pye57.E57(path, mode="w") as file:
+        for shift in (0.0, 1000.0):
+            # A quarter turn about z.
+            file.write_scan_raw(
+                {
+                    f"cartesian{axis}": local[:, i].copy()
+                    for i, axis in enumerate("XYZ")
+                },
+                rotation=np.array([np.sqrt(0.5), 0, 0, np.sqrt(0.5)]),
+                translation=np.array([shift, 5.4e6, 0.0]),
+            )
+    points = read_cloud(path)
+    turned = np.stack([-local[:, 1], local[:, 0], local[:, 2]], axis=1)
+    expected = np.concatenate([turned, turned + (1000, 0, 0)]) + (0, 5.4e6, 0)
+    np.testing.assert_allclose(points, expected, rtol=0, atol=1e-6)
+
+
+def test_points_beside_a_mesh_are_not_mixed(tmp_path):
+    """Neither the cloud nor the triangle is dropped."""
+    import json
+
+    points = np.zeros((3, 3), "<f4")
+    points[1, 0] = points[2, 1] = 1
+    primitive = {"attributes": {"POSITION": 0}}
+    text = json.dumps(
+        {
+            "asset": {"version": "2.0"},
+            "scenes": [{"nodes": [0, 1]}],
+            "nodes": [{"mesh": 0}, {"mesh": 1}],
+            "meshes": [
+                {"primitives": [primitive]},
+                {"primitives": [{**primitive, "mode": 0}]},
+            ],
+            "buffers": [{"byteLength": 36}],
+            "bufferViews": [{"buffer": 0, "byteLength": 36}],
+            "accessors": [
+                {
+                    "bufferView": 0,
+                    "componentType": 5126,
+                    "count": 3,
+                    "type": "VEC3",
+                }
+            ],
+        }
+    ).encode()
+    text += b" " * (-len(text) % 4)
+    body = struct.pack("<I4s", len(text), b"JSON") + text
+    body += struct.pack("<I4s", 36, b"BIN\0") + points.tobytes()
+    header = struct.pack("<4sII", b"glTF", 2, 12 + len(body))
+    path = put(tmp_path / "a.glb", header + body)
+    with pytest.raises(ValueError, match="3 points beside 1 meshes"):
+        read_vertices(path)
