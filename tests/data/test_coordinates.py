@@ -178,7 +178,7 @@ def rooms(points, folder):
     rows = np.c_[points, np.zeros((len(points), 3)), np.arange(len(points)) % 3]
     np.save(folder / "Area_1_a.npy", rows)
     room = data.load_s3dis(folder, "train")
-    return data.RoomDataset(room, 2, 256, min_points=50, steps=2)[1]
+    return data.RoomDataset(room, 2, 256, column_min_points=50, steps=2)[1]
 
 
 @pytest.mark.parametrize("move", ["map", "sea"])

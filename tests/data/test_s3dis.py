@@ -11,8 +11,6 @@ from keras_pointpeft.data.s3dis import cover_room
 from keras_pointpeft.data.s3dis import draw_column
 from keras_pointpeft.training import confusion_matrix
 from keras_pointpeft.training import mean_iou
-from keras_pointpeft.training.metrics import confusion_matrix
-from keras_pointpeft.training.metrics import mean_iou
 
 
 def make_table(count=3000, seed=0, extent=(3.0, 2.2, 2.5)):

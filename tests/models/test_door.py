@@ -149,7 +149,7 @@ def test_scenes_with_points_without_a_label(clouds):
     points = rng.uniform(0, (3, 2, 2), (600, 3)) + (4e5, 5.4e6, 352)
     labels = np.arange(600) % 4 - 1
     room = data.Room(points, labels, "plot")
-    batches = data.RoomDataset([room], 2, 64, steps=2, min_points=50)
+    batches = data.RoomDataset([room], 2, 64, steps=2, column_min_points=50)
     model.fit(batches, verbose=0)
     found = model.predict_room(room, num_points=64)
     assert found.shape == (600,) and found.min() >= 0
