@@ -40,8 +40,9 @@ def draw_column(room: Room, num_points, rng, size=1.0, min_points=1024):
     else:
         raise ValueError(
             f"100 columns of {room.name} had too few points; give a smaller "
-            "`min_points` or a larger `size`, in the unit of the coordinates. "
-            f"Received: min_points={min_points}, size={size}"
+            "`column_min_points` or a larger `column_size`, in the unit of "
+            f"the coordinates. Received: column_min_points={min_points}, "
+            f"column_size={size}"
         )
     few = len(inside) < num_points
     chosen = rng.choice(inside, num_points, replace=few)
@@ -168,5 +169,6 @@ def _check_filled(room, local, size):
         raise ValueError(
             f"Columns of {room.name} hold {len(local) / filled:.1f} points "
             "each. Coordinates and the column's size must be in one unit, "
-            f"metres, and each must hold many points. Received: size={size}"
+            "metres, and each must hold many points. "
+            f"Received: column_size={size}"
         )

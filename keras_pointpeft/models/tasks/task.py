@@ -45,7 +45,9 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         if isinstance(loss, str) and loss == "auto":
             loss = self.default_loss()
         if isinstance(metrics, str) and metrics == "auto":
-            metrics = self.default_metrics()
+            metrics = ["accuracy"]  # Keras finds the kind by the labels
+            if integer_labels(loss) is not False:
+                metrics = self.default_metrics()
         keras.Model.compile(
             self, optimizer=optimizer, loss=loss, metrics=metrics, **kwargs
         )
