@@ -4,7 +4,7 @@ from keras import ops
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.ops import gather
 from keras_pointpeft.ops import knn
-from keras_pointpeft.ops.pooling import largest
+from keras_pointpeft.ops.arithmetic import largest
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

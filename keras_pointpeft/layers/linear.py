@@ -3,7 +3,7 @@ import math
 import keras
 from keras import ops
 
-from keras_pointpeft.ops.linear import linear
+from keras_pointpeft.ops.arithmetic import linear
 from keras_pointpeft.serialization import serializable
 
 

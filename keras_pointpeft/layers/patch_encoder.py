@@ -3,9 +3,9 @@ from keras import ops
 
 from keras_pointpeft.layers.batch_norm import BatchNorm
 from keras_pointpeft.layers.linear import Linear
-from keras_pointpeft.ops.linear import linear
-from keras_pointpeft.ops.parts import in_parts
-from keras_pointpeft.ops.pooling import largest
+from keras_pointpeft.ops.arithmetic import in_parts
+from keras_pointpeft.ops.arithmetic import largest
+from keras_pointpeft.ops.arithmetic import linear
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

@@ -16,8 +16,8 @@ from keras_pointpeft.layers.tuner import Attention
 from keras_pointpeft.layers.tuner import allow_others
 from keras_pointpeft.layers.tuner import see_prefixes
 from keras_pointpeft.ops.arithmetic import affine
+from keras_pointpeft.ops.arithmetic import attention
 from keras_pointpeft.ops.arithmetic import gelu
-from keras_pointpeft.ops.attention import attention
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

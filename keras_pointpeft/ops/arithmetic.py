@@ -1,4 +1,4 @@
-"""What transformers do channel by channel: norms, scales and shifts."""
+"""The arithmetic of transformers on tokens, each with a fast path."""
 
 from keras import ops
 
@@ -62,3 +62,129 @@ def one_hot(index, count, dtype="float32"):
 def gelu(x):
     """The exact GELU; of `x` as it is, the backward pass keeps `x` alone."""
     return ops.gelu(x, approximate=False)
+
+
+def linear(x, kernel, bias=None):
+    """`x @ kernel + bias`.
+
+    On CPU the torch backend takes oneDNN's product where that needs less than
+    three quarters of its default's time, as on some AMD processors; the last
+    bits of float32 may then differ from the plain product's.
+
+    Args:
+        x: tensor `(..., inputs)`.
+        kernel: tensor `(inputs, units)`.
+        bias: optional tensor `(units,)`.
+
+    Returns:
+        tensor `(..., units)`.
+    """
+    fast = accelerators.find("linear")
+    if fast is not None:
+        return fast(x, kernel, bias)
+    x = ops.matmul(x, kernel)
+    return x if bias is None else x + bias
+
+
+def attention(query, key, value, mask=None, is_causal=False, scale=None):
+    """`keras.ops.dot_product_attention`.
+
+    On torch without the copies of query, key and value that Keras makes,
+    which are views of one projection.
+
+    Args:
+        query: tensor `(batch, queries, heads, width)`.
+        key: tensor `(batch, keys, heads, width)`.
+        value: likewise.
+        mask: optional boolean tensor `(batch or 1, 1, queries, keys)`, true
+            where attention is allowed.
+        is_causal: bool. Whether a token sees only those before it, and
+            itself; not together with a mask.
+        scale: optional float, of the scores. By default `width**-0.5`.
+
+    Returns:
+        tensor `(batch, queries, heads, width)`.
+    """
+    fast = accelerators.find("attention")
+    if fast is not None and mask is None:
+        return fast(query, key, value, is_causal, scale)
+    # Without `flash_attention=False` Keras probes the device every call.
+    return ops.dot_product_attention(
+        query,
+        key,
+        value,
+        mask=mask,
+        is_causal=is_causal,
+        scale=scale,
+        flash_attention=False,
+    )
+
+
+def largest(x, axis):
+    """`keras.ops.max` over one axis.
+
+    On torch the gradient goes to one of equal values, as in the published
+    code, and neither `x` nor a mask of it is kept for the backward pass;
+    elsewhere equal values share the gradient.
+
+    Args:
+        x: tensor.
+        axis: int.
+
+    Returns:
+        tensor without that axis.
+    """
+    fast = accelerators.find("largest")
+    return ops.max(x, axis=axis) if fast is None else fast(x, axis)
+
+
+def in_parts(function, neighborhoods):
+    """`function(neighborhoods)`, a few clouds at a time where that is faster.
+
+    On a CPU, torch writes what each step of the function makes of the whole
+    batch to memory and reads it back; of a few clouds it stays in the caches,
+    and the batch's is never there.
+
+    Args:
+        function: from `(batch, groups, points, channels)` to a tensor whose
+            entries depend on their own cloud alone.
+        neighborhoods: tensor `(batch, groups, points, channels)`.
+
+    Returns:
+        The function's tensor.
+    """
+    fast = accelerators.find("in_parts")
+    if fast is None:
+        return function(neighborhoods)
+    return fast(function, neighborhoods)
+
+
+def dynamic_adapter(x, norm, scale, down, up, mask=None):
+    """`up(mask * gelu(down(norm(x)))) * relu(scale(norm(x)))`.
+
+    Section 3.2 of [DAPT](https://arxiv.org/abs/2403.01439).
+
+    On torch the backward pass keeps `x` and what has the width of the
+    bottleneck, and computes the rest again.
+
+    Args:
+        x: tensor `(batch, tokens, dim)`.
+        norm: scale and shift, `(dim,)`, and epsilon.
+        scale: kernel `(dim, 1)` and bias.
+        down: kernel `(dim, rank)` and bias.
+        up: kernel `(rank, dim)` and bias.
+        mask: optional tensor `(batch, tokens, rank)`, of dropout.
+
+    Returns:
+        tensor `(batch, tokens, dim)`.
+    """
+    fast = accelerators.find("dynamic_adapter")
+    if fast is not None:
+        result = fast(x, norm, scale, down, up, mask)
+        if result is not None:
+            return result
+    normed = layer_norm(x, *norm)
+    hidden = gelu(linear(normed, *down))
+    if mask is not None:
+        hidden = hidden * mask
+    return linear(hidden, *up) * ops.relu(linear(normed, *scale))

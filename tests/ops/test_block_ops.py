@@ -11,10 +11,10 @@ from keras_pointpeft.layers import LayerNormalization
 from keras_pointpeft.layers.recompute import recomputed_gelu
 from keras_pointpeft.ops import disable_accelerators
 from keras_pointpeft.ops.arithmetic import affine
+from keras_pointpeft.ops.arithmetic import attention
+from keras_pointpeft.ops.arithmetic import dynamic_adapter
 from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.ops.arithmetic import layer_norm
-from keras_pointpeft.ops.attention import attention
-from keras_pointpeft.ops.dynamic_adapter import dynamic_adapter
 
 
 def numbers(*shape, seed=0):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_pointpeft.ops.linear import linear
+from keras_pointpeft.ops.arithmetic import linear
 
 
 def numbers(*shape):

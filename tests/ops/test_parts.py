@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from keras_pointpeft.layers import PatchEncoder
-from keras_pointpeft.ops.parts import in_parts
+from keras_pointpeft.ops.arithmetic import in_parts
 
 
 def clouds(batch, groups=64, size=100):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_pointpeft.ops.pooling import largest
+from keras_pointpeft.ops.arithmetic import largest
 
 
 def gradient(x):

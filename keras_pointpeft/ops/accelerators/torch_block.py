@@ -47,7 +47,7 @@ def affine_gelu(x, scale, shift):
 
 
 def attention(query, key, value, is_causal, scale):
-    """As `keras_pointpeft.ops.attention`, without copies of its inputs."""
+    """As `keras_pointpeft.ops.arithmetic`, without copies of its inputs."""
     mixed = functional.scaled_dot_product_attention(
         query.transpose(1, 2),
         key.transpose(1, 2),

@@ -5,7 +5,7 @@ from torch.nn import functional
 
 
 def dynamic_adapter(x, norm, scale, down, up, mask):
-    """As `keras_pointpeft.ops.dynamic_adapter`; None where it does not suit."""
+    """As `keras_pointpeft.ops.arithmetic`; None where it does not suit."""
     *affine, epsilon = norm
     tensors = (*affine, *scale, *down, *up)
     if (

@@ -9,7 +9,7 @@ from keras_pointpeft.layers.feature_propagation import FeaturePropagation
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.point_patches import PointPatches
 from keras_pointpeft.ops import gather
-from keras_pointpeft.ops.pooling import largest
+from keras_pointpeft.ops.arithmetic import largest
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

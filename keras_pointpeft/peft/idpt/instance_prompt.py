@@ -6,7 +6,7 @@ from keras import ops
 from keras_pointpeft.layers.batch_norm import BatchNorm
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.ops import gather
-from keras_pointpeft.ops.pooling import largest
+from keras_pointpeft.ops.arithmetic import largest
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
