@@ -1,11 +1,14 @@
 """Registration and configs of everything that is saved."""
 
+import inspect
 import operator
 
 import keras
 import numpy as np
 
 serializable = keras.saving.register_keras_serializable("keras_pointpeft")
+# Arguments that a config has under another form, or that Keras adds itself.
+NOT_OWN = {"self", "backbone", "peft", "shared", "dtype", "name"}
 
 
 def positive_integer(name, value) -> int:
@@ -32,9 +35,10 @@ def positive_integer(name, value) -> int:
 class Configurable:
     """Writes `get_config` from one list of constructor arguments.
 
-    A class names its arguments in `config_names` and keeps each under an
-    attribute of the same name, so that its config cannot drift from its
-    constructor. Mix it in before a Keras class, or use it alone.
+    A class keeps each of its arguments under an attribute of the same name.
+    Which they are is read from the constructor, so that a config cannot drift
+    from it, or said by `config_names`, if a class has that or inherits it.
+    Mix it in before a Keras class, or use it alone.
 
     Configs of earlier versions are read: `renamed` says what arguments were
     called, `{old: new}`, and `removed` which value those had that are none
@@ -44,6 +48,18 @@ class Configurable:
     config_names = ()
     renamed = {}
     removed = {}
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        said = "config_names" in vars(cls) or cls.config_names
+        if "__init__" in vars(cls) and not said:
+            parameters = inspect.signature(cls.__init__).parameters.values()
+            cls.config_names = tuple(
+                x.name
+                for x in parameters
+                if x.kind not in (x.VAR_POSITIONAL, x.VAR_KEYWORD)
+                and x.name not in NOT_OWN
+            )
 
     def get_config(self):
         parent = getattr(super(), "get_config", dict)()

@@ -40,6 +40,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         trunk: the `keras_pointpeft.models.trunk.Trunk` of the graph.
     """
 
+    config_names = ()
     # What the classification head reads when the method does not say.
     pooling = {
         "class_token": "first",

@@ -66,18 +66,6 @@ class PointGPTBackbone(PointBackbone):
     ```
     """
 
-    config_names = (
-        "num_groups",
-        "group_size",
-        "dim",
-        "depth",
-        "num_heads",
-        "encoder_dims",
-        "drop_path_rate",
-        "skip_origin",
-        "generator_depth",
-        "generator_weight",
-    )
     # In the sequence. The start token is not among the outputs.
     num_class_tokens = 2
 

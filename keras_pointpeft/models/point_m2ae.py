@@ -65,18 +65,6 @@ class PointM2AEBackbone(PointBackbone):
     ```
     """
 
-    config_names = (
-        "num_groups",
-        "group_sizes",
-        "dims",
-        "depths",
-        "num_heads",
-        "radii",
-        "encoder_dims",
-        "drop_path_rate",
-        "skip_origin",
-        "qkv_bias",
-    )
     num_class_tokens = 0
     pooling = {
         "class_token": None,

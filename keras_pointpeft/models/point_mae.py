@@ -22,19 +22,6 @@ class PlainBackbone(PointBackbone):
 
     # What `token_dim=None` stands for; None itself stands for `dim`.
     usual_token_dim = None
-    config_names = (
-        "num_groups",
-        "group_size",
-        "dim",
-        "depth",
-        "num_heads",
-        "encoder_dims",
-        "drop_path_rate",
-        "skip_origin",
-        "token_dim",
-        "use_class_token",
-        "qkv_bias",
-    )
     renamed = {"class_token": "use_class_token"}
 
     def __init__(

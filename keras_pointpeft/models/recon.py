@@ -60,17 +60,6 @@ class ReConBackbone(PointBackbone):
     ```
     """
 
-    config_names = (
-        "num_groups",
-        "group_size",
-        "dim",
-        "depth",
-        "num_heads",
-        "encoder_dims",
-        "drop_path_rate",
-        "skip_origin",
-        "qkv_bias",
-    )
     num_class_tokens = 3
     reads_class_tokens = True
     pooling = {

@@ -13,7 +13,6 @@ from keras_pointpeft.peft.idpt.instance_prompt import InstancePrompt
 from keras_pointpeft.peft.idpt.method import IDPT
 from keras_pointpeft.peft.linear_probe import LinearProbe
 from keras_pointpeft.peft.lora import LoRA
-from keras_pointpeft.peft.lora import LowRankUpdate
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import Where
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
@@ -21,6 +20,7 @@ from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
 from keras_pointpeft.peft.parts.geometry_aware_adapter import (
     GeometryAwareAdapter,
 )
+from keras_pointpeft.peft.parts.low_rank import LowRankUpdate
 from keras_pointpeft.peft.point_gst.method import PointGST
 from keras_pointpeft.peft.point_lora import PointLoRA
 from keras_pointpeft.peft.point_peft.bank import PriorBank

@@ -22,8 +22,6 @@ SITES = ("proj", "fc2")
 class AdapterTuner(Configurable, BlockTuner):
     """Adapters behind the attention and the MLP of one block."""
 
-    config_names = ("rank", "sites")
-
     def __init__(self, rank, sites=SITES, **kwargs):
         super().__init__(**kwargs)
         self.rank = rank
@@ -71,7 +69,6 @@ class Adapter(PeftMethod):
     ```
     """
 
-    config_names = ("rank", "sites", "frozen_bn")
     trained = WITH_CLASS_TOKEN
     components = {"adapters": ADDED, "class token": CLASS_TOKEN}
 

@@ -18,8 +18,6 @@ from keras_pointpeft.serialization import serializable
 class AdaptFormerTuner(Configurable, BlockTuner):
     """An adapter beside the norm and the MLP of one block."""
 
-    config_names = ("rank", "scale", "dropout")
-
     def __init__(self, rank, scale, dropout, **kwargs):
         super().__init__(**kwargs)
         self.rank = rank
@@ -65,7 +63,6 @@ class AdaptFormer(PeftMethod):
     ```
     """
 
-    config_names = ("rank", "scale", "dropout", "frozen_bn")
     trained = WITH_CLASS_TOKEN
     components = {"adapters": ADDED, "class token": CLASS_TOKEN}
 

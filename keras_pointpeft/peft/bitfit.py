@@ -21,7 +21,6 @@ class BitFit(PeftMethod):
     ```
     """
 
-    config_names = ("frozen_bn",)
     trained = (r"(^|/)(bias|beta)$", r"(^|/)class_tokens/")
     components = {
         "class token": r"(^|/)class_tokens/",

@@ -15,7 +15,6 @@ class LinearProbe(PeftMethod):
             their linear and their three-layer heads.
     """
 
-    config_names = ("frozen_bn", "train_class_token")
     renamed = {"class_token": "train_class_token"}
     components = {"class token": r"(^|/)class_tokens/"}
 

@@ -104,6 +104,7 @@ class PeftMethod(Configurable):
             published code does.
     """
 
+    config_names = ()
     trained = (ADDED,)
     state = ()
     components = {}

@@ -8,16 +8,16 @@ from keras import ops
 
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.ops import gather
-from keras_pointpeft.peft.lora import LoRATuner
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import FIRST_LAYERS
 from keras_pointpeft.peft.method import POSITION
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
+from keras_pointpeft.peft.parts.bottleneck import mlp
+from keras_pointpeft.peft.parts.low_rank import LoRATuner
 from keras_pointpeft.peft.parts.prompts import add_to_parts
 from keras_pointpeft.peft.parts.prompts import insert_behind
 from keras_pointpeft.peft.paths import ADDED
-from keras_pointpeft.peft.ppt import mlp
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -79,15 +79,6 @@ class TokenSelection(Configurable, keras.layers.Layer):
     Output shape:
         two tensors `(batch, tokens + chosen, dim)`.
     """
-
-    config_names = (
-        "before_block",
-        "num_class_tokens",
-        "keep_one_of",
-        "scale_weights",
-        "loss_weight",
-        "rank",
-    )
 
     def __init__(
         self,
@@ -247,15 +238,6 @@ class PointLoRA(PeftMethod):
     ```
     """
 
-    config_names = (
-        "rank",
-        "prompt_rank",
-        "scales",
-        "scale_weights",
-        "loss_weight",
-        "reference",
-        "frozen_bn",
-    )
     components = {
         "mask predictor": r"(^|/)tuner_sequence[^/]*/predictor/",
         "prompt MLPs": r"(^|/)tuner_sequence[^/]*/",

@@ -12,24 +12,12 @@ from keras_pointpeft.peft.method import FIRST_LAYERS
 from keras_pointpeft.peft.method import POSITION
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
-from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
+from keras_pointpeft.peft.parts.bottleneck import mlp
 from keras_pointpeft.peft.parts.prompts import add_to_parts
 from keras_pointpeft.peft.parts.prompts import insert_behind
 from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
-
-
-def mlp(rank, name, policy, units=None):
-    """Two linear layers with a GELU between them."""
-    return BottleneckAdapter(
-        rank,
-        activation="gelu",
-        start="linear",
-        units=units,
-        dtype=policy,
-        name=name,
-    )
 
 
 @serializable
@@ -48,8 +36,6 @@ class PatchPrompts(Configurable, keras.layers.Layer):
     Output shape:
         two tensors `(batch, tokens + patches, dim)`.
     """
-
-    config_names = ("before_block", "num_class_tokens", "rank")
 
     def __init__(self, before_block, num_class_tokens, rank=256, **kwargs):
         super().__init__(**kwargs)
@@ -98,8 +84,6 @@ def add_one_late(tokens, count, to_prompts, to_patches):
 @serializable
 class PPTTuner(Configurable, BlockTuner):
     """PPT inside one block: MLPs on patches, on prompts and on all tokens."""
-
-    config_names = ("num_class_tokens", "num_patches", "reference")
 
     def __init__(
         self, num_class_tokens, num_patches, reference=False, **kwargs
@@ -155,13 +139,6 @@ class PPT(PeftMethod):
     ```
     """
 
-    config_names = (
-        "num_prompts",
-        "prompt_group_size",
-        "rank",
-        "frozen_bn",
-        "reference",
-    )
     renamed = {"prompt_size": "prompt_group_size"}
     pools_prompts = True
     trained = (ADDED, CLASS_TOKEN, FIRST_LAYERS, POSITION)

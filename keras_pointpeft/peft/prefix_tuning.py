@@ -19,8 +19,6 @@ from keras_pointpeft.serialization import serializable
 class PrefixTuner(Configurable, BlockTuner):
     """Learned keys and values of the attention of one block."""
 
-    config_names = ("num_prefixes",)
-
     def __init__(self, num_prefixes, **kwargs):
         super().__init__(**kwargs)
         self.num_prefixes = num_prefixes
@@ -58,7 +56,6 @@ class PrefixTuning(PeftMethod):
     ```
     """
 
-    config_names = ("num_prefixes", "frozen_bn")
     trained = WITH_CLASS_TOKEN
     components = {"prefixes": ADDED, "class token": CLASS_TOKEN}
 

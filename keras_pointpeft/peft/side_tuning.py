@@ -27,8 +27,6 @@ class SideNetwork(Configurable, keras.layers.Layer):
         `(batch, groups, dim)`.
     """
 
-    config_names = ("encoder_dims",)
-
     def __init__(self, encoder_dims=(128, 256, 512), **kwargs):
         super().__init__(**kwargs)
         self.encoder_dims = tuple(encoder_dims)
@@ -79,7 +77,6 @@ class SideTuning(PeftMethod):
     ```
     """
 
-    config_names = ("encoder_dims", "frozen_bn")
     trained = (ADDED, r"(^|/)class_tokens/")
     components = {
         "side network": r"(^|/)tuner_side/",

@@ -34,7 +34,6 @@ class SSF(PeftMethod):
     ```
     """
 
-    config_names = ("sites", "frozen_bn")
     trained = WITH_CLASS_TOKEN
     components = {"feature transforms": ADDED, "class token": CLASS_TOKEN}
 

@@ -3,7 +3,6 @@
 [Jia et al., ECCV 2022](https://arxiv.org/abs/2203.12119).
 """
 
-
 import keras
 from keras import ops
 
@@ -31,8 +30,6 @@ class PromptTuner(Configurable, BlockTuner):
         leaves: bool. Whether they are taken out after the block.
     """
 
-    config_names = ("num_prompts", "num_class_tokens", "dropout", "leaves")
-
     def __init__(
         self, num_prompts, num_class_tokens, dropout=0.0, leaves=True, **kwargs
     ):
@@ -42,9 +39,7 @@ class PromptTuner(Configurable, BlockTuner):
         self.dropout = dropout
         self.leaves = leaves
         self.tokens_added = 0 if leaves else num_prompts
-        self.drop = Dropout(
-            dropout, dtype=self.dtype_policy, name="drop"
-        )
+        self.drop = Dropout(dropout, dtype=self.dtype_policy, name="drop")
 
     def build(self, tokens_shape):
         for name in ("embeddings", "positions"):
@@ -92,7 +87,6 @@ class VPT(PeftMethod):
     ```
     """
 
-    config_names = ("num_prompts", "deep", "dropout", "frozen_bn")
     trained = WITH_CLASS_TOKEN
     components = {"prompts": ADDED, "class token": CLASS_TOKEN}
 

@@ -32,7 +32,7 @@ METHODS = {
 def make_backbone(kind=models.PointMAEBackbone, peft=None, **kwargs):
     if kind is models.PointM2AEBackbone:
         return kind((16, 8, 4), (8, 4, 4), (12, 18, 24), (1, 1, 1), peft=peft)
-    sizes = {"num_groups": 8, "group_size": 8, "dim": 24, "depth": 3}
+    sizes = {"num_groups": 8, "group_size": 8, "dim": 24, "depth": 3, **kwargs}
     return kind(num_heads=3, encoder_dims=(8, 12, 16), peft=peft, **sizes)
 
 
@@ -153,6 +153,17 @@ def test_scenes(tmp_path):
     )
     config = model.get_config()
     assert config["class_weights"] == (1.0, 2.0)
+
+
+@pytest.mark.parametrize("depth", (1, 2, 4))
+def test_any_depth_has_blocks_for_segmentation(depth, batch):
+    backbone = make_backbone(peft=DAPT(rank=4), depth=depth)
+    expected = {1: (0, 0, 0), 2: (0, 0, 1), 4: (0, 1, 3)}
+    assert backbone.dense_blocks == expected[depth]
+    model = models.SemanticSegmenter(
+        backbone, 2, propagation_dims=(16, 12), head_dims=(16,)
+    )
+    assert model.predict(batch[0]["points"], verbose=0).shape == (4, 64, 2)
 
 
 def test_errors():

@@ -25,6 +25,8 @@ class Pretrainer(Configurable, Stepping, keras.Model):
             default.
     """
 
+    config_names = ()
+
     def __init__(self, backbone, seed=None, dtype=None, **kwargs):
         dtype = backbone.dtype_policy if dtype is None else dtype
         super().__init__(dtype=dtype, **kwargs)
@@ -76,6 +78,8 @@ class MaskedPretrainer(Pretrainer):
         loss: `"chamfer_l2"` (squared distances) or `"chamfer_l1"`.
         **kwargs: see `Pretrainer`.
     """
+
+    config_names = ()
 
     def __init__(self, backbone, num_groups, mask_ratio, loss, **kwargs):
         super().__init__(backbone, **kwargs)

@@ -37,8 +37,6 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
     ```
     """
 
-    config_names = ("rank", "dropout")
-
     def __init__(self, rank=64, dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         self.rank = rank

@@ -27,8 +27,6 @@ class InternalPrompt(Configurable, keras.layers.Layer):
         `(batch, tokens + 1, dim)`.
     """
 
-    config_names = ("num_class_tokens",)
-
     def __init__(self, num_class_tokens=1, **kwargs):
         super().__init__(**kwargs)
         self.num_class_tokens = num_class_tokens

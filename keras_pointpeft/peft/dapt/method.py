@@ -3,7 +3,6 @@
 [Zhou et al., CVPR 2024](https://arxiv.org/abs/2403.01439).
 """
 
-
 from keras_pointpeft.peft.dapt.block import DAPTTuner
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
@@ -55,17 +54,6 @@ class DAPT(PeftMethod):
     ```
     """
 
-    config_names = (
-        "rank",
-        "dropout",
-        "class_token",
-        "prompt_token",
-        "patch_token",
-        "position",
-        "sites",
-        "mlp_reads",
-        "frozen_bn",
-    )
     trained = WITH_CLASS_TOKEN
     components = {
         "dynamic adapter": r"(^|/)tuner[^/]*/adapter/",

@@ -27,21 +27,6 @@ class GAPromptTuner(Configurable, BlockTuner):
     """
 
     needs = (*PatchNeighborhoods.gives, "summary")
-    config_names = (
-        "num_class_tokens",
-        "num_prompts",
-        "prompt_dropout",
-        "adapter_rank",
-        "adapter_dropout",
-        "adapter_scale",
-        "shape_scale",
-        "center_scale",
-        "propagation_scale",
-        "propagation",
-        "before_attention",
-        "reference",
-        "drop_path_rate",
-    )
 
     def __init__(
         self,
@@ -86,9 +71,7 @@ class GAPromptTuner(Configurable, BlockTuner):
         self.adapter = BottleneckAdapter(
             adapter_rank, adapter_dropout, dtype=policy, name="adapter"
         )
-        self.drop = Dropout(
-            prompt_dropout, dtype=policy, name="drop"
-        )
+        self.drop = Dropout(prompt_dropout, dtype=policy, name="drop")
 
     def build(self, tokens_shape):
         for layer in (self.exchange, self.norm, self.adapter):

@@ -3,7 +3,6 @@
 [Zhou et al., ICML 2025](https://arxiv.org/abs/2505.04119).
 """
 
-
 from keras_pointpeft.peft.ga_prompt.block import GAPromptTuner
 from keras_pointpeft.peft.ga_prompt.prompt_geometry import PromptGeometry
 from keras_pointpeft.peft.ga_prompt.shift_prompter import ShiftPrompter
@@ -62,25 +61,6 @@ class GAPrompt(PeftMethod):
     ```
     """
 
-    config_names = (
-        "num_points",
-        "point_scale",
-        "point_factor",
-        "perturbation",
-        "num_prompts",
-        "prompt_blocks",
-        "prompt_dropout",
-        "adapter_rank",
-        "adapter_dropout",
-        "adapter_scale",
-        "shape_scale",
-        "center_scale",
-        "propagation_scale",
-        "propagation",
-        "before_attention",
-        "reference",
-        "frozen_bn",
-    )
     trained = WITH_CLASS_TOKEN
     components = {
         "shift prompter": r"(^|/)tuner_cloud/",

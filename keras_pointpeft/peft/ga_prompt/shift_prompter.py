@@ -43,8 +43,6 @@ class SetAbstraction(Configurable, keras.layers.Layer):
         `(batch, groups, dims[-1])`.
     """
 
-    config_names = ("dims",)
-
     def __init__(self, dims, **kwargs):
         super().__init__(**kwargs)
         self.dims = tuple(dims)
@@ -98,16 +96,6 @@ class ShiftPrompter(Configurable, keras.layers.Layer):
         dict of `"points"` `(batch, points + num_points, 3)` and
         `"shape_code"` `(batch, 16)`.
     """
-
-    config_names = (
-        "num_groups",
-        "group_size",
-        "num_points",
-        "point_scale",
-        "point_factor",
-        "perturbation",
-        "skip_origin",
-    )
 
     def __init__(
         self,

@@ -36,13 +36,6 @@ class PromptInsertion(Configurable, keras.layers.Layer):
         two tensors `(batch, tokens + 1, dim)`.
     """
 
-    config_names = (
-        "before_block",
-        "num_class_tokens",
-        "module",
-        "num_neighbors",
-        "num_heads",
-    )
     renamed = {"neighbors": "num_neighbors"}
 
     def __init__(

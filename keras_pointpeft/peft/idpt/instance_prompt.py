@@ -57,7 +57,6 @@ class EdgeConv(Configurable, keras.layers.Layer):
         `(batch, tokens, dim)`.
     """
 
-    config_names = ("num_neighbors",)
     renamed = {"neighbors": "num_neighbors"}
 
     def __init__(self, num_neighbors=20, **kwargs):
@@ -110,7 +109,6 @@ class InstancePrompt(Configurable, keras.layers.Layer):
         `(batch, 1, dim)`.
     """
 
-    config_names = ("module", "num_neighbors", "num_heads")
     renamed = {"neighbors": "num_neighbors"}
 
     def __init__(self, module="dgcnn", num_neighbors=20, num_heads=6, **kwargs):

@@ -3,7 +3,6 @@
 [Zha et al., ICCV 2023](https://arxiv.org/abs/2304.07221).
 """
 
-
 from keras_pointpeft.peft.idpt.insertion import READS
 from keras_pointpeft.peft.idpt.insertion import PromptInsertion
 from keras_pointpeft.peft.idpt.insertion import PromptPosition
@@ -53,15 +52,6 @@ class IDPT(PeftMethod):
     ```
     """
 
-    config_names = (
-        "prompt_block",
-        "module",
-        "num_neighbors",
-        "num_heads",
-        "reads",
-        "reference",
-        "frozen_bn",
-    )
     renamed = {"neighbors": "num_neighbors"}
     components = {
         "prompt module": r"(^|/)tuner[^/]*/prompt/|(^|/)tuner_passing_\d+/",

@@ -48,15 +48,6 @@ class BottleneckAdapter(Configurable, keras.layers.Layer):
         `(batch, tokens, units)`.
     """
 
-    config_names = (
-        "rank",
-        "dropout",
-        "residual",
-        "activation",
-        "start",
-        "units",
-    )
-
     def __init__(
         self,
         rank,
@@ -80,9 +71,7 @@ class BottleneckAdapter(Configurable, keras.layers.Layer):
         self.start = start
         self.units = units
         self.down = self._linear(rank, "down")
-        self.drop = Dropout(
-            dropout, dtype=self.dtype_policy, name="drop"
-        )
+        self.drop = Dropout(dropout, dtype=self.dtype_policy, name="drop")
 
     def _linear(self, units, name):
         if self.start == "xavier":
@@ -109,3 +98,15 @@ class BottleneckAdapter(Configurable, keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units or input_shape[-1])
+
+
+def mlp(rank, name, policy, units=None):
+    """Two linear layers with a GELU between them."""
+    return BottleneckAdapter(
+        rank,
+        activation="gelu",
+        start="linear",
+        units=units,
+        dtype=policy,
+        name=name,
+    )

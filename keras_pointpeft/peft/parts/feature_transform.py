@@ -64,8 +64,6 @@ class SiteTransforms(Configurable, BlockTuner):
         sites: tuple of strings, some of norm1, qkv, proj, norm2, fc1, fc2.
     """
 
-    config_names = ("mlp_ratio", "sites")
-
     def __init__(self, mlp_ratio, sites=BLOCK_SITES, **kwargs):
         super().__init__(**kwargs)
         self.mlp_ratio = mlp_ratio

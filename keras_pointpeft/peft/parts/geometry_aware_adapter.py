@@ -31,13 +31,6 @@ class GeometryAwareAdapter(Configurable, keras.layers.Layer):
         `(batch, patches, dim)`.
     """
 
-    config_names = (
-        "center_scale",
-        "propagation_scale",
-        "pooling",
-        "drop_path_rate",
-    )
-
     def __init__(
         self,
         center_scale=0.3,

@@ -35,13 +35,6 @@ class PatchNeighborhoods(Configurable, keras.layers.Layer):
     """
 
     gives = ("neighbors", "chosen", "propagation")
-    config_names = (
-        "num_groups",
-        "group_size",
-        "num_patches",
-        "epsilon",
-        "skip_origin",
-    )
 
     def __init__(
         self,

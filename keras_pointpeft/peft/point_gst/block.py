@@ -33,8 +33,6 @@ class SpectralAdapter(Configurable, keras.layers.Layer):
         `(batch, tokens, dim)`.
     """
 
-    config_names = ("rank", "reference")
-
     def __init__(self, rank=36, reference=False, **kwargs):
         super().__init__(**kwargs)
         self.rank = rank
@@ -101,7 +99,6 @@ class PointGSTTuner(Configurable, BlockTuner):
     """A `SpectralAdapter` beside the MLP of one block."""
 
     needs = SpectralBasis.gives
-    config_names = ("rank", "reference")
 
     def __init__(self, rank, reference=False, **kwargs):
         super().__init__(**kwargs)

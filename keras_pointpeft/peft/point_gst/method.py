@@ -3,7 +3,6 @@
 [Liang et al., 2024](https://arxiv.org/abs/2410.08114).
 """
 
-
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
@@ -49,7 +48,6 @@ class PointGST(PeftMethod):
     ```
     """
 
-    config_names = ("rank", "local", "reference", "frozen_bn")
     trained = WITH_CLASS_TOKEN
     components = {"spectral adapters": ADDED, "class token": CLASS_TOKEN}
 

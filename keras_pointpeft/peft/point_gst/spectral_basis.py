@@ -72,7 +72,6 @@ class SpectralBasis(Configurable, keras.layers.Layer):
     """
 
     gives = ("basis", "local_basis", "order", "rank")
-    config_names = ("local", "reference")
 
     def __init__(self, local=32, reference=False, **kwargs):
         # Coordinates stay float32 under every dtype policy.

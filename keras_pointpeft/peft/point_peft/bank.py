@@ -10,11 +10,49 @@ from keras import ops
 
 from keras_pointpeft.files.whole import whole_file
 from keras_pointpeft.peft.fingerprint import fingerprint
-from keras_pointpeft.peft.point_peft.bank_batches import batches_of
-from keras_pointpeft.peft.point_peft.bank_sampling import SAMPLINGS
 from keras_pointpeft.peft.point_peft.prior import query
 
 FORMAT = 1
+
+
+def random(features, labels, size, rng):
+    """Any of them."""
+    return rng.permutation(len(features))[:size]
+
+
+def class_balanced(features, labels, size, rng):
+    """As many of each class as possible."""
+    if labels is None:
+        raise ValueError(
+            "Class-balanced sampling needs labels: build the bank with "
+            "them. Received: a bank without labels"
+        )
+    order = rng.permutation(len(features))
+    seen, turn = {}, np.empty(len(features), "int64")
+    for i in order:
+        label = int(labels[i])
+        turn[i] = seen[label] = seen.get(label, -1) + 1
+    return order[np.argsort(turn[order], kind="stable")][:size]
+
+
+def k_center(features, labels, size, rng):
+    """Greedily the one that is farthest from those kept."""
+    features = features.astype("float32")
+    chosen = [int(rng.integers(len(features)))]
+    nearest = np.full(len(features), np.inf, "float32")
+    while len(chosen) < size:
+        distance = np.sum((features - features[chosen[-1]]) ** 2, axis=1)
+        nearest = np.minimum(nearest, distance)
+        nearest[chosen] = -1.0
+        chosen.append(int(np.argmax(nearest)))
+    return np.array(chosen)
+
+
+SAMPLINGS = {
+    "random": random,
+    "class_balanced": class_balanced,
+    "k_center": k_center,
+}
 
 
 class PriorBank:
@@ -279,6 +317,52 @@ class PriorBank:
             about["recipe"],
             arrays.get("labels"),
         )
+
+
+def batches_of(data, labels, batch_size):
+    """Batches of points and labels, and how many there are if known.
+
+    Args:
+        data: array `(clouds, points, 3)`, or an iterable of batches: points,
+            or a tuple of points and labels.
+        labels: optional array `(clouds,)`, for an array of points.
+        batch_size: int, for an array of points.
+
+    Returns:
+        An iterable of pairs, where labels may be None, and an int or None.
+    """
+    if hasattr(data, "ndim"):
+        points = np.asarray(data, "float32")
+        if points.ndim != 3 or points.shape[-1] != 3:
+            raise ValueError(
+                "Points must have the shape (clouds, points, 3). "
+                f"Received: {points.shape}"
+            )
+        starts = range(0, len(points), batch_size)
+        batches = (
+            (
+                points[i : i + batch_size],
+                None if labels is None else labels[i : i + batch_size],
+            )
+            for i in starts
+        )
+        return batches, len(starts)
+    if labels is not None:
+        raise ValueError(
+            "`labels` go with an array of points; batches bring their own. "
+            f"Received: data of type {type(data).__name__}"
+        )
+    total = len(data) if hasattr(data, "__len__") else None
+    indexed = hasattr(data, "__getitem__") and total is not None
+    items = (data[i] for i in range(total)) if indexed else iter(data)
+    return (_split(item) for item in items), total
+
+
+def _split(item):
+    if isinstance(item, (tuple, list)):
+        labels = np.asarray(item[1]) if len(item) > 1 else None
+        return np.asarray(item[0], "float32"), labels
+    return np.asarray(item, "float32"), None
 
 
 def _uncompressed(archive):

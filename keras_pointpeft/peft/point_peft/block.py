@@ -55,26 +55,6 @@ class PointPEFTTuner(Configurable, BlockTuner):
     geometry-aware adapter on the patch tokens; an adapter on all tokens.
     """
 
-    config_names = (
-        "mlp_ratio",
-        "num_class_tokens",
-        "prompted",
-        "reads_prior",
-        "num_prompts",
-        "prompt_dropout",
-        "prior_rank",
-        "adapter_rank",
-        "adapter_dropout",
-        "adapter_scale",
-        "adapter_start",
-        "center_scale",
-        "propagation_scale",
-        "reference",
-        "drop_path_rate",
-        "gated",
-        "pooling",
-        "num_heads",
-    )
     renamed = {"attention_heads": "num_heads"}
     drops_attention = False
     SITES = ("norm1", "proj", "norm2", "fc1", "fc2")

@@ -28,8 +28,6 @@ class LocalAttention(Configurable, keras.layers.Layer):
         `(neighborhoods, neighbors, width)`.
     """
 
-    config_names = ("dim", "num_heads")
-
     def __init__(self, dim=18, num_heads=6, **kwargs):
         super().__init__(**kwargs)
         if dim % num_heads:

@@ -1,4 +1,3 @@
-
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.paths import ADDED
@@ -89,32 +88,6 @@ class PointPEFT(PeftMethod):
     ```
     """
 
-    config_names = (
-        "num_prompts",
-        "prompt_blocks",
-        "prior",
-        "bank_size",
-        "prior_num_groups",
-        "prior_group_size",
-        "prior_rank",
-        "prompt_dropout",
-        "adapter_rank",
-        "adapter_dropout",
-        "adapter_scale",
-        "adapter_start",
-        "geometry_adapter",
-        "neighborhood_ratio",
-        "attention_dim",
-        "num_heads",
-        "center_scale",
-        "propagation_scale",
-        "reference",
-        "frozen_bn",
-        "bank_recipe",
-        "neighborhood_pooling",
-        "gated",
-        "prompt_place",
-    )
     renamed = {
         "prior_groups": "prior_num_groups",
         "attention_heads": "num_heads",
@@ -239,9 +212,7 @@ class PointPEFT(PeftMethod):
             where.mlp_ratio,
             where.num_class_tokens,
             prompted=prompted and not beside,
-            num_heads=(
-                self.num_heads if prompted and beside else None
-            ),
+            num_heads=(self.num_heads if prompted and beside else None),
             reads_prior=self.prior and prompted and last,
             num_prompts=self.num_prompts,
             prompt_dropout=self.prompt_dropout,

@@ -65,8 +65,6 @@ class PriorQuery(Configurable, keras.layers.Layer):
         the entries most like it, and these entries, most similar first.
     """
 
-    config_names = ("bank_size", "top_k", "num_groups", "group_size")
-
     def __init__(
         self, bank_size, top_k, num_groups=None, group_size=None, **kwargs
     ):

@@ -30,8 +30,6 @@ class PointPriorPrompt(Configurable, keras.layers.Layer):
         `(batch, num_prompts, dim)`.
     """
 
-    config_names = ("num_prompts", "rank", "dropout", "start")
-
     def __init__(
         self, num_prompts=10, rank=8, dropout=0.1, start="zero", **kwargs
     ):
