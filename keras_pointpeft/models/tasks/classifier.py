@@ -9,7 +9,9 @@ from keras_pointpeft.serialization import serializable
 
 @serializable
 class PointCloudClassifier(PointTask):
-    """Classifies whole point clouds: a backbone, token pooling and a head.
+    """Gives the logits of the classes for each cloud.
+
+    A backbone, token pooling and a head.
 
     `fit`, `evaluate` and `predict` take arrays, `keras.utils.PyDataset`,
     generators, torch `DataLoader` and `tf.data.Dataset` on every backend.

@@ -27,10 +27,11 @@ SHAPENET_PARTS = (
 
 @serializable
 class PartSegmenter(PointSegmenter):
-    """Tells the parts of objects whose category is known.
+    """Gives the log-probabilities of the parts for each point.
 
-    The model of the ShapeNetPart benchmark: which parts are possible is left
-    to the evaluation, which looks at those of the cloud's category alone.
+    The model of the ShapeNetPart benchmark, for objects whose category is
+    known: which parts are possible is left to the evaluation, which looks at
+    those of the cloud's category alone.
 
     Args:
         backbone: a `keras_pointpeft.models.PointBackbone`.

@@ -9,7 +9,7 @@ from keras_pointpeft.serialization import positive_integer
 
 
 class PointSegmenter(PointTask):
-    """Base of the tasks that give every point a label.
+    """Base of the tasks that give log-probabilities for each point.
 
     A backbone, a decoder that carries the tokens of some of its blocks back
     to the points, and a head. The decoder is the one of the backbone's

@@ -6,7 +6,7 @@ from keras_pointpeft.step.mean_iou import MeanIoU
 
 @serializable
 class SemanticSegmenter(PointSegmenter):
-    """Tells what the points of a scene belong to.
+    """Gives the log-probabilities of the classes for each point of a scene.
 
     The model of [ACT](https://arxiv.org/abs/2212.08320) on S3DIS: part
     segmentation without a category. It sees columns of a scene, see
