@@ -2,11 +2,14 @@
 
 import csv
 import hashlib
+import io
 import math
 import tempfile
 from pathlib import Path
 
 from filelock import FileLock
+
+from keras_pointpeft.files.whole import whole_file
 
 # What is copied from papers.
 PUBLISHED = (
@@ -167,11 +170,14 @@ def append_row(path, row, columns=MEASURED) -> None:
         new = not path.exists() or path.stat().st_size == 0
         if not new:
             _check_columns(path, columns)
-        with open(path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        before = b"" if new else path.read_bytes()
+        added = io.StringIO(newline="")
+        writer = csv.DictWriter(added, columns, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+        with whole_file(path) as place:
+            place.write_bytes(before + added.getvalue().encode())
 
 
 def find(rows, wanted) -> dict | None:

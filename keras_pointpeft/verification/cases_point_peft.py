@@ -255,12 +255,7 @@ def pointpeft_feature(recorded):
             prior_group_size=None,
             frozen_bn=frozen_bn,
         )
-        arguments = {n: getattr(backbone, n) for n in backbone.config_names}
-        tuned = PointMAEBackbone(**arguments, peft=method)
-        values = {v.path: v for v in backbone.weights}
-        for variable in tuned.weights:
-            if variable.path in values:
-                variable.assign(values[variable.path])
+        tuned = backbone.clone(peft=method)
         output = tuned.get_layer("frozen_pass").output
         feature = keras.Model(tuned.input, output)(points)
         recorded.close("feature", feature, TOKENS)
