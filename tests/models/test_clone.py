@@ -15,10 +15,10 @@ from tests.conftest import small_classifier
 pytestmark = pytest.mark.once
 
 
-def stirred(model):
-    """All weights moved, and what they are."""
+def stirred(model, trained=False):
+    """A model with all weights moved, or those that train."""
     rng = np.random.default_rng(0)
-    for variable in model.weights:
+    for variable in model.trainable_variables if trained else model.weights:
         if "seed_generator" not in variable.path:
             noise = np.abs(rng.normal(size=variable.shape))
             variable.assign(variable.numpy() + 0.1 * noise)
@@ -59,7 +59,7 @@ def test_another_method_joins_the_base_as_it_was():
     task = small_classifier(peft.DAPT(rank=4))
     base = values(task.backbone)
     adapters.remember_base(task)
-    stirred(task)
+    stirred(task, trained=True)
     for method in (None, peft.BitFit(), peft.DAPT(rank=2)):
         twin = task.backbone.clone(peft=method)
         for path, value in values(twin).items():
