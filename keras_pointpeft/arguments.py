@@ -71,10 +71,9 @@ def constructor_arguments(cls):
             break
         if "__init__" not in vars(base):
             continue
-        parameters = inspect.signature(base.__init__).parameters.values()
-        kinds = {parameter.kind for parameter in parameters}
-        names += [p.name for p in parameters if p.kind != p.VAR_KEYWORD]
-        if inspect.Parameter.VAR_KEYWORD not in kinds:
+        found = inspect.getfullargspec(base.__init__)
+        names += [*found.args, *found.kwonlyargs]
+        if found.varkw is None:
             break
     names = [name for name in dict.fromkeys(names) if name not in PARTS]
     return names if cls is None or "name" in names else [*names, "name"]

@@ -33,7 +33,6 @@ class BatchNorm(Configurable, keras.layers.Layer):
         As the input's.
     """
 
-    config_names = ("epsilon", "frozen_statistics")
     removed = {"momentum": MOMENTUM}
 
     def __init__(self, epsilon=1e-5, frozen_statistics=False, **kwargs):

@@ -23,7 +23,6 @@ class ContrastTokens(Configurable, keras.layers.Layer):
         num_tokens: int. How many contrast tokens the sequence begins with.
     """
 
-    config_names = ("dim", "num_heads", "num_tokens")
     removed = {"mlp_ratio": 4.0, "epsilon": 1e-5}
 
     def __init__(self, dim, num_heads, num_tokens=3, **kwargs):

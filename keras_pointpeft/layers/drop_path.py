@@ -24,8 +24,6 @@ class DropPath(Configurable, keras.layers.Layer):
         `(batch, tokens, dim)`.
     """
 
-    config_names = ("rate", "seed")
-
     def __init__(self, rate, seed=None, **kwargs):
         super().__init__(**kwargs)
         if not 0.0 <= rate < 1.0:

@@ -31,7 +31,6 @@ class FeaturePropagation(Configurable, keras.layers.Layer):
         `(batch, points, dims[-1])`.
     """
 
-    config_names = ("dims", "num_neighbors", "epsilon")
     renamed = {"neighbors": "num_neighbors"}
 
     def __init__(self, dims, num_neighbors=3, epsilon=1e-8, **kwargs):

@@ -29,7 +29,6 @@ class GraphPropagation(Configurable, keras.layers.Layer):
         `(batch, many, dims[1])`.
     """
 
-    config_names = ("dims", "num_neighbors")
     removed = {"num_groups": 4}
 
     def __init__(self, dims, num_neighbors=4, **kwargs):

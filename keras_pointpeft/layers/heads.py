@@ -53,8 +53,6 @@ class TokenPooling(Configurable, keras.layers.Layer):
     ```
     """
 
-    config_names = ("class_token", "prompt_token", "patch_token", "order")
-
     def __init__(
         self,
         class_token="first",
@@ -142,13 +140,6 @@ class ClassificationHead(Configurable, keras.layers.Layer):
         `(batch, num_classes)`, logits.
     """
 
-    config_names = (
-        "num_classes",
-        "hidden_dims",
-        "dropout",
-        "use_norm",
-        "activation",
-    )
     renamed = {"norm": "use_norm"}
 
     def __init__(

@@ -24,8 +24,6 @@ class NearMask(Configurable, keras.layers.Layer):
         boolean `(batch, groups, groups)`, true where attention is allowed.
     """
 
-    config_names = ("radius",)
-
     def __init__(self, radius, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)

@@ -39,8 +39,6 @@ class PatchEncoder(Configurable, keras.layers.Layer):
         `(batch, groups, dim)`.
     """
 
-    config_names = ("dim", "hidden_dims", "frozen_statistics", "joined")
-
     def __init__(
         self,
         dim,

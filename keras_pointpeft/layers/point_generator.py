@@ -36,8 +36,6 @@ class PointGenerator(Configurable, keras.layers.Layer):
         `(batch, groups, group_size, 3)`.
     """
 
-    config_names = ("dim", "depth", "num_heads", "group_size", "loss_weight")
-
     def __init__(
         self, dim, depth, num_heads, group_size, loss_weight=3.0, **kwargs
     ):

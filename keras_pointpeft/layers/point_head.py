@@ -27,8 +27,6 @@ class CategoryEmbedding(Configurable, keras.layers.Layer):
         `(batch, dim)`.
     """
 
-    config_names = ("num_categories", "dim")
-
     def __init__(self, num_categories, dim=64, **kwargs):
         super().__init__(**kwargs)
         self.num_categories = num_categories

@@ -32,8 +32,6 @@ class PointPatches(Configurable, keras.layers.Layer):
         the points) `(batch, num_groups, group_size)`.
     """
 
-    config_names = ("num_groups", "group_size", "skip_origin")
-
     def __init__(self, num_groups, group_size, skip_origin=False, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)

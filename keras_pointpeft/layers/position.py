@@ -23,8 +23,6 @@ class PositionMLP(Configurable, keras.layers.Layer):
         `(batch, groups, dim)`.
     """
 
-    config_names = ("dim", "hidden_dim")
-
     def __init__(self, dim, hidden_dim=128, **kwargs):
         super().__init__(**kwargs)
         self.dim = dim
@@ -63,8 +61,6 @@ class SinePosition(Configurable, keras.layers.Layer):
     Output shape:
         `(batch, groups, dim)`.
     """
-
-    config_names = ("dim",)
 
     def __init__(self, dim, **kwargs):
         super().__init__(autocast=False, **kwargs)

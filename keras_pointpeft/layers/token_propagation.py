@@ -29,8 +29,6 @@ class TokenPropagation(Configurable, keras.layers.Layer):
         `(batch, many, dim)`.
     """
 
-    config_names = ("dim", "depth")
-
     def __init__(self, dim, depth=1, **kwargs):
         super().__init__(**kwargs)
         self.dim = dim

@@ -22,7 +22,6 @@ class ClassTokens(Configurable, keras.layers.Layer):
         two tensors `(batch, 1 + groups, dim)`.
     """
 
-    config_names = ("dim", "index")
     removed = {"num_tokens": 1}
 
     def __init__(self, dim, index=0, **kwargs):
@@ -76,8 +75,6 @@ class SplitTokens(Configurable, keras.layers.Layer):
         dict of `"class_tokens"`, `"prompt_tokens"` and `"patch_tokens"`, each
         `(batch, tokens, dim)`; a part without tokens is left out.
     """
-
-    config_names = ("num_class_tokens", "num_patches", "num_left_out")
 
     def __init__(self, num_class_tokens, num_patches, num_left_out=0, **kwargs):
         super().__init__(**kwargs)

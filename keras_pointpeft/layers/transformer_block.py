@@ -58,18 +58,6 @@ class TransformerBlock(Configurable, keras.layers.Layer):
 
     # What the backward pass computes again; see `PointBackbone.remat`.
     remat = "elementwise"
-    config_names = (
-        "dim",
-        "num_heads",
-        "mlp_ratio",
-        "qkv_bias",
-        "drop_path_rate",
-        "epsilon",
-        "normalized_skips",
-        "causal",
-        "contrast",
-        "tuner",
-    )
 
     def __init__(
         self,

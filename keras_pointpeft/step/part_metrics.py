@@ -25,8 +25,6 @@ class PartIoU(Configurable, keras.metrics.Metric):
         dtype: optional dtype.
     """
 
-    config_names = ("category_parts",)
-
     def __init__(self, category_parts, name=None, dtype=None):
         super().__init__(name=name, dtype=dtype)
         self.category_parts = tuple(tuple(parts) for parts in category_parts)
