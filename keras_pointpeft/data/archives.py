@@ -93,7 +93,7 @@ def _write(entries, open_entry, archive, folder, max_bytes):
         if is_folder:
             place.mkdir(parents=True, exist_ok=True)
             continue
-        with whole_file(place) as part:
+        with whole_file(place, flush=False) as part:
             with open_entry(entry) as source, open(part, "wb") as target:
                 _copy(source, target, size, archive, name)
         written.append(place)

@@ -1,4 +1,6 @@
 import os
+import pathlib
+import re
 
 import pytest
 
@@ -113,3 +115,14 @@ def test_put(tmp_path):
     part.write_text("all of it")
     whole.put(part, tmp_path / "weights.pth")
     assert listing(tmp_path) == {"weights.pth": "all of it"}
+
+
+def test_nothing_else_renames():
+    """What is written for later goes through this file."""
+    package = pathlib.Path(whole.__file__).parents[1]
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if re.search(r"\bos\.(replace|rename)\(", path.read_text("utf-8"))
+    }
+    assert found == {"files/whole.py"}
