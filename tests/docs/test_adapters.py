@@ -22,7 +22,7 @@ def test_guide(tmp_path, monkeypatch):
     pytest.importorskip("safetensors")
     monkeypatch.chdir(tmp_path)
     found = pages.python_blocks("docs/guides/adapters.md")
-    keep, load, several, heads, base, merge, tensors = found
+    keep, load, several, heads, base, copy, merge, tensors = found
     names = {}
     names["points"], names["labels"] = clouds(3, 0)
     names["other_points"], names["other_labels"] = clouds(3, 1)
@@ -47,6 +47,10 @@ def test_guide(tmp_path, monkeypatch):
         names["five"](names["points"])
     run(base)
     assert np.all(np.isfinite(ops.convert_to_numpy(names["tokens"])))
+    run(copy)
+    found = names["twin"].predict(names["points"], verbose=0)
+    np.testing.assert_array_equal(found, names["same"])
+    assert type(names["smaller"].backbone.peft).__name__ == "BitFit"
     run(merge)
     merged = names["merged"].predict(names["points"], verbose=0)
     expected = names["model"].predict(names["points"], verbose=0)
