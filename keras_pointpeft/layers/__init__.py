@@ -12,6 +12,7 @@ from keras_pointpeft.layers.heads import TokenPooling
 from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.near_mask import NearMask
+from keras_pointpeft.layers.patch_channels import PatchChannels
 from keras_pointpeft.layers.patch_encoder import PatchEncoder
 from keras_pointpeft.layers.point_generator import PointGenerator
 from keras_pointpeft.layers.point_head import CategoryEmbedding
@@ -38,6 +39,7 @@ __all__ = [
     "LayerNormalization",
     "Linear",
     "NearMask",
+    "PatchChannels",
     "PatchEncoder",
     "PointGenerator",
     "PointHead",

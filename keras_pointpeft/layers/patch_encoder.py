@@ -33,7 +33,9 @@ class PatchEncoder(Configurable, keras.layers.Layer):
             the published code does.
 
     Input shape:
-        `(batch, groups, points, channels)`.
+        `(batch, groups, points, channels)`; and optionally what is added to
+        the first layer, `(batch, groups, points, hidden_dims[0])`, such as
+        that of `PatchChannels`.
 
     Output shape:
         `(batch, groups, dim)`.
@@ -88,16 +90,20 @@ class PatchEncoder(Configurable, keras.layers.Layer):
         self.norm2.build((None, None, None, third))
         self.conv4.build((None, None, None, third))
 
-    def call(self, neighborhoods, training=False):
-        if training and not self.frozen_statistics:
-            return self._encode(neighborhoods, training)
+    def call(self, neighborhoods, beside=None, training=False):
+        if beside is not None or (training and not self.frozen_statistics):
+            return self._encode(neighborhoods, training, beside)
         # Without the batch's statistics, no cloud depends on another.
         return in_parts(lambda x: self._encode(x, training), neighborhoods)
 
-    def _encode(self, x, training):
+    def _encode(self, x, training, beside=None):
         if len(self.hidden_dims) == 4:
-            x = self._layer(x, self.conv0, self.norm0, training)
-        x = self.conv2(self._layer(x, self.conv1, self.norm1, training))
+            x = self._layer(
+                x, self.conv0, self.norm0, training, beside=beside
+            )
+            beside = None
+        x = self._layer(x, self.conv1, self.norm1, training, beside=beside)
+        x = self.conv2(x)
         whole = ops.expand_dims(largest(x, axis=2), axis=2)
         if self.joined:
             whole = ops.broadcast_to(whole, ops.shape(x))
@@ -105,8 +111,8 @@ class PatchEncoder(Configurable, keras.layers.Layer):
         x = self._layer(x, self.conv3, self.norm2, training, whole)
         return largest(self.conv4(x), axis=2)
 
-    def _layer(self, x, conv, norm, training, whole=None):
-        """A layer on `[whole | x]` with its norm and ReLU."""
+    def _layer(self, x, conv, norm, training, whole=None, beside=None):
+        """A layer on `[whole | x]`, or `x` and what is added, norm, ReLU."""
         kernel = ops.convert_to_tensor(conv.kernel)
         bias = ops.convert_to_tensor(conv.bias)
         if self.frozen_statistics:
@@ -115,11 +121,14 @@ class PatchEncoder(Configurable, keras.layers.Layer):
             scale = ops.cast(scale, kernel.dtype)
             kernel = kernel * scale
             bias = bias * scale + ops.cast(shift, kernel.dtype)
+            beside = None if beside is None else beside * scale
         if whole is None:
             x = linear(x, kernel, bias)
         else:
             width = whole.shape[-1]
             x = linear(x, kernel[width:]) + linear(whole, kernel[:width], bias)
+        if beside is not None:
+            x = x + beside
         if not self.frozen_statistics:
             x = norm(x, training=training)
         return ops.relu(x)

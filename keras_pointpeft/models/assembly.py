@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers import Linear
+from keras_pointpeft.layers import PatchChannels
 from keras_pointpeft.layers import PatchEncoder
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import SplitTokens
@@ -92,11 +93,16 @@ class Assembly:
             )
             start += stage.depth
 
-    def tokens(self, points):
+    def tokens(self, points, channels=None):
         """The tokens after all blocks, `(batch, tokens, dim)`.
 
         Args:
             points: symbolic tensor `(batch, points, 3)`.
+            channels: optional `(batch, points, channels)`, what the points
+                have beside their place. The frozen pass sees none of it.
+
+        Raises:
+            ValueError: channels with a method that changes the points.
         """
         for stage, where in zip(self.trunk.stages, self.wheres):
             self._make_encoder(stage, where)
@@ -104,6 +110,19 @@ class Assembly:
         self.cloud = {"points": points} if tuner is None else tuner(points)
         self.points = self.cloud["points"]
         self.layout = self.trunk.cut(self.points)
+        if channels is not None:
+            if tuner is not None:
+                raise ValueError(
+                    "Points with further channels cannot be given to a method "
+                    f"that changes the points. Received: peft={self.peft!r}"
+                )
+            first = self.trunk.stages[0].encoder_dims[0]
+            layer = PatchChannels(
+                first, dtype=self.policy, name="tuner_channels"
+            )
+            patches, *others = self.layout
+            beside = layer(channels, patches["neighbors"])
+            self.layout = [{**patches, "beside": beside}, *others]
         return walk(self.trunk, self.layout, self)
 
     @property
@@ -244,7 +263,7 @@ class Assembly:
             return tuner(frozen_pass(trunk, trunk.cut(self.points, sizes)))
         patches, *others = self.layout
         # They have the same tokens, unless batch statistics act.
-        if first.encoder[0].frozen_statistics:
+        if first.encoder[0].frozen_statistics and "beside" not in patches:
             patches = {**patches, "tokens": self.encoded}
         if sizes != own:
             patches = {name: x[:, :groups] for name, x in patches.items()}

@@ -37,6 +37,7 @@ class PlainBackbone(PointBackbone):
         token_dim=None,
         use_class_token=True,
         qkv_bias=False,
+        extra_channels=0,
         peft=None,
         dtype=None,
         **kwargs,
@@ -44,7 +45,10 @@ class PlainBackbone(PointBackbone):
         token_dim = self.usual_token_dim if token_dim is None else token_dim
 
         # === Functional Model ===
-        points = keras.Input((None, 3), name="points")
+        points = keras.Input((None, 3 + extra_channels), name="points")
+        places, channels = points, None
+        if extra_channels:
+            places, channels = points[..., :3], points[..., 3:]
         front = ClassTokens(dim, dtype=dtype, name="class_tokens")
         stage = Stage(
             PointPatches(num_groups, group_size, skip_origin, name="patches"),
@@ -64,7 +68,7 @@ class PlainBackbone(PointBackbone):
             num_heads=num_heads,
             qkv_bias=qkv_bias,
         )
-        tokens = parts.normalized(parts.tokens(points))
+        tokens = parts.normalized(parts.tokens(places, channels))
         super().__init__(
             points,
             parts.outputs(tokens),
@@ -86,7 +90,15 @@ class PlainBackbone(PointBackbone):
         self.token_dim = token_dim
         self.use_class_token = use_class_token
         self.qkv_bias = qkv_bias
+        self.extra_channels = extra_channels
         self.num_class_tokens = int(use_class_token)
+
+    def get_config(self):
+        config = super().get_config()
+        if self.extra_channels:
+            # Named where it is used, so that other configs stay as they were.
+            config["extra_channels"] = self.extra_channels
+        return config
 
 
 @serializable
@@ -116,12 +128,17 @@ class PointMAEBackbone(PlainBackbone):
             segmentation models of Point-MAE and ACT have none.
         qkv_bias: bool. Whether queries, keys and values have a bias. The
             published models have none; one that `SSF` was merged into does.
+        extra_channels: int. How many numbers each point has behind its
+            coordinates, such as colour (0 to 1), normals or intensity. They
+            are added to the first layer of the patch encoder, see
+            `keras_pointpeft.layers.PatchChannels`, whose kernel starts at
+            zero and trains with the method: pre-trained weights load as ever.
         peft: optional `keras_pointpeft.peft.PeftMethod`. Without one, all
             parameters train.
         dtype: optional dtype or `keras.DTypePolicy`. Geometry stays float32.
 
     Input shape:
-        `(batch, points, 3)`.
+        `(batch, points, 3 + extra_channels)`.
 
     Output shape:
         dict of `"class_tokens"` `(batch, 1, dim)`, `"patch_tokens"`

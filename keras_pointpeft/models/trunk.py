@@ -60,7 +60,8 @@ class Stage:
         """Tokens `(batch, groups, dim)` of patches.
 
         Args:
-            patches: dict, see `keras_pointpeft.layers.PointPatches`.
+            patches: dict, see `keras_pointpeft.layers.PointPatches`; with
+                `"beside"` also that of `keras_pointpeft.layers.PatchChannels`.
             below: optional `(batch, tokens, width)`: tokens of the stage
                 before, which the patches are then made of.
             **mode: `training`, for the patch encoder.
@@ -70,6 +71,8 @@ class Stage:
         else:
             tokens = gather(below, patches["neighbors"])
         encoder, *others = self.encoder
+        if "beside" in patches:
+            mode["beside"] = patches["beside"]
         tokens = encoder(tokens, **mode)
         for layer in others:
             tokens = layer(tokens)

@@ -3,7 +3,7 @@
 The folder is committed; this script says where it comes from. It needs
 
     pip install open3d-cpu pymeshlab meshio trimesh pypcd4 pygltflib laszip \\
-        pandas plyfile pye57
+        pandas
 
 and is run as `python tests/data/make_files.py`. `files/expected.json` holds
 what wrote each file, with its version, and what must be read from it.

@@ -212,7 +212,6 @@ def test_scans(tmp_path):
         ("a.las", "laspy"),
         ("a.laz", "lazrs"),
         ("a.e57", "pye57"),
-        ("a.ply", "plyfile"),
     ],
 )
 def test_missing_packages_are_named(monkeypatch, name, package):

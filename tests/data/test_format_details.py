@@ -75,7 +75,6 @@ def test_what_is_left_out_is_counted(tmp_path):
     text = "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\nl 1 2\nl 2 3\n"
     with pytest.warns(UserWarning, match="without 2 'l'"):
         read_cloud(put(tmp_path / "a.obj", text))
-    pytest.importorskip("plyfile")
     text = (
         "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\n"
         "property float y\nproperty float z\nelement edge 2\n"
@@ -114,7 +113,6 @@ def test_headers_that_declare_too_much(tmp_path):
         "ply\nformat ascii 1.0\nelement vertex 999999999\nproperty float x\n"
         "property float y\nproperty float z\nend_header\n0 0 0\n"
     )
-    pytest.importorskip("plyfile")
     for name, content, why in (
         ("a.ply", huge, "more than"),
         ("a.off", "OFF\n999999999 0 0\n0 0 0\n", "more than"),

@@ -15,7 +15,7 @@ FOLDER = pathlib.Path(__file__).parent / "files"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
 TEXTS = (".txt", ".xyz", ".pts", ".csv", ".asc", ".off", ".obj", ".gltf")
 
-for package in ("trimesh", "laspy", "lazrs", "plyfile", "pye57", "lzf"):
+for package in ("trimesh", "laspy", "lazrs", "pye57", "lzf"):
     pytest.importorskip(package)
 
 

@@ -1,12 +1,12 @@
 """PLY: clouds, meshes of any polygons, and strips of triangles."""
 
 import os
+import warnings
 
 import numpy as np
 
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.formats.content import from_columns
-from keras_pointpeft.data.formats.content import imported
 from keras_pointpeft.data.formats.content import role_of
 from keras_pointpeft.data.formats.content import strip_triangles
 from keras_pointpeft.data.formats.content import triangles
@@ -14,6 +14,17 @@ from keras_pointpeft.data.formats.content import triangles
 _CORNERS = ("vertex_indices", "vertex_index")
 # Elements that hold no geometry.
 _OTHER = ("camera", "material", "multi_texture_vertex", "multi_texture_face")
+_KINDS = {
+    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2",
+    "int": "i4", "uint": "u4", "float": "f4", "double": "f8",
+    "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2",
+    "int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8",
+}  # fmt: skip
+_ORDERS = {
+    b"ascii": "<",
+    b"binary_little_endian": "<",
+    b"binary_big_endian": ">",
+}
 
 
 def read(path, max_bytes):
@@ -27,74 +38,158 @@ def read(path, max_bytes):
         `Content`. A vertex property such as "label" or "scalar_Class" gives
         the labels.
     """
-    plyfile = imported("plyfile", path)
-    _check_header(path, max_bytes)
-    elements = {e.name: e for e in _opened(plyfile, path).elements}
-    if "vertex" not in elements:
-        raise ValueError(f"it has no vertices, only {sorted(elements)}")
-    vertex = elements["vertex"]
+    with open(path, "rb") as file:
+        form, elements = _header(path, file, max_bytes)
+        body = _Body(file.read(), _ORDERS[form], form == b"ascii")
+    found = {name: body.take(*rest) for name, *rest in elements}
+    counts = {name: count for name, count, _ in elements}
+    if "vertex" not in found:
+        raise ValueError(f"it has no vertices, only {sorted(found)}")
     columns = {}
-    for item in vertex.properties:
-        role = role_of(item.name)
-        if role is not None and not isinstance(item, plyfile.PlyListProperty):
-            columns.setdefault(role, np.asarray(vertex[item.name]))
-    count = vertex.count
-    faces = []
-    if "face" in elements and elements["face"].count:
-        faces.append(triangles(_polygons(elements["face"]), count))
-    if "tristrips" in elements:
-        for strip in _polygons(elements["tristrips"]):
+    for name, values in found["vertex"].items():
+        role = role_of(name)
+        if role is not None and getattr(values, "ndim", 0) == 1:
+            columns.setdefault(role, values)
+    faces, count = [], counts["vertex"]
+    if counts.get("face"):
+        faces.append(triangles(_polygons("face", found["face"]), count))
+    if counts.get("tristrips"):
+        for strip in _polygons("tristrips", found["tristrips"]):
             # -1 ends one strip, another one follows.
             strip = np.asarray(strip, "int64")
             for part in np.split(strip, np.flatnonzero(strip < 0)):
                 part = strip_triangles(part[part >= 0])
                 faces.append(triangles(part, count))
-    known = {"vertex", "face", "tristrips", *_OTHER}
+    known = ("vertex", "face", "tristrips", *_OTHER)
     left_out = [
-        f"{element.count} {name}"
-        for name, element in elements.items()
-        if name not in known and element.count
+        f"{size} {name}"
+        for name, size in counts.items()
+        if name not in known and size
     ]
     faces = np.concatenate(faces) if faces else None
     return from_columns(columns, faces, left_out)
 
 
-def _opened(plyfile, path):
-    """Faces are read in one go where all are triangles, else one by one."""
-    lengths = {"face": {name: 3 for name in _CORNERS}}
-    try:
-        return plyfile.PlyData.read(path, mmap="c", known_list_len=lengths)
-    except (plyfile.PlyParseError, ValueError, KeyError):
-        return plyfile.PlyData.read(path, mmap="c")
+class _Body:
+    """The elements behind the header, one after the other.
+
+    Args:
+        data: bytes.
+        order: "<" or ">".
+        text: bool. The numbers are then taken as float64, all of them.
+    """
+
+    def __init__(self, data, order, text):
+        self._order, self._text, self._at = order, text, 0
+        if text:
+            with warnings.catch_warnings():
+                # What is no number ends it with a warning alone.
+                warnings.simplefilter("error")
+                try:
+                    numbers = np.fromstring(data, "<f8", sep=" ")
+                except DeprecationWarning as error:
+                    raise ValueError(f"words among numbers: {error}") from error
+            data = numbers.tobytes()
+        self._data = data
+
+    def take(self, count, properties):
+        """The next element: a dict from names to arrays, or lists of them."""
+        if not count or not properties:
+            return {name: np.empty(0) for name, *_ in properties}
+        begin, sizes = self._at, []
+        for _, kind, length in properties:
+            sizes.append(None if length is None else self._number(length))
+            self._many(kind, 1 if length is None else sizes[-1])
+        self._at = begin
+        # In one go, if all rows have lists of the first one's lengths.
+        row = []
+        for i, (size, (_, kind, length)) in enumerate(zip(sizes, properties)):
+            if length is not None:
+                row.append((f"length{i}", self._kind(length)))
+            shape = () if size is None else (size,)
+            row.append((f"value{i}", self._kind(kind), shape))
+        row = np.dtype(row)
+        end = begin + count * row.itemsize
+        whole = [i for i, size in enumerate(sizes) if size is not None]
+        if end <= len(self._data):
+            rows = np.frombuffer(self._data, row, count, begin)
+            if all((rows[f"length{i}"] == sizes[i]).all() for i in whole):
+                self._at = end
+                return {
+                    name: rows[f"value{i}"]
+                    for i, (name, *_) in enumerate(properties)
+                }
+        if not whole:
+            raise self._short()
+        return self._one_by_one(count, properties)
+
+    def _one_by_one(self, count, properties):
+        found = {name: [] for name, *_ in properties}
+        for _ in range(count):
+            for name, kind, length in properties:
+                if length is None:
+                    found[name].append(self._many(kind, 1)[0])
+                else:
+                    size = self._number(length)
+                    found[name].append(self._many(kind, size))
+        return {
+            name: np.array(found[name]) if length is None else found[name]
+            for name, _, length in properties
+        }
+
+    def _number(self, kind):
+        return int(self._many(kind, 1)[0])
+
+    def _many(self, kind, count):
+        kind = np.dtype(self._kind(kind))
+        end = self._at + count * kind.itemsize
+        if count < 0 or end > len(self._data):
+            raise self._short()
+        found = np.frombuffer(self._data, kind, count, self._at)
+        self._at = end
+        return found
+
+    def _kind(self, kind):
+        return "<f8" if self._text else self._order + kind
+
+    def _short(self):
+        return ValueError(f"it ends early, after {len(self._data)} bytes")
 
 
-def _polygons(element):
-    names = [p.name for p in element.properties if p.name in _CORNERS]
+def _polygons(name, found):
+    names = [corners for corners in _CORNERS if corners in found]
     if not names:
-        raise ValueError(f"its {element.name} name no vertices")
-    rows = element[names[0]]
-    if isinstance(rows, np.ndarray) and rows.ndim == 2:
-        return rows
-    sizes = {len(row) for row in rows}
-    return np.stack(list(rows)) if len(sizes) == 1 else list(rows)
+        raise ValueError(f"its {name} name no vertices")
+    return found[names[0]]
 
 
-def _check_header(path, max_bytes):
-    """No element can have more entries than the file has bytes."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        if file.readline(16).strip() != b"ply":
-            raise ValueError('it does not begin with "ply"')
-        for _ in range(1000):
-            words = file.readline(1000).split()
-            if words[:1] == [b"end_header"]:
-                return
-            if words[:1] == [b"element"] and len(words) == 3:
-                count = int(words[2])
-                check_size(path, (count, 3), "float32", max_bytes)
-                if count > size:
-                    raise ValueError(
-                        f"it declares {count} {words[1].decode()}, more than "
-                        f"its {size} bytes can hold"
-                    )
+def _header(path, file, max_bytes):
+    """The format, and elements as (name, count, properties)."""
+    if file.readline(16).strip() != b"ply":
+        raise ValueError('it does not begin with "ply"')
+    form, elements = None, []
+    size = os.fstat(file.fileno()).st_size
+    for _ in range(1000):
+        words = file.readline(1000).split()
+        if words[:1] == [b"format"] and len(words) > 1:
+            form = words[1]
+        elif words[:1] == [b"element"] and len(words) == 3:
+            name, count = words[1].decode(), int(words[2])
+            check_size(path, (count, 3), "float32", max_bytes)
+            if count > size:
+                raise ValueError(
+                    f"it declares {count} {name}, more than its {size} bytes "
+                    "can hold"
+                )
+            elements.append((name, count, []))
+        elif words[:1] == [b"property"] and elements:
+            *kinds, name = (word.decode() for word in words[1:])
+            is_list = kinds[:1] == ["list"]
+            kinds = [_KINDS[kind] for kind in kinds[is_list:]]
+            length = kinds.pop(0) if is_list else None
+            elements[-1][2].append((name, *kinds, length))
+        elif words[:1] == [b"end_header"]:
+            if form not in _ORDERS:
+                raise ValueError(f"its format is {form}")
+            return form, elements
     raise ValueError("its header has no end")

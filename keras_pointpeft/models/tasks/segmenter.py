@@ -79,7 +79,8 @@ class PointSegmenter(PointTask):
             else:
                 category = ops.one_hot(number, num_categories)
         features, context = way.decode(
-            points,
+            # Their places, without further channels.
+            points[..., :3] if points.shape[-1] > 3 else points,
             category,
             self.dense(points),
             dims=propagation_dims,
