@@ -17,6 +17,8 @@ from keras_pointpeft.data.splits import Split
 
 # Folders that are other splits of the same set.
 _SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
+# A cloud is large if it has so many times the points that are wanted.
+_MANY = 8
 # What file managers leave behind.
 _SYSTEM = ("thumbs.db", "desktop.ini")
 
@@ -121,6 +123,9 @@ def load_folder(
 def _chosen(available, wanted, rng):
     if available == wanted:
         return slice(None)
+    if available > _MANY * wanted:
+        # To draw a few costs less than to shuffle all.
+        return rng.choice(available, wanted, replace=False)
     if available > wanted:
         return rng.permutation(available)[:wanted]
     return np.concatenate(

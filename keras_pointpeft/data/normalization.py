@@ -74,11 +74,10 @@ def prepared(cloud, normalize):
 
 def check_finite(cloud):
     """Raises `ValueError` for a cloud `(points, 3)` with NaN or infinity."""
-    # The sum is finite if every value is, save for an overflow.
-    if not np.isfinite(cloud.sum(dtype="float64")):
-        wrong = int((~np.isfinite(cloud)).any(axis=1).sum())
-        if wrong:
-            raise ValueError(f"{wrong} points with NaN or infinity")
+    finite = np.isfinite(cloud)
+    if not finite.all():
+        wrong = int((~finite).any(axis=1).sum())
+        raise ValueError(f"{wrong} points with NaN or infinity")
 
 
 def _unit_spheres(clouds, number):

@@ -31,6 +31,8 @@ def load_pretrained(backbone, description):
     changes = {"peft": None}
     if hasattr(backbone, "use_class_token"):
         changes["use_class_token"] = True  # as it was pre-trained
+    if getattr(backbone, "extra_channels", 0):
+        changes["extra_channels"] = 0
     plain = backbone.clone(weights=False, **changes)
     load_file(plain, entry, description.pretrained)
     copy_weights(plain, backbone)
