@@ -1,6 +1,7 @@
 """Parameter-efficient fine-tuning of point-cloud transformers in Keras 3."""
 
 from keras_pointpeft import lazy
+from keras_pointpeft.registered import register
 from keras_pointpeft.version import __version__
 
 # Imported on first use: models bring keras-hub, which is slow to import.
@@ -26,3 +27,5 @@ __getattr__, __dir__, __all__ = lazy.face(
     ),
 )
 __all__ += ["__version__"]
+
+register()

@@ -2,10 +2,12 @@
 
 A method adds to a backbone, and changes a little of what is there: the class
 token, as a rule, biases, statistics that follow the batch. A backbone keeps
-what these were, in memory and in its weights files.
+what these were, in memory and in its weights files, from the moment its
+weights come in, so that it does not matter what trains it afterwards.
 """
 
 import contextlib
+from dataclasses import dataclass
 
 import numpy as np
 from keras import ops
@@ -15,6 +17,8 @@ from keras_pointpeft.peft.paths import weights_of
 
 # A model whose file does not say what its method has changed.
 UNKNOWN = "unknown"
+# How many numbers of a variable tell it from another one.
+NUMBERS = 16
 
 
 def by_value(variable):
@@ -50,35 +54,71 @@ def changed_variables(backbone):
     }
 
 
-def remember_base(task):
-    """Keeps what a method is about to change of the base.
+@dataclass
+class _Memory:
+    """What a method changes of a base, and which base that was.
 
-    Training, loading and adding adapters call this; call it before a training
-    loop of your own. Only the first call for a backbone keeps anything, and
-    none for a method that trains all of it.
+    Weights come in by many doors, Keras' and torch's own among them, which
+    ask nobody. So the memory knows a few numbers of everything that the
+    method leaves alone: it holds for as long as these are the same.
+
+    Attributes:
+        values: dict from path to array.
+        frozen: dict from path to some numbers of what the method leaves
+            alone; None while they are still being loaded.
+        added: the same of what the method added, if that was still as drawn.
+        noted: bool. Whether anybody has asked since.
+    """
+
+    values: dict
+    frozen: dict | None
+    added: dict
+    noted: bool = False
+
+
+def remember_base(task):
+    """Says that what a task's backbone has now is the base's own.
+
+    Only needed where weights came in past this library, by `set_weights`
+    or by hand, and were those of a backbone that no method has trained. What
+    is known already stays.
 
     Args:
         task: a task with a `backbone`.
     """
-    backbone = task.backbone
-    if _kept(backbone) is None:
-        set_base(backbone, copies(changed_variables(backbone)))
+    if base_values(task.backbone) is None:
+        set_base(task.backbone)
 
 
-def set_base(backbone, values):
+def note_base(backbone):
+    """Takes note of weights that came in, before something trains them."""
+    memory = backbone._base_memory
+    if memory is not None and not memory.noted:
+        base_values(backbone)
+
+
+def set_base(backbone, values=None, loading=False):
     """Says what the method of a backbone has changed.
 
     Args:
         backbone: a `keras_pointpeft.models.PointBackbone`.
         values: dict from path to the array that was there; None if what is
             there now is the base's own; `UNKNOWN` if nobody knows.
+        loading: bool. Whether the rest of the weights is still to come.
     """
+    if backbone.peft is None:
+        return
+    if values is None:
+        values = copies(changed_variables(backbone))
+        memory = _Memory(values, *_marks(backbone))
+    elif isinstance(values, dict):
+        memory = _Memory(values, None, {})
+        if not loading:
+            memory.frozen, _ = _marks(backbone)
+    else:
+        memory = _Memory({}, {}, {})
     # Past Keras, which would save it with the model.
-    object.__setattr__(backbone, "_base_values", values)
-
-
-def _kept(backbone):
-    return getattr(backbone, "_base_values", None)
+    object.__setattr__(backbone, "_base_memory", memory)
 
 
 def base_values(backbone):
@@ -90,11 +130,40 @@ def base_values(backbone):
     Returns:
         A dict from path to array. None if it is not known.
     """
-    kept = _kept(backbone)
-    if isinstance(kept, dict):
-        return kept
+    if not changed_variables(backbone):
+        return {}
+    memory = backbone._base_memory
+    memory.noted = True
+    frozen, added = _marks(backbone)
+    if memory.frozen is None:
+        memory.frozen = frozen
+    if _same(frozen, memory.frozen):
+        return memory.values
+    if memory.added and _same(added, memory.added):
+        # Other weights came in, and no training since.
+        set_base(backbone)
+        return backbone._base_memory.values
+    return None
+
+
+def _marks(backbone):
+    """A few numbers of each variable: of the frozen and of the added ones."""
     changed = changed_variables(backbone)
-    return None if kept == UNKNOWN and changed else copies(changed)
+    keeps = backbone.peft.keeps
+    frozen, added = {}, {}
+    for path, variable in weights_of(backbone).items():
+        if path in changed or keeps(path):
+            continue
+        value = np.ravel(ops.convert_to_numpy(variable))
+        few = value[:: max(1, value.size // NUMBERS)].copy()
+        (added if is_added(path) else frozen)[path] = few
+    return frozen, added
+
+
+def _same(marks, others):
+    return marks.keys() == others.keys() and all(
+        np.array_equal(value, others[path]) for path, value in marks.items()
+    )
 
 
 def save_base(backbone, store):
@@ -104,11 +173,14 @@ def save_base(backbone, store):
 
 
 def load_base(backbone, store):
-    """Reads what `save_base` wrote."""
+    """Reads what `save_base` wrote.
+
+    A file without it leaves the memory as it is: it may be the base's own.
+    """
     paths = list(changed_variables(backbone))
     values = [np.array(store[f"{i}"]) for i in range(len(store.keys()))]
-    known = len(values) == len(paths)
-    set_base(backbone, dict(zip(paths, values)) if known else UNKNOWN)
+    if paths and len(values) == len(paths):
+        set_base(backbone, dict(zip(paths, values)), loading=True)
 
 
 def base_backbone(backbone):
@@ -132,9 +204,10 @@ def base_backbone(backbone):
         )
     if base_values(backbone) is None:
         raise ValueError(
-            "The weights came from a file that does not say what the base's "
-            f"own were, of {sorted(changed_variables(backbone))}; load the "
-            "base by itself, with `peft=None`. "
+            "The weights came from where nobody says what the base's own "
+            f"were, of {sorted(changed_variables(backbone))}; load the base "
+            "by itself, with `peft=None`. Before training, "
+            "`adapters.remember_base` says that they are the base's. "
             f"Received: peft={type(peft).__name__}"
         )
     return backbone.clone(peft=None)

@@ -15,13 +15,15 @@ import h5py
 import keras
 import numpy as np
 
-from keras_pointpeft.adapters.base import remember_base
+from keras_pointpeft.adapters.base import note_base
 from keras_pointpeft.adapters.card import CARD_FILE
 from keras_pointpeft.adapters.card import CONFIG_FILE
 from keras_pointpeft.adapters.card import WEIGHTS_FILE
 from keras_pointpeft.adapters.card import write_card
 from keras_pointpeft.files.hub import local_directory
 from keras_pointpeft.files.whole import whole_files
+from keras_pointpeft.peft.freezing import check_frozen
+from keras_pointpeft.peft.freezing import trained_paths
 from keras_pointpeft.peft.paths import is_added
 
 FORMAT = 2
@@ -45,6 +47,8 @@ def split_variables(task):
     """
     peft = task.backbone.peft
     follows = peft is None or peft.frozen_bn == "track"
+    check_frozen(task.backbone)
+    trained = trained_paths(task.backbone)
     of_backbone = {id(v) for v in task.backbone.weights}
     adapter, base = {}, {}
     for variable in task.weights:
@@ -53,7 +57,7 @@ def split_variables(task):
         # What a method adds moves along with it.
         added = is_added(variable.path)
         mine = (
-            variable.trainable
+            variable.path in trained
             or id(variable) not in of_backbone
             or (follows and "/moving_" in variable.path)
             or (added and "/moving_" in variable.path)
@@ -241,7 +245,7 @@ def load_adapter(task, path):
             weights are not those that were saved.
     """
     values = read_values(task, path)
-    remember_base(task)
+    note_base(task.backbone)
     target, _ = split_variables(task)
     for name, value in values.items():
         target[name].assign(value)

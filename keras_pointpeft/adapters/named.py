@@ -3,7 +3,7 @@
 
 from keras_pointpeft.adapters.base import base_values
 from keras_pointpeft.adapters.base import copies
-from keras_pointpeft.adapters.base import remember_base
+from keras_pointpeft.adapters.base import note_base
 from keras_pointpeft.adapters.files import read_values
 from keras_pointpeft.adapters.files import split_variables
 
@@ -35,7 +35,7 @@ class AdapterSet:
         self.trained = name
         # What an adapter consists of.
         self.variables, _ = split_variables(task)
-        remember_base(task)
+        note_base(task.backbone)
         self._claim()
 
     @property
@@ -81,6 +81,28 @@ class AdapterSet:
             self._store()
             self.active = name
         self.restore()
+
+    def state(self):
+        """All adapters, so that `restored` makes the same set elsewhere."""
+        values = dict(self.values)
+        if self.in_place:
+            values[self.active] = None
+        return {
+            "values": values,
+            "active": self.active,
+            "trained": self.trained,
+        }
+
+    @classmethod
+    def restored(cls, task, state):
+        """The set whose `state` another task has, of which this is a copy."""
+        found = cls(task, state["active"])
+        found.values = {
+            name: values and {path: x.copy() for path, x in values.items()}
+            for name, values in state["values"].items()
+        }
+        found.trained = state["trained"]
+        return found
 
     def delete(self, name):
         """Removes an adapter that is not the active one."""

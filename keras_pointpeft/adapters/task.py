@@ -18,8 +18,18 @@ class AdapterLife:
     _adapters = None
 
     def _put_in_place(self):
+        # On jax, `fit` keeps the variables elsewhere between two batches.
+        if hasattr(self, "jax_state_sync"):
+            self.jax_state_sync()
         if self._adapters is not None:
             self._adapters.restore()
+
+    def __reduce__(self):
+        make, arguments = super().__reduce__()
+        if self._adapters is None:
+            return make, arguments
+        # Keras' way has the active one alone, which it has put in place.
+        return _with_adapters, (make, arguments, self._adapters.state())
 
     def __call__(self, *args, **kwargs):
         # Not put in place here: a call may be traced.
@@ -91,6 +101,7 @@ class AdapterLife:
 
         See `keras_pointpeft.adapters.disable_adapters`.
         """
+        self._put_in_place()
         return disable_adapters(self)
 
     def merge(self, partial=False):
@@ -123,3 +134,10 @@ class AdapterLife:
         See `keras_pointpeft.adapters.summary`.
         """
         return summary(self, print_fn)
+
+
+def _with_adapters(make, arguments, state):
+    """A task with its named adapters, from what `__reduce__` kept."""
+    task = make(*arguments)
+    object.__setattr__(task, "_adapters", AdapterSet.restored(task, state))
+    return task

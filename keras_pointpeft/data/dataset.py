@@ -2,13 +2,13 @@
 
 import copy
 
-import keras
 import numpy as np
 
 from keras_pointpeft.data import augmentation as augmentations
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.coordinates import as_floats
 from keras_pointpeft.data.coordinates import to_float32
+from keras_pointpeft.data.epochs import EpochDataset
 from keras_pointpeft.data.fps import farthest_point_indices
 from keras_pointpeft.data.normalization import unit_sphere
 from keras_pointpeft.data.sampling import SAMPLING
@@ -18,7 +18,7 @@ from keras_pointpeft.data.sampling import sample_indices
 _ORDER, _BATCH = 0, 1  # streams of random numbers
 
 
-class PointCloudDataset(keras.utils.PyDataset):
+class PointCloudDataset(EpochDataset):
     """Batches of point clouds, sampled and augmented.
 
     Batch `b` of epoch `e` depends on `(seed, e, b)` alone, not on what ran
@@ -59,7 +59,8 @@ class PointCloudDataset(keras.utils.PyDataset):
             segmentation. They become the targets, sampled like the points;
             with `labels` too the inputs are a dict of "points" and
             "category", the labels.
-        **kwargs: `workers`, `max_queue_size` of `keras.utils.PyDataset`.
+        **kwargs: `workers`, `max_queue_size` of
+            `keras_pointpeft.data.EpochDataset`.
 
     Raises:
         ValueError: shapes that do not fit, or too few points.
@@ -121,7 +122,6 @@ class PointCloudDataset(keras.utils.PyDataset):
         self.normalize = normalize
         self.seed = seed
         self.repeat_points = repeat_points
-        self.epoch = 0
         self._check()
         available = points.shape[1]
         self.num_points = available if num_points is None else num_points
@@ -136,7 +136,6 @@ class PointCloudDataset(keras.utils.PyDataset):
         self.shard = (0, 1)
         self._order = (None, None)
         self._kept = {}
-        self._last_served = False
 
     def _check(self):
         shape = self.points.shape
@@ -208,36 +207,13 @@ class PointCloudDataset(keras.utils.PyDataset):
                 "The last batch has fewer clouds than there are processes; "
                 f"use `drop_last=True`. Received: shard={value}"
             )
+        self.forget_ahead()
         self._shard = (int(number), int(count))
 
     @property
     def num_batches(self):
         full, rest = divmod(len(self.points), self.batch_size)
         return full if self.drop_last or not rest else full + 1
-
-    def __len__(self):
-        return self.num_batches
-
-    @property
-    def epoch(self):
-        """int, the epoch whose batches are served; it may be set."""
-        return self._epoch
-
-    @epoch.setter
-    def epoch(self, value):
-        if value < 0:
-            raise ValueError(f"`epoch` counts from 0. Received: {value}")
-        self._epoch = int(value)
-
-    def on_epoch_begin(self):
-        self._last_served = False
-
-    def on_epoch_end(self):
-        # Keras also calls this after it has looked at a first batch only, to
-        # build the model; that was no epoch.
-        if self._last_served:
-            self.epoch += 1
-        self._last_served = False
 
     def indices(self, index):
         """The positions of the clouds of batch `index` in this epoch."""
@@ -251,7 +227,7 @@ class PointCloudDataset(keras.utils.PyDataset):
         # As many for each, so that all train equally long.
         return rows[: len(rows) // count * count][number::count]
 
-    def __getitem__(self, index):
+    def make_batch(self, index):
         rows = self.indices(index)
         number, count = self.shard
         # Each shard draws numbers of its own.
@@ -266,8 +242,6 @@ class PointCloudDataset(keras.utils.PyDataset):
         indices = self._indices(points, rows, rng)
         points = self.augmentation(gather_points(points, indices), rng)
         points = np.asarray(points, "float32")
-        if index == self.num_batches - 1:
-            self._last_served = True
         labels = None if self.labels is None else self.labels[rows]
         if self.point_labels is not None:
             if labels is not None:
@@ -292,9 +266,7 @@ class PointCloudDataset(keras.utils.PyDataset):
         Returns:
             What a batch is, with all clouds of the epoch.
         """
-        served = self._last_served
-        batches = [self[index] for index in range(self.num_batches)]
-        self._last_served = served
+        batches = [self.make_batch(i) for i in range(self.num_batches)]
         return tuple(_joined(part) for part in zip(*batches))
 
     def _rng(self, *stream):

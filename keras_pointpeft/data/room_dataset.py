@@ -7,10 +7,11 @@ from keras_pointpeft.data import augmentation as augmentations
 from keras_pointpeft.data.columns import columns
 from keras_pointpeft.data.columns import draw_column
 from keras_pointpeft.data.coordinates import as_floats
+from keras_pointpeft.data.epochs import EpochDataset
 from keras_pointpeft.data.rooms import Room
 
 
-class RoomDataset(keras.utils.PyDataset):
+class RoomDataset(EpochDataset):
     """Random columns of rooms with a label for each point.
 
     Rooms are drawn in proportion to their points. Batch `b` of epoch `e`
@@ -27,7 +28,8 @@ class RoomDataset(keras.utils.PyDataset):
         column_size: float, width of a column in metres. Defaults to 1.
         column_min_points: int, a column has more. Defaults to 1024.
         seed: int.
-        **kwargs: `workers`, `max_queue_size` of `keras.utils.PyDataset`.
+        **kwargs: `workers`, `max_queue_size` of
+            `keras_pointpeft.data.EpochDataset`.
 
     Example:
 
@@ -71,22 +73,13 @@ class RoomDataset(keras.utils.PyDataset):
         self.column_size = column_size
         self.column_min_points = column_min_points
         self.seed = seed
-        self.epoch = 0
         self._shares = counts / counts.sum()
-        self._last_served = False
 
     @property
     def num_batches(self):
         return self.steps
 
-    def __len__(self):
-        return self.steps
-
-    def __getitem__(self, index):
-        if not 0 <= index < self.steps:
-            raise IndexError(
-                f"There are {self.steps} batches. Received: {index}"
-            )
+    def make_batch(self, index):
         rng = np.random.default_rng((self.seed, self.epoch, index, 1))
         chosen = rng.choice(len(self.rooms), self.batch_size, p=self._shares)
         columns = [
@@ -100,19 +93,8 @@ class RoomDataset(keras.utils.PyDataset):
             for room in chosen
         ]
         points, labels = (np.stack(part) for part in zip(*columns))
-        if index == self.steps - 1:
-            self._last_served = True
         points = np.asarray(self.augmentation(points, rng), "float32")
         return points, labels
-
-    def on_epoch_begin(self):
-        self._last_served = False
-
-    def on_epoch_end(self):
-        # Not after Keras has looked at a first batch only.
-        if self._last_served:
-            self.epoch += 1
-        self._last_served = False
 
 
 def predict_room(

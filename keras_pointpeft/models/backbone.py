@@ -5,6 +5,7 @@ import keras_hub
 
 from keras_pointpeft.adapters.base import load_base
 from keras_pointpeft.adapters.base import save_base
+from keras_pointpeft.adapters.base import set_base
 from keras_pointpeft.adapters.copying import copy_weights
 from keras_pointpeft.arguments import check_arguments
 from keras_pointpeft.data.incoming import Door
@@ -15,6 +16,8 @@ from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.recompute import check_remat
 from keras_pointpeft.models.trunk import frozen_pass
 from keras_pointpeft.models.trunk import normalized
+from keras_pointpeft.peft.freezing import freeze
+from keras_pointpeft.peft.freezing import freeze_again
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.serialization import Configurable
 
@@ -59,6 +62,11 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     decoder = "tokens"
     reads_class_tokens = False
 
+    # What a method has changed of the base, and what it leaves frozen; see
+    # `keras_pointpeft.adapters.base` and `keras_pointpeft.peft.freezing`.
+    _base_memory = None
+    _frozen = ()
+
     def __init__(
         self,
         inputs,
@@ -67,6 +75,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         dtype=None,
         remat="elementwise",
         trunk=None,
+        trainable=True,
         **kwargs,
     ):
         super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)
@@ -74,6 +83,48 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         self.trunk = trunk
         self.remat = remat
         freeze(self, peft)
+        if peft is not None:
+            set_base(self)
+        if not trainable:
+            self.trainable = False
+        show_parameters(self)
+
+    @property
+    def trainable(self):
+        """Whether it trains: with a method, what the method says."""
+        return super().trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        keras.Model.trainable.fset(self, value)
+        freeze_again(self)
+
+    def enable_lora(self, rank, target_layer_names=None):
+        """Not Keras' own, which would undo what a method says."""
+        raise ValueError(
+            "Low-rank updates are a method of this library: build the "
+            f"backbone with `peft=keras_pointpeft.peft.LoRA(rank={rank})`. "
+            f"Received: enable_lora({rank})"
+        )
+
+    def save_lora_weights(self, filepath):
+        """Not Keras' own; `save_adapter` of a task saves what trained."""
+        raise ValueError(
+            "Low-rank updates are a method of this library, "
+            "`peft=keras_pointpeft.peft.LoRA(rank=8)`, which `save_adapter` "
+            f"of a task saves. Received: filepath={str(filepath)!r}"
+        )
+
+    def load_lora_weights(self, filepath):
+        """Not Keras' own; `load_adapter` of a task loads what trained."""
+        raise ValueError(
+            "Low-rank updates are a method of this library, "
+            "`peft=keras_pointpeft.peft.LoRA(rank=8)`, which `load_adapter` "
+            f"of a task loads. Received: filepath={str(filepath)!r}"
+        )
+
+    def quantize(self, mode, **kwargs):
+        refuse_quantization(mode)
 
     @property
     def remat(self):
@@ -331,16 +382,22 @@ def as_method(peft):
     return peft
 
 
-def freeze(model, peft):
-    """Sets, variable by variable, what trains under a method.
+def show_parameters(model):
+    """Lets torch see the parameters of a fresh model, and no stale list.
 
-    The only place where anything is frozen. Layers stay trainable: a layer's
-    own flag would also change how it treats the batch.
+    keras-hub sets attributes past torch until a model is built.
     """
-    if peft is None:
-        return
-    for variable in model.trainable_variables:
-        variable.trainable = peft.trains(variable.path)
+    if hasattr(model, "torch_params"):
+        model._track_variables()
+
+
+def refuse_quantization(mode):
+    raise ValueError(
+        "Frozen layers of this library are not quantized. "
+        "`dtype='bfloat16'` halves the backbone's memory; "
+        "`model.export` writes ONNX, which its runtimes quantize. "
+        f"Received: mode={mode!r}"
+    )
 
 
 def drop_path_rates(rate, depth):

@@ -44,17 +44,67 @@ def decay_groups(model) -> tuple[list, list]:
     return decayed, not_decayed
 
 
+def undecayed_paths(model):
+    """Paths of a compiled model's variables that weight decay leaves alone.
+
+    Keras saves an optimizer without them.
+    """
+    optimizer = _innermost(model.optimizer)
+    if getattr(optimizer, "weight_decay", None) is None:
+        return []
+    return [
+        variable.path
+        for variable in model.trainable_variables
+        if not optimizer._use_weight_decay(variable)
+    ]
+
+
+def exclude(optimizer, variables, paths):
+    """Excludes variables from weight decay by path, before `build`.
+
+    Args:
+        optimizer: a `keras.optimizers.Optimizer`.
+        variables: list of variables.
+        paths: the paths of those to exclude, of which some may be elsewhere.
+    """
+    paths = set(paths)
+    if spared := [v for v in variables if v.path in paths]:
+        _innermost(optimizer).exclude_from_weight_decay(var_list=spared)
+
+
+def _innermost(optimizer):
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 class _ClippedTogether:
     """An optimizer that clips all gradients at once, where that is faster.
 
     On torch it also adds up gradients over several batches by itself: which
-    batch updates is known to the host, which need not ask the device.
+    batch updates is known to the host, which need not ask the device. Its
+    config has the paths of what weight decay leaves alone, which that of
+    Keras' optimizers has not.
     """
 
     # How many batches make an update, while one of them is made.
     _every = None
     # How many batches there have been, if somebody keeps count.
     _batches = None
+
+    def __init__(self, *args, undecayed=(), **kwargs):
+        super().__init__(*args, **kwargs)
+        self.undecayed = tuple(undecayed)
+
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        super().exclude_from_weight_decay(var_list, var_names)
+        self.undecayed = tuple(variable.path for variable in var_list or ())
+
+    def build(self, variables):
+        if not self.built:
+            exclude(self, variables, self.undecayed)
+        super().build(variables)
+
+    def get_config(self):
+        return {**super().get_config(), "undecayed": self.undecayed}
 
     def apply(self, grads, trainable_variables=None):
         if self._adds_up(grads):

@@ -8,7 +8,7 @@ import zlib
 import keras
 import numpy as np
 
-from keras_pointpeft.adapters.base import remember_base
+from keras_pointpeft.adapters.base import note_base
 from keras_pointpeft.files.whole import sweep
 from keras_pointpeft.files.whole import whole_file
 from keras_pointpeft.training.callbacks import assign
@@ -145,7 +145,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
                 for i, value in enumerate(values)
             ]
         if hasattr(model, "backbone"):
-            remember_base(model)
+            note_base(model.backbone)
         assign(model.variables, values)
         assign(model.optimizer.variables, slots)
         self.history[:] = meta["history"]

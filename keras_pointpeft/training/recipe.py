@@ -4,6 +4,9 @@ import dataclasses
 import difflib
 import math
 
+from keras_pointpeft.data import augmentation as augmentations
+from keras_pointpeft.data.checks import check_choice
+from keras_pointpeft.data.sampling import SAMPLING
 from keras_pointpeft.layers.recompute import check_remat
 
 SELECTIONS = ("held_out", "last", "best_on_test")
@@ -34,10 +37,15 @@ class Recipe:
         clip_norm: float or None. Bound for the norm of all gradients.
         gradient_accumulation: int. Batches that make one update.
         label_smoothing: float. Probability given to the wrong classes.
-        augmentation: what `keras_pointpeft.data.augmentation.get` takes.
+        augmentation: `"none"`, `"scale_translate"`, `"rotate"`,
+            `"scale_rotate"` or `"jitter"`, with numbers of its own
+            `{"name": "scale_translate", "shift": 0.1}`, a list of such, or
+            None; see `keras_pointpeft.data.augmentation.get`.
         num_points: int or None. Points of a cloud; None for all.
-        sampling: string. How they are chosen in training.
-        evaluation_sampling: string. How they are chosen in evaluation.
+        sampling: string. How they are chosen in training: `"random"`,
+            `"fps"`, `"first"` or `"fps_then_random"`.
+        evaluation_sampling: string. How they are chosen in evaluation, one
+            of the same.
         selection: string. Which epoch's weights are kept and reported as
             best: `"held_out"`, the best on a part of the training split;
             `"last"`; or `"best_on_test"`, the best on the test split, which
@@ -58,7 +66,7 @@ class Recipe:
             `keras_pointpeft.models.PointBackbone.remat`.
 
     Raises:
-        ValueError: for a value out of range.
+        ValueError: for a value out of range, or an unknown name.
 
     Example:
 
@@ -99,6 +107,11 @@ class Recipe:
 
     def __post_init__(self):
         check_remat(self.remat)
+        augmentations.get(self.augmentation)
+        check_choice("sampling", self.sampling, SAMPLING)
+        check_choice(
+            "evaluation_sampling", self.evaluation_sampling, SAMPLING
+        )
         if isinstance(self.augmentation, list):
             object.__setattr__(self, "augmentation", tuple(self.augmentation))
         if self.warmup_epochs is None:

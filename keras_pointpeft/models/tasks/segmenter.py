@@ -114,3 +114,13 @@ class PointSegmenter(PointTask):
 
     # What the base class calls it.
     _backbone = backbone
+
+    def check_class_weight(self, class_weight):
+        if class_weight is not None:
+            raise ValueError(
+                "Keras weighs clouds by `class_weight`, and takes labels per "
+                "point for something else. Compile with "
+                "`loss=keras_pointpeft.step.losses.WeightedCrossentropy("
+                "weights)`. Received: class_weight="
+                f"{class_weight!r}"
+            )

@@ -1,7 +1,7 @@
 import keras
 import keras_hub
 
-from keras_pointpeft.adapters.base import remember_base
+from keras_pointpeft.adapters.base import note_base
 from keras_pointpeft.adapters.copying import copy_head
 from keras_pointpeft.adapters.task import AdapterLife
 from keras_pointpeft.arguments import changes_head
@@ -9,8 +9,20 @@ from keras_pointpeft.arguments import split_arguments
 from keras_pointpeft.data.incoming import Door
 from keras_pointpeft.data.incoming import integer_labels
 from keras_pointpeft.files import preset_folder
+from keras_pointpeft.models.backbone import refuse_quantization
+from keras_pointpeft.models.backbone import show_parameters
+from keras_pointpeft.peft.freezing import check_frozen
+from keras_pointpeft.peft.freezing import freeze_again
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.step.stepping import Stepping
+
+# Which backends export to a format, the usual one first.
+WRITERS = {
+    "onnx": ("torch", "tensorflow"),
+    "torch": ("torch",),
+    "tf_saved_model": ("tensorflow",),
+    "litert": ("tensorflow",),
+}
 
 
 class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
@@ -21,6 +33,24 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
     checks arrays before they are used, keeps optimizer slots out of saved
     weights, and saves and loads adapters.
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        show_parameters(self)
+
+    @property
+    def trainable(self):
+        """Whether it trains: of the backbone, what its method says."""
+        return super().trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        keras.Model.trainable.fset(self, value)
+        if self.backbone is not None:
+            freeze_again(self.backbone)
+
+    def quantize(self, mode, **kwargs):
+        refuse_quantization(mode)
 
     def default_loss(self):
         raise NotImplementedError
@@ -48,11 +78,32 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
             metrics = ["accuracy"]  # Keras finds the kind by the labels
             if integer_labels(loss) is not False:
                 metrics = self.default_metrics()
+        check_jit(kwargs.get("jit_compile"))
         keras.Model.compile(
             self, optimizer=optimizer, loss=loss, metrics=metrics, **kwargs
         )
         if self._adapters is not None:
             self._adapters.trained = self._adapters.active
+
+    def get_compile_config(self):
+        """What `compile` was told, and which variables do not decay."""
+        from keras_pointpeft.step.optimizer import undecayed_paths
+
+        config = super().get_compile_config()
+        if self.optimizer is not None and (paths := undecayed_paths(self)):
+            config["undecayed"] = paths
+        return config
+
+    def compile_from_config(self, config):
+        """Compiles as `get_compile_config` says."""
+        from keras_pointpeft.step.optimizer import exclude
+
+        config = dict(config)
+        undecayed = config.pop("undecayed", ())
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            exclude(self.optimizer, self.trainable_variables, undecayed)
+            self.optimizer.build(self.trainable_variables)
 
     def make_ready(self, training=False):
         """Checks that the method has what it needs, such as a bank.
@@ -69,7 +120,8 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
             backbone.peft.check(backbone)
         self._put_in_place()
         if training:
-            remember_base(self)
+            check_frozen(backbone)
+            note_base(backbone)
             if self._adapters is not None:
                 self._adapters.before_training()
 
@@ -97,6 +149,7 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
 
     def fit(self, x=None, y=None, **kwargs):
         self.make_ready(training=True)
+        self.check_class_weight(kwargs.get("class_weight"))
         if not self.compiled:
             self.compile()
         if isinstance(x, keras.utils.PyDataset):
@@ -111,6 +164,9 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
             kwargs["validation_data"], _ = door.source(held)
         return keras.Model.fit(self, x, y, **kwargs)
 
+    def check_class_weight(self, class_weight):
+        """Raises ValueError where Keras would weigh something else."""
+
     def evaluate(self, x=None, y=None, **kwargs):
         self.make_ready()
         x, y = self.door.source(x, y)
@@ -123,6 +179,7 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
 
     def train_on_batch(self, x, y=None, **kwargs):
         self.make_ready(training=True)
+        self.check_class_weight(kwargs.get("class_weight"))
         x, y = self.door.source(x, y)
         return keras.Model.train_on_batch(self, x, y, **kwargs)
 
@@ -234,12 +291,13 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         model.export("model.onnx", format="onnx")
         ```
         """
-        backend = keras.backend.backend()
-        if format == "tf_saved_model" and backend != "tensorflow":
+        backend = keras.config.backend()
+        writers = WRITERS.get(format, (backend,))
+        if backend not in writers:
             raise ValueError(
-                "A SavedModel is written with KERAS_BACKEND=tensorflow, which "
-                "loads the same presets and adapters; torch writes 'onnx' and "
-                f"'torch'. Received: format={format!r} on {backend}"
+                f"{format!r} is written with KERAS_BACKEND={writers[0]}, "
+                "which loads the same presets and adapters. "
+                f"Received: format={format!r} on {backend}"
             )
         specs = keras.tree.flatten(input_signature or self.input)
         if format == "litert" and any(s.shape[1:2] == (None,) for s in specs):
@@ -304,3 +362,14 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
                 f"{cls.__name__}. Received: preset={preset!r}"
             )
         return model
+
+
+def check_jit(jit_compile):
+    """Raises ValueError where compiling whole steps takes for ever."""
+    if jit_compile is True and keras.config.backend() == "torch":
+        raise ValueError(
+            "`jit_compile=True` unrolls the choice of patch centres on torch "
+            "and does not finish in minutes. Leave it out: torch has kernels "
+            "for it, see `docs/guides/performance.md`; tensorflow and jax "
+            "compile whole steps. Received: jit_compile=True on torch"
+        )

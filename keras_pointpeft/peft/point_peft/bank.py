@@ -384,13 +384,5 @@ def prior_layer(backbone):
 def require_bank(backbone):
     """Raises ValueError if a backbone's bank is still empty."""
     layer = prior_layer(backbone)
-    if layer is None or layer.filled:
-        return
-    raise ValueError(
-        "This model makes its prompts from a bank of features, which is "
-        "empty. Build one from training clouds and attach it,\n"
-        "    PriorBank.build(model, points).attach(model)\n"
-        "(also: scripts/build_bank.py), or do without, with "
-        "`peft=PointPEFT(prior=False)`. Received: an empty bank with room "
-        f"for {layer.bank_size} entries"
-    )
+    if layer is not None:
+        layer.require_filled()

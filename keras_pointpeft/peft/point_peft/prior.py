@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.ops.stored import stored
 from keras_pointpeft.peft.fingerprint import FINGERPRINT_BYTES
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -78,6 +79,7 @@ class PriorQuery(Configurable, keras.layers.Layer):
         self.top_k = top_k
         self.num_groups = num_groups
         self.group_size = group_size
+        self._was_filled = False
 
     def build(self, feature_shape):
         def state(shape, name, dtype):
@@ -100,7 +102,25 @@ class PriorQuery(Configurable, keras.layers.Layer):
     @property
     def filled(self):
         """Whether there is anything in the bank."""
-        return int(ops.convert_to_numpy(self.count)) > 0
+        return int(stored(self.count)) > 0
+
+    def require_filled(self):
+        """Raises ValueError while the bank is empty.
+
+        Once it was not, nobody looks again: on an accelerator that waits.
+        """
+        if self._was_filled:
+            return
+        if not self.filled:
+            raise ValueError(
+                "This model makes its prompts from a bank of features, which "
+                "is empty. Build one from training clouds and attach it,\n"
+                "    PriorBank.build(model, points).attach(model)\n"
+                "(also: scripts/build_bank.py), or do without, with "
+                "`peft=PointPEFT(prior=False)`. Received: an empty bank with "
+                f"room for {self.bank_size} entries"
+            )
+        self._was_filled = True
 
     def fill(self, features, fingerprint):
         """Takes over a bank's entries.
@@ -136,6 +156,7 @@ class PriorQuery(Configurable, keras.layers.Layer):
         self.fingerprint.assign(digest.astype("int32"))
 
     def call(self, features):
+        self.require_filled()
         bank = ops.convert_to_tensor(self.bank)
         count = ops.convert_to_tensor(self.count)
         return {"prior": query(features, bank, self.top_k, count)}

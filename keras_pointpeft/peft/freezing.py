@@ -1,0 +1,71 @@
+"""What trains under a method and what does not, whatever else is said."""
+
+
+def freeze(backbone, peft):
+    """Sets, variable by variable, what trains under a method.
+
+    The only place where anything is frozen. Layers stay trainable: a layer's
+    own flag would also change how it treats the batch.
+
+    Args:
+        backbone: a `keras_pointpeft.models.PointBackbone`, with everything
+            trainable that may be.
+        peft: its `keras_pointpeft.peft.PeftMethod`, or None: all trains.
+    """
+    if peft is None:
+        return
+    every = backbone.trainable_variables
+    frozen = tuple(v for v in every if not peft.trains(v.path))
+    trained = frozenset(v.path for v in every if peft.trains(v.path))
+    # Past Keras, which would take them for parts of the model.
+    object.__setattr__(backbone, "_frozen", frozen)
+    object.__setattr__(backbone, "_trained_paths", trained)
+    freeze_again(backbone)
+
+
+def freeze_again(backbone):
+    """After something has set everything trainable."""
+    for variable in getattr(backbone, "_frozen", ()):
+        variable.trainable = False
+
+
+def trained_paths(backbone):
+    """Paths of what trains: as the method says, and as Keras without one.
+
+    Of a method, also what somebody has turned off for a while.
+    """
+    if backbone.peft is None:
+        return {v.path for v in backbone.trainable_variables}
+    return backbone._trained_paths
+
+
+def check_frozen(backbone):
+    """Raises ValueError if what a method keeps frozen would train.
+
+    Anybody can tell a layer, a variable or, on torch, a parameter to.
+    """
+    if backbone.peft is None:
+        return
+    name = type(backbone.peft).__name__
+    found = [v.path for v in backbone._frozen if v.trainable]
+    if found:
+        raise ValueError(
+            f"{found[0]} would train, one of {len(found)} that {name} keeps "
+            "frozen; an adapter would not hold it. "
+            "`model.trainable = True` sets what the method says; "
+            "`peft=keras_pointpeft.peft.Full()` trains everything. "
+            f"Received: {found[0]} with trainable=True"
+        )
+    # Only torch's tensors have such a flag.
+    found = [
+        v.path
+        for v in backbone._frozen
+        if getattr(v.value, "requires_grad", False)
+    ]
+    if found:
+        raise ValueError(
+            f"{found[0]} has `requires_grad=True`, one of {len(found)} that "
+            f"{name} keeps frozen, and may have been trained. Hand optimizers "
+            "`model.parameters()` as they are, without `requires_grad_`. "
+            f"Received: {found[0]} with requires_grad=True"
+        )

@@ -1,0 +1,138 @@
+"""Lets Keras load saved models after `import keras_pointpeft` alone.
+
+Keras knows classes that have been imported. This package imports hardly
+anything by itself, so it says which names it has, and imports what they stand
+for when a file asks for one.
+"""
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+
+PACKAGE = "keras_pointpeft"
+# Modules, and the classes that they register with Keras.
+TABLE = """
+layers.batch_norm: BatchNorm
+layers.chain_order: ChainOrder
+layers.contrast_tokens: ContrastTokens
+layers.drop_path: DropPath
+layers.dropout: Dropout
+layers.feature_propagation: FeaturePropagation
+layers.graph_propagation: GraphPropagation
+layers.heads: TokenPooling ClassificationHead
+layers.layer_normalization: LayerNormalization
+layers.linear: Linear
+layers.near_mask: NearMask
+layers.patch_encoder: PatchEncoder
+layers.point_generator: PointGenerator
+layers.point_head: CategoryEmbedding PointHead
+layers.point_patches: PointPatches
+layers.position: PositionMLP SinePosition
+layers.token_propagation: TokenPropagation
+layers.tokens: ClassTokens SplitTokens
+layers.transformer_block: TransformerBlock
+models.point_gpt: PointGPTBackbone
+models.point_m2ae: PointM2AEBackbone
+models.point_mae: PointMAEBackbone ACTBackbone PointBERTBackbone
+models.pretraining.generative_pretrainer: GenerativePretrainer
+models.pretraining.hierarchical_masked_autoencoder:
+    HierarchicalMaskedAutoencoder
+models.pretraining.masked_autoencoder: MaskedAutoencoder
+models.recon: ReConBackbone
+models.tasks.classifier: PointCloudClassifier
+models.tasks.part_segmenter: PartSegmenter
+models.tasks.semantic_segmenter: SemanticSegmenter
+ops.symbolic: PointOperation
+peft.adapter: AdapterTuner Adapter
+peft.adaptformer: AdaptFormerTuner AdaptFormer
+peft.bitfit: BitFit
+peft.dapt.block: DAPTTuner
+peft.dapt.dynamic_adapter: DynamicAdapter
+peft.dapt.internal_prompt: InternalPrompt
+peft.dapt.method: DAPT
+peft.full: Full
+peft.ga_prompt.block: GAPromptTuner
+peft.ga_prompt.method: GAPrompt
+peft.ga_prompt.prompt_geometry: PromptGeometry
+peft.ga_prompt.shift_prompter: SetAbstraction ShiftPrompter
+peft.idpt.insertion: PromptInsertion PromptPosition
+peft.idpt.instance_prompt: EdgeConv InstancePrompt
+peft.idpt.method: IDPT
+peft.linear_probe: LinearProbe
+peft.lora: LoRA
+peft.parts.bottleneck: BottleneckAdapter
+peft.parts.feature_transform: FeatureTransform SiteTransforms
+peft.parts.geometry_aware_adapter: GeometryAwareAdapter
+peft.parts.low_rank: LowRankUpdate LoRATuner
+peft.parts.patch_neighborhoods: PatchNeighborhoods
+peft.point_gst.block: SpectralAdapter PointGSTTuner
+peft.point_gst.method: PointGST
+peft.point_gst.spectral_basis: SpectralBasis
+peft.point_lora: MaskPredictor TokenSelection PointLoRATuner PointLoRA
+peft.point_peft.block: NormDelta PointPEFTTuner
+peft.point_peft.local_attention: LocalAttention
+peft.point_peft.method: PointPEFT
+peft.point_peft.prior: PriorQuery
+peft.point_peft.prompt: PointPriorPrompt
+peft.point_peft.token_neighborhoods: TokenNeighborhoods
+peft.ppt: PatchPrompts PPTTuner PPT
+peft.prefix_tuning: PrefixTuner PrefixTuning
+peft.side_tuning: SideNetwork SideTuning
+peft.ssf: SSF
+peft.vpt: PromptTuner VPT
+step.losses: SmoothedCrossentropy WeightedCrossentropy PointAccuracy
+step.mean_iou: MeanIoU
+step.optimizer: Adam AdamW TwiceAdamW
+step.part_metrics: InstanceMeanIoU ClassMeanIoU
+"""
+MODULES = {}
+for _word in TABLE.split():
+    if _word.endswith(":"):
+        _module = _word[:-1]
+    else:
+        MODULES[_word] = _module
+
+
+class _StandIn:
+    """A class before it is imported: all that Keras does is ask for one."""
+
+    @classmethod
+    def from_config(cls, config):
+        importlib.import_module(f"{PACKAGE}.{MODULES[cls.__name__]}")
+        registry = sys.modules["keras"].saving.get_custom_objects()
+        return registry[f"{PACKAGE}>{cls.__name__}"].from_config(config)
+
+
+class _OnceKerasComes(importlib.abc.MetaPathFinder):
+    """Registers the stand-ins right after somebody has imported Keras."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module):
+                execute(module)
+                _register(module)
+
+            spec.loader.exec_module = execute_and_register
+        return spec
+
+
+def _register(keras):
+    registry = keras.saving.get_custom_objects()
+    for name in MODULES:
+        stand_in = type(name, (_StandIn,), {"__module__": __name__})
+        registry.setdefault(f"{PACKAGE}>{name}", stand_in)
+
+
+def register():
+    """Makes all classes known to Keras, now or once it is imported."""
+    if "keras" in sys.modules:
+        _register(sys.modules["keras"])
+    else:
+        sys.meta_path.insert(0, _OnceKerasComes())
