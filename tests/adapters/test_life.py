@@ -206,16 +206,25 @@ def test_the_base_is_kept_with_the_weights(clouds, tmp_path):
 
 def test_a_file_that_does_not_know_the_base(tmp_path):
     model = small_classifier(peft.DAPT(rank=4))
+    for variable in model.trainable_variables:
+        variable.assign(variable + 0.01)
     model.save_weights(tmp_path / "a.weights.h5")
     with h5py.File(tmp_path / "a.weights.h5", "a") as file:
         found = []
         file.visit(lambda name: found.append(name))
         (own,) = (n for n in found if n.endswith("point_mae_backbone/vars"))
         del file[f"{own}/0"]
-    model.load_weights(tmp_path / "a.weights.h5")
+    other = small_classifier(peft.DAPT(rank=4))
+    other.load_weights(tmp_path / "a.weights.h5")
     with pytest.raises(ValueError, match="class_tokens/token"):
-        with model.disable_adapters():
+        with other.disable_adapters():
             pass
+    # The base is there already.
+    with model.disable_adapters() as base:
+        expected = copies(base)
+    model.load_weights(tmp_path / "a.weights.h5")
+    with model.disable_adapters() as base:
+        same(copies(base), expected)
 
 
 def copies(backbone):

@@ -51,7 +51,7 @@ def prompted():
         num_prompts=3,
         prompt_blocks=1,
         bank_size=4,
-        prior_groups=None,
+        prior_num_groups=None,
         prior_group_size=None,
         adapter_rank=2,
     )
