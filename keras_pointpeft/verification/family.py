@@ -164,6 +164,8 @@ def check_gradients(
     the model's inputs, if not the recorded points; `loss_fn` is the loss, if
     not the cross-entropy of what the model returns for them.
     """
+    if not recorded.gradients:
+        return
     data = recorded.data
     entropy = mean_cross_entropy(data["labels"])
     points = data["points"] if points is None else points

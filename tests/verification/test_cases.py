@@ -2,6 +2,7 @@
 
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 
@@ -18,7 +19,9 @@ CASES = sorted(
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
 def test_case(case):
-    checks = verify(case)
+    # How a backend differentiates is tested with it; through these models it
+    # takes minutes to compile on jax.
+    checks = verify(case, gradients=keras.config.backend() == "torch")
     assert checks, "no code knows this case, or nothing was compared"
     failed = [str(check) for check in checks if not check.ok]
     assert not failed, "\n".join(failed)
