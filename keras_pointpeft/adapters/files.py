@@ -44,6 +44,15 @@ def split_variables(task):
         variables, all of the head, the statistics of every BatchNorm that
         follows its batches, and the method's own state), and the frozen
         rest.
+
+    Raises:
+        ValueError: if two variables have one path.
+
+    Example:
+    ```python
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    adapter, base = keras_pointpeft.adapters.split_variables(model)
+    ```
     """
     peft = task.backbone.peft
     follows = peft is None or peft.frozen_bn == "track"
@@ -74,7 +83,14 @@ def split_variables(task):
 
 
 def fingerprint(task):
-    """SHA-256 of the frozen weights that an adapter relies on."""
+    """SHA-256 of the frozen weights that an adapter relies on.
+
+    Example:
+    ```python
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    keras_pointpeft.adapters.fingerprint(model)  # 64 hexadecimal digits
+    ```
+    """
     _, base = split_variables(task)
     digest = hashlib.sha256()
     for path in sorted(base):
@@ -99,6 +115,15 @@ def save_adapter(task, path, state=True):
 
     Returns:
         The size of the adapter in bytes.
+
+    Raises:
+        ValueError: if a file stands at `path`.
+
+    Example:
+    ```python
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    size = keras_pointpeft.adapters.save_adapter(model, "my_task")
+    ```
     """
     directory = pathlib.Path(path)
     if directory.exists() and not directory.is_dir():
@@ -207,7 +232,19 @@ def write_arrays(file, arrays):
 
 
 def read_config(path):
-    """The JSON part of a saved adapter, as a dict."""
+    """The JSON part of a saved adapter, as a dict.
+
+    Raises:
+        FileNotFoundError: if there is no adapter.
+        ValueError: for one of a later format.
+
+    Example:
+    ```python
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    model.save_adapter("my_task")
+    keras_pointpeft.adapters.read_config("my_task")["peft"]
+    ```
+    """
     directory = pathlib.Path(path)
     missing = [
         name
@@ -243,6 +280,13 @@ def load_adapter(task, path):
         ValueError: if the frozen base differs from the adapter's, if
             variables are missing, unknown or of another shape, or if the
             weights are not those that were saved.
+
+    Example:
+    ```python
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    model.save_adapter("my_task")
+    keras_pointpeft.adapters.load_adapter(model, "my_task")
+    ```
     """
     values = read_values(task, path)
     note_base(task.backbone)

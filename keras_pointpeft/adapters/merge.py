@@ -37,7 +37,8 @@ def merge(task, partial=False):
 
     Example:
     ```python
-    merged = keras_pointpeft.adapters.merge(model)
+    lora = keras_pointpeft.from_preset("lora_pointmaetiny_shapes")
+    merged = keras_pointpeft.adapters.merge(lora)
     merged.save_to_preset("merged")
     ```
     """

@@ -152,7 +152,7 @@ class AdapterSet:
         owner = _owner(backbone)
         if owner is not self and owner is not None:
             owner._store()
-        # Past Keras, which would take it for a part of the model.
+        # Not by plain assignment: Keras would track it as a part of the model.
         object.__setattr__(backbone, "_adapter_set", self)
 
     def _store(self):

@@ -18,6 +18,9 @@ def upload_adapter(path, handle):
     Args:
         path: directory that `save_adapter` wrote.
         handle: string, `"hf://owner/name"`.
+
+    Raises:
+        ValueError: for another kind of handle.
     """
     scheme, _, name = handle.partition("://")
     if scheme != "hf" or name.count("/") != 1:
@@ -41,6 +44,13 @@ def export_safetensors(path, file):
     Args:
         path: directory that `save_adapter` wrote.
         file: path of the file.
+
+    Example:
+    ```python
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    model.save_adapter("my_task")
+    keras_pointpeft.adapters.export_safetensors("my_task", "file.safetensors")
+    ```
     """
     import h5py
     from safetensors.numpy import save_file
@@ -65,6 +75,17 @@ def import_safetensors(file, path):
     Args:
         file: path of a file that `export_safetensors` wrote.
         path: directory to write to; made if it does not exist.
+
+    Raises:
+        ValueError: if the file is no adapter that `export_safetensors` wrote.
+
+    Example:
+    ```python
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    model.save_adapter("my_task")
+    keras_pointpeft.adapters.export_safetensors("my_task", "file.safetensors")
+    keras_pointpeft.adapters.import_safetensors("file.safetensors", "again")
+    ```
     """
     from safetensors import safe_open
 

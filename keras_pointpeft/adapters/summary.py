@@ -16,6 +16,12 @@ def summary(task, print_fn=print):
         dict with `"components"` (name to trainable parameters), `"head"`,
         `"trainable"`, `"trainable_without_head"`, `"total"`, `"share"`
         (trainable of all) and `"share_without_head"`.
+
+    Example:
+    ```python
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    print(keras_pointpeft.adapters.summary(model))
+    ```
     """
     peft = task.backbone.peft
     of_backbone = {id(v) for v in task.backbone.weights}

@@ -133,6 +133,9 @@ def export(model, entries, names):
 
     Returns:
         dict from their name to numpy array.
+
+    Raises:
+        CheckpointMismatch: if the model has nothing for one of the entries.
     """
     from keras_pointpeft.checkpoints.names import to_reference
 

@@ -13,14 +13,18 @@ class FollowEpoch(keras.callbacks.Callback):
         dataset: `PointCloudDataset`.
 
     Example:
-
     ```python
+    import keras_pointpeft
     from keras_pointpeft.data import FollowEpoch
+    from keras_pointpeft.data import PointCloudDataset
+    from keras_pointpeft.data import load_shapes
 
+    train = PointCloudDataset(load_shapes(num_clouds=40), shuffle=True)
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
     model.fit(
         train,
         epochs=10,
-        initial_epoch=7,
+        initial_epoch=9,
         shuffle=False,
         callbacks=[FollowEpoch(train)],
     )

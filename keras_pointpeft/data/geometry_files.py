@@ -64,11 +64,12 @@ def read_cloud(
         ImportError: a package is needed that is not installed.
 
     Example:
-
     ```python
+    import numpy as np
     from keras_pointpeft.data import read_cloud
 
-    points = read_cloud("chair.off", num_points=1024)
+    np.savetxt("chair.xyz", np.random.default_rng(0).random((1024, 3)))
+    points = read_cloud("chair.xyz")
     ```
     """
     content = read_content(path, num_points, rng, max_bytes, bin_columns)

@@ -35,7 +35,15 @@ PROCEDURAL = ("shapes", "rooms")
 
 
 def list_datasets() -> list[str]:
-    """The names that `load` knows."""
+    """The names that `load` knows.
+
+    Example:
+    ```python
+    from keras_pointpeft.data import list_datasets
+
+    assert "shapes" in list_datasets()
+    ```
+    """
     return sorted(DATASETS)
 
 
@@ -58,13 +66,10 @@ def load(name: str, data_dir=None, split: str = "train", **options):
         FileNotFoundError: names the files that were expected.
 
     Example:
-
     ```python
     import keras_pointpeft
 
-    train = keras_pointpeft.data.load(
-        "scanobjectnn", "ScanObjectNN/h5_files", split="train"
-    )
+    train = keras_pointpeft.data.load("shapes", num_clouds=40, split="train")
     ```
     """
     if name not in DATASETS:

@@ -31,19 +31,23 @@ class RoomDataset(EpochDataset):
         **kwargs: `workers`, `max_queue_size` of
             `keras_pointpeft.data.EpochDataset`.
 
-    Example:
+    Raises:
+        ValueError: if there is no room, or none has a column of so many points.
 
+    Example:
     ```python
-    import keras_pointpeft
     from keras_pointpeft.data import RoomDataset
+    from keras_pointpeft.data import load_rooms
 
     train = RoomDataset(
-        keras_pointpeft.data.load_s3dis("stanford_indoor3d"),
+        load_rooms(num_rooms=2),
+        batch_size=4,
+        num_points=1024,
         augmentation={
             "name": "scale_translate", "low": 0.8, "high": 1.25, "shift": 0.1
         },
     )
-    points, labels = train[0]  # (32, 2048, 3), (32, 2048)
+    points, labels = train[0]  # (4, 1024, 3), (4, 1024)
     ```
     """
 
@@ -127,12 +131,20 @@ def predict_room(
     Returns:
         int32 array `(points,)`.
 
-    Example:
+    Raises:
+        ValueError: if `predict` returns scores of another shape.
 
+    Example:
     ```python
+    import keras_pointpeft
+    from keras_pointpeft.data import load_rooms
     from keras_pointpeft.data import predict_room
 
-    predicted = predict_room(model.predict_on_batch, room, num_classes=13)
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_rooms")
+    (room,) = load_rooms(num_rooms=1)
+    predicted = predict_room(
+        model.predict_on_batch, room, model.num_classes, num_points=1024
+    )
     ```
     """
     if not isinstance(room, Room):

@@ -27,6 +27,16 @@ class Room:
 
     Raises:
         ValueError: shapes that do not fit each other.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_pointpeft.data import Room
+
+    points = 4 * np.random.default_rng(0).random((5000, 3), "float32")
+    labels = (points[:, 2] > 1).astype("int32")
+    room = Room(points, labels, "office_1")
+    ```
     """
 
     points: np.ndarray

@@ -136,6 +136,9 @@ def train_validation_split(
     Returns:
         `(training, validation)`, two `Split`s.
 
+    Raises:
+        ValueError: if `fraction` does not lie between 0 and 1.
+
     Example:
 
     ```python

@@ -31,6 +31,13 @@ class BatchNorm(Configurable, keras.layers.Layer):
 
     Output shape:
         As the input's.
+
+    Example:
+    ```python
+    norm = keras_pointpeft.layers.BatchNorm()
+    x = np.random.rand(4, 16, 32)
+    y = norm(x, training=True)  # of mean 0 and variance 1 in each channel
+    ```
     """
 
     removed = {"momentum": MOMENTUM}

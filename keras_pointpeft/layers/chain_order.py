@@ -19,6 +19,14 @@ class ChainOrder(keras.layers.Layer):
     Output shape:
         As the input's, and `"order"` `(batch, groups)`, the place that each
         patch had before.
+
+    Example:
+    ```python
+    cut = keras_pointpeft.layers.PointPatches(16, 8)
+    patches = cut(np.random.rand(2, 128, 3))
+    patches = keras_pointpeft.layers.ChainOrder()(patches)
+    order = patches["order"]  # (2, 16)
+    ```
     """
 
     def __init__(self, **kwargs):

@@ -21,6 +21,19 @@ class ContrastTokens(Configurable, keras.layers.Layer):
         dim: int. Width of the tokens.
         num_heads: int. Attention heads; must divide `dim`.
         num_tokens: int. How many contrast tokens the sequence begins with.
+
+    Input shape:
+        `(batch, num_tokens + tokens, dim)`, as `split` takes it.
+
+    Output shape:
+        of `look`, `(batch, num_tokens, dim)`.
+
+    Example:
+    ```python
+    contrast = keras_pointpeft.layers.ContrastTokens(dim=96, num_heads=6)
+    block = keras_pointpeft.layers.TransformerBlock(96, 6, contrast=contrast)
+    tokens = block(np.random.rand(2, 3 + 32, 96))  # (2, 35, 96)
+    ```
     """
 
     removed = {"mlp_ratio": 4.0, "epsilon": 1e-5}
@@ -39,7 +52,8 @@ class ContrastTokens(Configurable, keras.layers.Layer):
         def linear(units, name, use_bias=True):
             return Linear(units, use_bias=use_bias, dtype=policy, name=name)
 
-        # Named as those of the block that they stand beside.
+        # They have the names of the block's own layers, whose part they play
+        # for the contrast tokens.
         self.norm1 = norm("norm1")
         self.query = linear(dim, "query", use_bias=False)
         self.key_value = linear(2 * dim, "key_value", use_bias=False)

@@ -22,6 +22,16 @@ class DropPath(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, tokens, dim)`.
+
+    Raises:
+        ValueError: if `rate` is negative, or 1 or more.
+
+    Example:
+    ```python
+    drop = keras_pointpeft.layers.DropPath(0.2)
+    branch = np.random.rand(8, 32, 96)
+    branch = drop(branch, training=True)  # 0 for about every fifth sample
+    ```
     """
 
     def __init__(self, rate, seed=None, **kwargs):

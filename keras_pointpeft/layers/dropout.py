@@ -26,7 +26,8 @@ class Dropout(keras.layers.Dropout):
 
     Example:
     ```python
-    tokens = keras_pointpeft.layers.Dropout(0.1)(tokens, training=True)
+    drop = keras_pointpeft.layers.Dropout(0.1)
+    tokens = drop(np.random.rand(2, 32, 96), training=True)
     ```
     """
 

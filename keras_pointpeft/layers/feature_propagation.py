@@ -29,6 +29,14 @@ class FeaturePropagation(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, points, dims[-1])`.
+
+    Example:
+    ```python
+    points, centers = np.random.rand(2, 512, 3), np.random.rand(2, 32, 3)
+    known, tokens = np.random.rand(2, 512, 3), np.random.rand(2, 32, 96)
+    carry = keras_pointpeft.layers.FeaturePropagation(dims=(64, 64))
+    features = carry(points, centers, known, tokens)  # (2, 512, 64)
+    ```
     """
 
     renamed = {"neighbors": "num_neighbors"}

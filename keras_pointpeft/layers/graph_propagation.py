@@ -27,6 +27,15 @@ class GraphPropagation(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, many, dims[1])`.
+
+    Example:
+    ```python
+    few, many = np.random.rand(2, 32, 3), np.random.rand(2, 128, 3)
+    carry = keras_pointpeft.layers.GraphPropagation(dims=(96, 96))
+    features = carry(
+        few, np.random.rand(2, 32, 96), many, np.random.rand(2, 128, 96)
+    )  # (2, 128, 96)
+    ```
     """
 
     removed = {"num_groups": 4}
@@ -62,7 +71,8 @@ class GraphPropagation(Configurable, keras.layers.Layer):
         """The largest of `[source - own, own]` over a point's edges."""
         index = knn(points, sources, self.num_neighbors)
         linear = self.linears[step]
-        # Of the difference, each half comes before the gathering.
+        # A linear layer of a difference is a difference of two products: both
+        # are computed once per point, before gathering, not once per edge.
         difference, own = ops.split(linear.kernel, 2, axis=0)
         theirs = gather(ops.matmul(known, difference), index)
         ours = ops.matmul(features, own - difference)

@@ -46,10 +46,19 @@ class TokenPooling(Configurable, keras.layers.Layer):
     Output shape:
         `(batch, features)`.
 
+    Raises:
+        ValueError: if no part is read, a mode is unknown, prompts are to be
+            pooled with patches that are not read, or the backbone has no such
+            tokens.
+
     Example:
     ```python
     pool = keras_pointpeft.layers.TokenPooling("first", None, "max")
-    feature = pool(backbone(points))
+    tokens = {
+        "class_tokens": np.random.rand(2, 1, 96),
+        "patch_tokens": np.random.rand(2, 32, 96),
+    }
+    feature = pool(tokens)  # (2, 192)
     ```
     """
 
@@ -138,6 +147,15 @@ class ClassificationHead(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, num_classes)`, logits.
+
+    Raises:
+        ValueError: for an unknown `activation`.
+
+    Example:
+    ```python
+    head = keras_pointpeft.layers.ClassificationHead(num_classes=40)
+    logits = head(np.random.rand(8, 192))  # (8, 40)
+    ```
     """
 
     renamed = {"norm": "use_norm"}

@@ -10,9 +10,9 @@ from keras_pointpeft.serialization import serializable
 class LayerNormalization(keras.layers.LayerNormalization):
     """A `keras.layers.LayerNormalization` of the last axis, for tokens.
 
-    [Layer normalization](https://arxiv.org/abs/1607.06450), which can take in
-    a scale and a shift behind it. It has the name of Keras' own, for files of
-    weights have it too.
+    [Layer normalization](https://arxiv.org/abs/1607.06450), into which a scale
+    and a shift that follow it can be folded. The class keeps the name of
+    Keras' own, because weight files name unnamed layers after their class.
 
     Args:
         epsilon: float. Added to the variance.
@@ -27,7 +27,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
     Example:
     ```python
     norm = keras_pointpeft.layers.LayerNormalization()
-    tokens = norm(tokens)
+    tokens = norm(np.random.rand(2, 32, 96))
     ```
     """
 

@@ -26,12 +26,19 @@ class Linear(keras.layers.Dense):
 
     Output shape:
         `(batch, ..., units)`.
+
+    Example:
+    ```python
+    linear = keras_pointpeft.layers.Linear(64)
+    features = linear(np.random.rand(2, 32, 96))  # (2, 32, 64)
+    ```
     """
 
     def __init__(
         self, units, kernel_initializer=None, bias_initializer=None, **kwargs
     ):
-        # A bias knows nothing of the inputs: its range is set in `build`.
+        # The range depends on the width of the inputs, which a bias does not
+        # see: `build` sets its initializer.
         self._uniform_bias = bias_initializer is None
         super().__init__(
             units,

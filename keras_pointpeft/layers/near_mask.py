@@ -22,6 +22,15 @@ class NearMask(Configurable, keras.layers.Layer):
 
     Output shape:
         boolean `(batch, groups, groups)`, true where attention is allowed.
+
+    Raises:
+        ValueError: if `radius` is not positive.
+
+    Example:
+    ```python
+    near = keras_pointpeft.layers.NearMask(radius=0.32)
+    mask = near(np.random.rand(2, 64, 3))  # (2, 64, 64)
+    ```
     """
 
     def __init__(self, radius, **kwargs):

@@ -39,6 +39,12 @@ class PatchEncoder(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, groups, dim)`.
+
+    Example:
+    ```python
+    encode = keras_pointpeft.layers.PatchEncoder(96, hidden_dims=(32, 64, 128))
+    tokens = encode(np.random.rand(2, 32, 16, 3))  # (2, 32, 96)
+    ```
     """
 
     def __init__(

@@ -34,6 +34,15 @@ class PointGenerator(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, groups, group_size, 3)`.
+
+    Example:
+    ```python
+    generate = keras_pointpeft.layers.PointGenerator(
+        dim=96, depth=1, num_heads=6, group_size=16
+    )
+    tokens, centers = np.random.rand(2, 32, 96), np.random.rand(2, 32, 3)
+    points = generate(tokens, centers)  # (2, 32, 16, 3)
+    ```
     """
 
     def __init__(

@@ -25,6 +25,12 @@ class CategoryEmbedding(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, dim)`.
+
+    Example:
+    ```python
+    embed = keras_pointpeft.layers.CategoryEmbedding(num_categories=16)
+    features = embed(np.array([3, 0, 15]))  # (3, 64)
+    ```
     """
 
     def __init__(self, num_categories, dim=64, **kwargs):
@@ -68,6 +74,17 @@ class PointHead(ClassificationHead):
 
     Output shape:
         `(batch, points, num_classes)`, logits.
+
+    Raises:
+        ValueError: if `hidden_dims` is empty, or `activation` unknown.
+
+    Example:
+    ```python
+    head = keras_pointpeft.layers.PointHead(50, hidden_dims=(64, 32))
+    features = np.random.rand(2, 512, 96)
+    context = np.random.rand(2, 128)
+    logits = head(features, context)  # (2, 512, 50)
+    ```
     """
 
     config_names = ("num_classes", "hidden_dims", "dropout", "context_first")

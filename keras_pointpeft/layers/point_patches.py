@@ -30,6 +30,17 @@ class PointPatches(Configurable, keras.layers.Layer):
         dict of `"centers"` `(batch, num_groups, 3)`, `"neighborhoods"`
         `(batch, num_groups, group_size, 3)` and `"neighbors"` (indices into
         the points) `(batch, num_groups, group_size)`.
+
+    Raises:
+        ValueError: if points do not have 3 coordinates, or a cloud has fewer
+            points than groups or points per patch.
+
+    Example:
+    ```python
+    cut = keras_pointpeft.layers.PointPatches(num_groups=32, group_size=16)
+    patches = cut(np.random.rand(2, 512, 3))
+    neighborhoods = patches["neighborhoods"]  # (2, 32, 16, 3)
+    ```
     """
 
     def __init__(self, num_groups, group_size, skip_origin=False, **kwargs):

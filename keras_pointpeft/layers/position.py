@@ -21,6 +21,12 @@ class PositionMLP(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, groups, dim)`.
+
+    Example:
+    ```python
+    embed = keras_pointpeft.layers.PositionMLP(dim=96)
+    positions = embed(np.random.rand(2, 32, 3))  # (2, 32, 96)
+    ```
     """
 
     def __init__(self, dim, hidden_dim=128, **kwargs):
@@ -60,6 +66,12 @@ class SinePosition(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, groups, dim)`.
+
+    Example:
+    ```python
+    embed = keras_pointpeft.layers.SinePosition(dim=96)
+    positions = embed(np.random.rand(2, 32, 3))  # (2, 32, 96)
+    ```
     """
 
     def __init__(self, dim, **kwargs):

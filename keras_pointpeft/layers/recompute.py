@@ -74,10 +74,10 @@ def recomputed_layer(layer, function):
 
 
 def remade(layer, make, use):
-    """What is made of a tensor, and what is made of that in turn.
+    """`make` and then `use`, without keeping what `make` returns.
 
-    The backward pass keeps the tensor, and on torch what `use` keeps beside
-    what `make` returns; elsewhere nothing.
+    The backward pass keeps the input and runs `make` again. On torch, what
+    `use` itself needs is kept; on the other backends `use` runs again too.
 
     Args:
         layer: built `keras.layers.Layer`, with what both need.
@@ -98,7 +98,7 @@ def remade(layer, make, use):
     return recomputed_layer(layer, both)
 
 
-# Those of layers that have been asked for: to collect them takes time.
+# The random states of each layer, because collecting them takes time.
 _STATES = weakref.WeakKeyDictionary()
 
 

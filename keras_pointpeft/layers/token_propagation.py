@@ -27,6 +27,15 @@ class TokenPropagation(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, many, dim)`.
+
+    Example:
+    ```python
+    many, few = np.random.rand(2, 64, 3), np.random.rand(2, 16, 3)
+    carry = keras_pointpeft.layers.TokenPropagation(dim=48)
+    tokens = carry(
+        many, few, np.random.rand(2, 64, 48), np.random.rand(2, 16, 96)
+    )  # (2, 64, 48)
+    ```
     """
 
     def __init__(self, dim, depth=1, **kwargs):
@@ -35,7 +44,7 @@ class TokenPropagation(Configurable, keras.layers.Layer):
         self.depth = depth
         self.fuse = self._linear("fuse")
         self.fuse_norm = self._norm("fuse_norm")
-        # Two to each residual layer.
+        # Each residual layer has two of them.
         self.convs = [self._linear(f"conv{i}") for i in range(2 * depth)]
         self.norms = [self._norm(f"norm{i}") for i in range(2 * depth)]
 

@@ -20,6 +20,13 @@ class ClassTokens(Configurable, keras.layers.Layer):
 
     Output shape:
         two tensors `(batch, 1 + groups, dim)`.
+
+    Example:
+    ```python
+    add = keras_pointpeft.layers.ClassTokens(dim=96)
+    tokens, positions = np.random.rand(2, 4, 32, 96)
+    tokens, positions = add(tokens, positions)  # (4, 33, 96) each
+    ```
     """
 
     removed = {"num_tokens": 1}
@@ -74,6 +81,13 @@ class SplitTokens(Configurable, keras.layers.Layer):
     Output shape:
         dict of `"class_tokens"`, `"prompt_tokens"` and `"patch_tokens"`, each
         `(batch, tokens, dim)`; a part without tokens is left out.
+
+    Example:
+    ```python
+    split = keras_pointpeft.layers.SplitTokens(1, num_patches=32)
+    parts = split(np.random.rand(4, 43, 96))
+    prompts = parts["prompt_tokens"]  # (4, 10, 96)
+    ```
     """
 
     def __init__(self, num_class_tokens, num_patches, num_left_out=0, **kwargs):

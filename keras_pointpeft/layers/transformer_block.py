@@ -54,6 +54,15 @@ class TransformerBlock(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, tokens + tuner.tokens_added, dim)`.
+
+    Raises:
+        ValueError: if `num_heads` does not divide `dim`.
+
+    Example:
+    ```python
+    block = keras_pointpeft.layers.TransformerBlock(dim=96, num_heads=6)
+    tokens = block(np.random.rand(2, 33, 96))  # (2, 33, 96)
+    ```
     """
 
     # What the backward pass computes again; see `PointBackbone.remat`.
@@ -158,9 +167,9 @@ class TransformerBlock(Configurable, keras.layers.Layer):
 
         Example:
         ```python
-        block = keras_pointpeft.layers.TransformerBlock(24, num_heads=3)
-        found = block.watched(tokens)
-        found["attention"]  # (batch, 3, tokens, tokens)
+        block = keras_pointpeft.layers.TransformerBlock(96, num_heads=6)
+        found = block.watched(np.random.rand(2, 33, 96))
+        found["attention"]  # (2, 6, 33, 33)
         ```
         """
         tuner = NO_TUNER if self.tuner is None else self.tuner
@@ -198,7 +207,8 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         def beside_mlp(y):
             return tuner.beside("mlp", y, geometry, training)
 
-        # A norm keeps what it reads, which the residual does not.
+        # For its backward pass a norm keeps its input; adding a residual keeps
+        # nothing.
         y = self._norm("norm1", x, how)
         if self.normalized_skips[0]:
             x = y
@@ -249,7 +259,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         if contrast is None:
             y = part_call(layer, x)
         else:
-            # The contrast tokens have their own.
+            # The contrast tokens go through a layer of their own.
             first, last = contrast.split(x)
             y = (getattr(contrast, name)(first), layer(last))
             y = ops.concatenate(y, axis=1)
@@ -273,7 +283,8 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         return gelu(affine(x, *scale_shift))
 
     def _elementwise(self, training):
-        # A linear layer that trains keeps its input in any case.
+        # Computing activations again saves memory only if the linear layer
+        # behind them is frozen: one that trains keeps its input in any case.
         return (
             training
             and self.remat == "elementwise"
@@ -345,7 +356,7 @@ class _How(NamedTuple):
     tuner: object = NO_TUNER
     contrast: object = None
     training: bool = False
-    # By name what happens inside, for people to look at.
+    # Named tensors from inside the block, for plots; see `watched`.
     seen: dict | None = None
 
     def note(self, name, x):

@@ -38,6 +38,21 @@ class BlockTuner(keras.layers.Layer):
         shared: optional layer. What all blocks share; it belongs to no single
             one and is not saved with any.
         drop_path_rate: float. Stochastic depth of the block.
+
+    Example:
+    ```python
+    class Shift(keras_pointpeft.peft.BlockTuner):
+        def build(self, tokens_shape):
+            self.vector = self.add_weight((tokens_shape[-1],), "zeros")
+
+        def after(self, place, x, training):
+            return x + self.vector if place == "mlp" else x
+
+    block = keras_pointpeft.layers.TransformerBlock(
+        96, num_heads=6, tuner=Shift(name="tuner")
+    )
+    tokens = block(np.random.rand(2, 32, 96))
+    ```
     """
 
     needs = ()

@@ -41,6 +41,23 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         dtype: optional dtype or `keras.DTypePolicy`.
         remat: see `remat`.
         trunk: the `keras_pointpeft.models.trunk.Trunk` of the graph.
+
+    Input shape:
+        `(batch, points, 3)`.
+
+    Output shape:
+        dict, as above.
+
+    Raises:
+        ValueError: if `peft` is no method, or what `from_preset` finds is not
+            of this class.
+
+    Example:
+    ```python
+    PointBackbone = keras_pointpeft.models.PointBackbone
+    backbone = PointBackbone.from_preset("pointmaetiny_shapes")
+    tokens = backbone(points)["patch_tokens"]  # (batch, 32, 96)
+    ```
     """
 
     config_names = ()
@@ -172,7 +189,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
 
         Example:
         ```python
-        early, late = backbone.features((3, 11))(points)
+        early, late = backbone.features((1, 4))(points)
         ```
         """
         outputs = [self.get_layer(f"block_{i}").output for i in blocks]
@@ -194,7 +211,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
 
         Example:
         ```python
-        features = backbone.extract(points, blocks=(3, 11))["pooled"]
+        features = backbone.extract(points, blocks=(1, 4))["pooled"]
         ```
         """
         door = Door(

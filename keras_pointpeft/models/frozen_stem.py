@@ -39,7 +39,8 @@ def split(task):
     walk = _Walk()
     inputs = keras.tree.map_structure(_fresh, task.input)
     walk.begin(inputs)
-    # Of the graph alone: the task may be compiled.
+    # A plain model of the same graph: cloning the task itself would compile
+    # it again.
     outputs = walk.through(keras.Model(task.input, task.output), inputs)
     given = {id(x) for x in keras.tree.flatten(inputs)}
     if all(id(x) in given for x in walk.sources.values()):
@@ -57,7 +58,8 @@ def split(task):
     }
     behind = keras.Model(list(walk.cuts.values()), outputs)
     rest = Rest(cuts, behind(list(cuts.values())))
-    # Some variables are in layers that are called by others alone.
+    # Some variables belong to layers that only other layers call, so that the
+    # graph does not list them.
     rest.task = task
     return stem, rest
 
@@ -76,10 +78,11 @@ class _Walk:
 
     def __init__(self):
         self.sources, self.cuts = {}, {}
-        # By the id of a tensor that does not change: how it was made, and all
-        # that was made with it, so that no other tensor gets its id.
+        # For each tensor that training does not change, by its id: the
+        # operation and arguments that made it, and all outputs of that
+        # operation. Holding these keeps Python from using the id again.
         self._lasting = {}
-        # Likewise, what stands for it.
+        # By the same ids, the tensor that replaces it behind the cut.
         self._behind = {}
 
     def begin(self, inputs):
@@ -96,7 +99,7 @@ class _Walk:
 
     def _call(self, operation, *args, **kwargs):
         if isinstance(operation, keras.Model):
-            # In a graph, `training` and `mask` are left open.
+            # Only the tensors: Keras passes `training` and `mask` on by itself.
             return self.through(operation, *args)
         given = [
             x
@@ -118,7 +121,8 @@ class _Walk:
             return x
         if id(x) not in self._behind:
             operation, given, made = self._lasting[id(x)]
-            # Slices and sums are computed again: they would be kept twice.
+            # Slices and sums are cheaper to compute again than to store beside
+            # what they are made of.
             if _is_plain(operation):
                 args, kwargs = keras.tree.map_structure(self._cut, given)
                 again = keras.tree.flatten(operation(*args, **kwargs))

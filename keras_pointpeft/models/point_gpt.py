@@ -155,6 +155,7 @@ class PointGPTBackbone(PointBackbone):
         self.generator_weight = generator_weight
 
     def _normalized(self, outputs):
-        # By a norm that the backbone itself does not have, as published.
+        # As published, the class token gets a norm that the pre-trained
+        # backbone does not have.
         norm = LayerNormalization(dtype=self.dtype_policy, name="dense_norm")
         return [norm(tokens) for tokens in outputs]

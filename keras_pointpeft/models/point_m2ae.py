@@ -53,6 +53,9 @@ class PointM2AEBackbone(PointBackbone):
         `(batch, num_groups[-1], 3)` and, if the method keeps prompts,
         `"prompt_tokens"` `(batch, prompts, dims[-1])`.
 
+    Raises:
+        ValueError: if the stages do not have a value each of their arguments.
+
     Example:
     ```python
     backbone = keras_pointpeft.models.PointM2AEBackbone(

@@ -101,7 +101,8 @@ class ReConBackbone(PointBackbone):
             dim,
             depth,
             encoder_dims,
-            # The last of them comes first in the sequence.
+            # Each is put in front of the sequence, so the last one added stands
+            # first.
             front=[
                 ClassTokens(dim, dtype=dtype, name=name)
                 for name in ("text_token", "image_token", "class_tokens")

@@ -34,8 +34,8 @@ def affine(x, scale, shift):
     fast = accelerators.find("affine")
     if fast is not None and scale is not None:
         return fast(x, scale, shift)
-    # A backward pass that computes this again does so on its own, where no
-    # layer's dtype policy rules.
+    # Cast here: when a backward pass computes this again, no layer's dtype
+    # policy casts the weights.
     if shift.dtype != x.dtype:
         shift = ops.cast(shift, x.dtype)
         scale = None if scale is None else ops.cast(scale, x.dtype)

@@ -33,6 +33,15 @@ def squared_distances(a, b):
 
     Raises:
         ValueError: wrong shape.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_pointpeft import ops
+
+    points = np.random.default_rng(0).random((2, 64, 3), "float32")
+    distances = ops.squared_distances(points, points)  # (2, 64, 64)
+    ```
     """
     _distance_spec(a, b)
     return pairwise_squared(as_points(a), as_points(b))
@@ -117,6 +126,15 @@ def ball_query(queries, points, radius, k):
     Raises:
         ValueError: wrong shape, `k` below 1, or a radius that is not
             positive.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_pointpeft import ops
+
+    points = np.random.default_rng(0).random((2, 64, 3), "float32")
+    index = ops.ball_query(points[:, :8], points, 0.2, 16)  # (2, 8, 16)
+    ```
     """
     _ball_spec(queries, points, radius, k)
     queries = ops.stop_gradient(as_points(queries))

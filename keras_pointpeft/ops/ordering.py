@@ -89,6 +89,15 @@ def morton_order(points, wrap=False):
 
     Raises:
         ValueError: wrong shape.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_pointpeft import ops
+
+    points = np.random.default_rng(0).random((2, 64, 3), "float32")
+    order = ops.morton_order(points)  # (2, 64)
+    ```
     """
     check_points(points, "points")
     # A quotient of float32, as everywhere: 0.29 / 0.01 is not 29.

@@ -7,6 +7,13 @@ class Full(PeftMethod):
     """Full fine-tuning: every parameter of the backbone trains.
 
     The yardstick of every parameter-efficient method. Adds nothing.
+
+    Example:
+    ```python
+    backbone = keras_pointpeft.models.PointMAEBackbone(
+        num_groups=32, group_size=16, peft=keras_pointpeft.peft.Full()
+    )
+    ```
     """
 
     trained = (r"",)

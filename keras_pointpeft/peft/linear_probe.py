@@ -13,6 +13,13 @@ class LinearProbe(PeftMethod):
             [ACT](https://arxiv.org/abs/2212.08320) and
             [ReCon](https://arxiv.org/abs/2302.02318), where it comes with
             their linear and their three-layer heads.
+
+    Example:
+    ```python
+    backbone = keras_pointpeft.models.PointMAEBackbone(
+        num_groups=32, group_size=16, peft=keras_pointpeft.peft.LinearProbe()
+    )
+    ```
     """
 
     renamed = {"class_token": "train_class_token"}

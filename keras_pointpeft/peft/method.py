@@ -40,6 +40,12 @@ class Where:
         num_stages: int. How many there are.
         shared: the layer that the method's `geometry_tuner`, or else its
             `sequence_tuner`, has returned; None in other places than blocks.
+
+    Example:
+    ```python
+    where = keras_pointpeft.peft.Where(dim=96, index=3, depth=12)
+    tuner = keras_pointpeft.peft.LoRA(rank=4).block_tuner(where)
+    ```
     """
 
     dim: int
@@ -102,6 +108,20 @@ class PeftMethod(Configurable):
             backbone's patch encoder do in training: keep to their moving
             statistics, or use and follow those of the batch, as much
             published code does.
+
+    Raises:
+        ValueError: for an unknown `frozen_bn`.
+
+    Example:
+    ```python
+    class Queries(keras_pointpeft.peft.PeftMethod):
+        trained = (r"/qkv/",)
+
+    backbone = keras_pointpeft.models.PointMAEBackbone(
+        num_groups=32, group_size=16, dim=96, depth=2, peft=Queries()
+    )
+    model = keras_pointpeft.models.PointCloudClassifier(backbone, 2)
+    ```
     """
 
     config_names = ()

@@ -230,6 +230,9 @@ class PointLoRA(PeftMethod):
         reference: bool. Whether the gates stay at 1.
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
+    Raises:
+        ValueError: if scales and their weights differ in number.
+
     Example:
     ```python
     backbone = keras_pointpeft.models.PointMAEBackbone(

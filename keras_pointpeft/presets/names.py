@@ -45,6 +45,12 @@ class PresetDescription:
         protocol: dict, how published figures on the data set were measured.
         trained_parameters: int or `None`, how many parameters train.
         weights: dict, the entry of `weights.json`, or `None`.
+
+    Example:
+    ```python
+    preset = keras_pointpeft.presets.resolve("dapt_pointmaetiny_shapes")
+    preset.method, preset.backbone_class  # "dapt", "PointMAEBackbone"
+    ```
     """
 
     name: str

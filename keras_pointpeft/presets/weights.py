@@ -10,7 +10,16 @@ from keras_pointpeft.presets.names import resolve
 
 
 class WeightsNotFound(FileNotFoundError):
-    """A preset has no weights to load."""
+    """A preset has no weights to load.
+
+    Example:
+    ```python
+    try:
+        model = keras_pointpeft.from_preset("pointmaetiny_shapes")
+    except keras_pointpeft.presets.WeightsNotFound as error:
+        print(error)  # what is missing, and the ways on
+    ```
+    """
 
 
 def load_pretrained(backbone, description):

@@ -68,6 +68,9 @@ def load_splits(run, data_dir=None):
         run: dict, see `read_run`.
         data_dir: string or None, where the files are now. By default where
             they were.
+
+    Raises:
+        ValueError: if the run does not say what it was started with.
     """
     preset, told = presets.resolve(run["preset"]), run["arguments"]
     options = {name: told.get(name) for name in ("test_area", "on_bad")}

@@ -21,10 +21,16 @@ class SmoothedCrossentropy(keras.losses.Loss):
         smoothing: float in [0, 1).
         **kwargs: arguments of `keras.losses.Loss`.
 
-    Example:
+    Raises:
+        ValueError: if `smoothing` does not lie in [0, 1).
 
+    Example:
     ```python
-    model.compile("adamw", loss=SmoothedCrossentropy(0.3))
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    model.compile("adamw", loss=training.SmoothedCrossentropy(0.3))
+    model.fit(points, labels)
     ```
     """
 
@@ -66,9 +72,13 @@ class WeightedCrossentropy(keras.losses.Loss):
         **kwargs: arguments of `keras.losses.Loss`.
 
     Example:
-
     ```python
-    model.compile(loss=WeightedCrossentropy(class_weights(labels, 13)))
+    from keras_pointpeft import training
+
+    labels = np.random.default_rng(0).integers(0, 6, (4, 1024))
+    weights = training.class_weights(labels, num_classes=6)
+    loss = training.WeightedCrossentropy(weights)
+    loss(labels, np.zeros((4, 1024, 6)))
     ```
     """
 
@@ -141,6 +151,16 @@ def class_weights(labels, num_classes):
 
     Returns:
         tuple of floats, at least 1.
+
+    Raises:
+        ValueError: if a label is `num_classes` or more.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    training.class_weights([0, 0, 0, 0, 0, 0, 0, 0, 1], 2)  # (1.0, 2.0)
+    ```
     """
     arrays = labels if isinstance(labels, (list, tuple)) else [labels]
     # Without those that have no label, -1.

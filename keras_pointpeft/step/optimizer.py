@@ -32,6 +32,14 @@ def decay_groups(model) -> tuple[list, list]:
 
     Returns:
         Two lists of variables, `(decayed, not_decayed)`.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    decayed, not_decayed = training.decay_groups(model)
+    ```
     """
     exempt = list(getattr(model, "undecayed", ()))
     exempt += getattr(getattr(model, "backbone", None), "undecayed", ())
@@ -264,10 +272,12 @@ def make_optimizer(
         ValueError: if nothing in the model is trainable.
 
     Example:
-
     ```python
-    model = keras_pointpeft.from_preset("dapt_pointmae_scanobjectnn")
-    model.compile(make_optimizer(model), loss="auto")
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    optimizer = training.make_optimizer(model, learning_rate=1e-3)
+    model.compile(optimizer, loss="auto")
     ```
     """
     decayed, not_decayed = decay_groups(model)

@@ -126,8 +126,12 @@ class InstanceMeanIoU(PartIoU):
 
     Example:
     ```python
-    metric = InstanceMeanIoU(((0, 1), (2, 3)))
-    metric.update_state(labels, scores)
+    from keras_pointpeft import training
+
+    metric = training.InstanceMeanIoU(((0, 1), (2, 3)))
+    parts = np.array([[0, 1, 1], [2, 2, 3]])
+    metric.update_state(parts, np.eye(4)[parts])
+    float(metric.result())  # 1.0
     ```
     """
 
@@ -149,6 +153,16 @@ class ClassMeanIoU(PartIoU):
         category_parts: sequence that names, for each category, its parts.
         name: string.
         dtype: optional dtype.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    metric = training.ClassMeanIoU(((0, 1), (2, 3)))
+    parts = np.array([[0, 1, 1], [2, 2, 3]])
+    metric.update_state(parts, np.eye(4)[parts])
+    float(metric.result())  # 1.0
+    ```
     """
 
     def __init__(self, category_parts, name="class_miou", dtype=None):

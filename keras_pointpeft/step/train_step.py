@@ -54,7 +54,7 @@ def masks_of(model):
     found = model.__dict__.get("_step_masks")
     if found is None:
         found = StepMasks()
-        # Past Keras, which would look for layers in it.
+        # Not by plain assignment: Keras would search it for layers to track.
         object.__setattr__(model, "_step_masks", found)
     return found
 

@@ -43,6 +43,14 @@ class EpochSeed(keras.callbacks.Callback):
         seed: int.
         process: int. Its number in data-parallel training; each
             draws its own.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    model.fit(points, labels, epochs=10, callbacks=[training.EpochSeed(7)])
+    ```
     """
 
     def __init__(self, seed, process=0):
@@ -63,7 +71,17 @@ class EpochSeed(keras.callbacks.Callback):
 
 
 class EpochTimer(keras.callbacks.Callback):
-    """Logs as `"seconds"` how long an epoch trained, without validation."""
+    """Logs as `"seconds"` how long an epoch trained, without validation.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    history = model.fit(points, labels, callbacks=[training.EpochTimer()])
+    seconds = history.history["seconds"]
+    ```
+    """
 
     def on_epoch_begin(self, epoch, logs=None):
         self._begin = time.perf_counter()
@@ -78,7 +96,19 @@ class EpochTimer(keras.callbacks.Callback):
 
 
 class NotANumber(FloatingPointError):
-    """The training loss is NaN or infinite."""
+    """The training loss is NaN or infinite.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    try:
+        model.fit(points, labels, callbacks=[training.StopOnNaN()])
+    except training.NotANumber as error:
+        print(error)
+    ```
+    """
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -91,6 +121,14 @@ class StopOnNaN(keras.callbacks.Callback):
 
     Raises:
         NotANumber: says what to try.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    model.fit(points, labels, callbacks=[training.StopOnNaN()])
+    ```
     """
 
     def __init__(self, checkpoint=None):
@@ -127,6 +165,19 @@ class BestEpoch(keras.callbacks.Callback):
         epoch: int or None, the best epoch so far, counted from 0.
         score: tuple of its figure and negative loss.
         values: list of arrays, the model's variables after that epoch.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    best = training.BestEpoch()
+    model.fit(
+        points, labels, validation_data=(points, labels), callbacks=[best]
+    )
+    for variable, value in zip(model.variables, best.values):
+        variable.assign(value)
+    ```
     """
 
     def __init__(self, figure="accuracy"):
@@ -150,6 +201,24 @@ class EpochLog(keras.callbacks.Callback):
     Args:
         path: path of the file.
         history: list of dicts, one per epoch, that somebody else fills.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    history = []
+    model.fit(
+        points,
+        labels,
+        callbacks=[
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: history.append(dict(logs))
+            ),
+            training.EpochLog("log.csv", history),
+        ],
+    )
+    ```
     """
 
     def __init__(self, path, history):
@@ -177,6 +246,14 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     Raises:
         ImportError: if `tensorboard` is not installed.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    model.fit(points, labels, callbacks=[training.TensorBoardLog("logs")])
+    ```
     """
 
     def __init__(self, log_dir):

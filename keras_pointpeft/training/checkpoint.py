@@ -65,17 +65,18 @@ class TrainingCheckpoint(keras.callbacks.Callback):
     Attributes:
         history: list of dicts, one per epoch of all runs together.
 
-    Example:
+    Raises:
+        ValueError: by `restore`, for a file that is damaged or of another run.
 
+    Example:
     ```python
-    state = TrainingCheckpoint("run/state.npz", identity(model, recipe, train))
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    state = training.TrainingCheckpoint("state.npz", {"data": "mine"})
     start = state.restore(model)
     model.fit(
-        batches,
-        initial_epoch=start,
-        epochs=recipe.epochs,
-        shuffle=False,
-        callbacks=[FollowEpoch(batches), EpochSeed(recipe.seed), state],
+        points, labels, initial_epoch=start, epochs=10, callbacks=[state]
     )
     ```
     """

@@ -18,6 +18,14 @@ def pooled_features(backbone, points, batch_size=64):
 
     Returns:
         float32 array `(clouds, dim)`.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    backbone = keras_pointpeft.from_preset("pointmaetiny_shapes")
+    features = training.pooled_features(backbone, points)
+    ```
     """
     model = backbone.frozen_pass()
     parts = [
@@ -39,6 +47,15 @@ def svm_accuracy(train, train_labels, test, test_labels, c=0.01):
 
     Raises:
         ImportError: if scikit-learn is not installed.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    backbone = keras_pointpeft.from_preset("pointmaetiny_shapes")
+    features = training.pooled_features(backbone, points)
+    training.svm_accuracy(features, labels, features, labels)
+    ```
     """
     try:
         from sklearn.svm import SVC
@@ -65,10 +82,21 @@ class LinearSVM(keras.callbacks.Callback):
         every: int. Epochs between two measurements.
         c: float, see `svm_accuracy`.
 
-    Example:
+    Raises:
+        ValueError: if `every` is less than 1.
 
+    Example:
     ```python
-    model.fit(clouds, epochs=300, callbacks=[LinearSVM(train, test)])
+    from keras_pointpeft import training
+
+    split = keras_pointpeft.data.Split(points, labels, ("a", "b"))
+    backbone = keras_pointpeft.from_preset("pointmaetiny_shapes")
+    model = keras_pointpeft.models.MaskedAutoencoder(
+        backbone, decoder_num_heads=4
+    )
+    model.compile("adamw")
+    svm = training.LinearSVM(split, split)
+    model.fit(points, epochs=300, callbacks=[svm])
     ```
     """
 

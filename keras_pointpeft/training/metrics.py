@@ -17,6 +17,14 @@ def confusion_matrix(labels, predictions, num_classes: int) -> np.ndarray:
 
     Raises:
         ValueError: if the arrays differ in shape or leave the classes.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    matrix = training.confusion_matrix([0, 1, 1], [0, 1, 0], num_classes=2)
+    matrix.tolist()  # [[1, 0], [1, 1]]
+    ```
     """
     labels = np.asarray(labels)
     predictions = np.asarray(predictions)
@@ -38,7 +46,19 @@ def confusion_matrix(labels, predictions, num_classes: int) -> np.ndarray:
 
 
 def overall_accuracy(confusion: np.ndarray) -> float:
-    """The part of all clouds that is predicted right ("OA")."""
+    """The part of all clouds that is predicted right ("OA").
+
+    Raises:
+        ValueError: if there are no clouds.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    matrix = training.confusion_matrix([0, 1, 1], [0, 1, 0], num_classes=2)
+    training.overall_accuracy(matrix)  # 2 / 3
+    ```
+    """
     total = confusion.sum()
     if total == 0:
         raise ValueError(
@@ -51,6 +71,17 @@ def mean_class_accuracy(confusion: np.ndarray) -> float:
     """The mean over classes of each class's accuracy ("mAcc").
 
     Classes without clouds are left out.
+
+    Raises:
+        ValueError: if there are no clouds.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    matrix = training.confusion_matrix([0, 1, 1], [0, 1, 0], num_classes=2)
+    training.mean_class_accuracy(matrix)  # 0.75
+    ```
     """
     sizes = confusion.sum(axis=1)
     present = sizes > 0
@@ -65,6 +96,17 @@ def mean_iou(confusion: np.ndarray) -> float:
     """The mean over classes of intersection over union ("mIoU").
 
     Classes that are neither there nor predicted are left out.
+
+    Raises:
+        ValueError: if there are no points.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    matrix = training.confusion_matrix([0, 1, 1], [0, 1, 0], num_classes=2)
+    training.mean_iou(matrix)  # 0.5
+    ```
     """
     both = np.diag(confusion)
     either = confusion.sum(axis=0) + confusion.sum(axis=1) - both

@@ -17,6 +17,18 @@ class Objective:
     Attributes:
         figure: string, the figure that epochs are selected by; there is a
             metric of this name.
+
+    Raises:
+        ValueError: by `check`, if model and splits do not fit each other.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    objective = training.objective_of(model)
+    objective.figure  # "accuracy"
+    ```
     """
 
     figure = "accuracy"

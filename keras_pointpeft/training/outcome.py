@@ -30,6 +30,17 @@ class TrainingResult:
         train_clouds: int, clouds that were trained on.
         test_clouds: int.
         history: list of dicts, one per epoch.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    shapes = keras_pointpeft.data.load_shapes(num_clouds=40)
+    recipe = training.Recipe(epochs=1, selection="last")
+    result = training.train(model, shapes, shapes, recipe)
+    print(result.last_accuracy, result.seconds_per_epoch)
+    ```
     """
 
     last_accuracy: float

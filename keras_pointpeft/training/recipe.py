@@ -69,10 +69,13 @@ class Recipe:
         ValueError: for a value out of range, or an unknown name.
 
     Example:
-
     ```python
+    from keras_pointpeft import training
+
     preset = keras_pointpeft.presets.resolve("dapt_pointmae_scanobjectnn")
-    recipe = Recipe.from_dict(preset.recipe, num_points=preset.num_points)
+    recipe = training.Recipe.from_dict(
+        preset.recipe, num_points=preset.num_points
+    )
     ```
     """
 

@@ -71,9 +71,12 @@ class CosineWithWarmup(keras.callbacks.LearningRateScheduler):
         min_learning_rate: float. Where the cosine ends.
 
     Example:
-
     ```python
-    model.fit(x, y, epochs=300, callbacks=[CosineWithWarmup(5e-4, 300)])
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    rate = training.CosineWithWarmup(5e-4, epochs=300)
+    model.fit(points, labels, epochs=300, callbacks=[rate])
     ```
     """
 

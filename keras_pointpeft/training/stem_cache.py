@@ -179,7 +179,7 @@ def _digest(task, stem, batches):
     """Names what the arrays depend on."""
     digest = hashlib.sha256()
     config = task.get_config()
-    # Counted by Keras, from model to model.
+    # Keras numbers the names of models, so that they differ between runs.
     del config["name"], config["backbone"]["config"]["name"]
     for what in (
         config,

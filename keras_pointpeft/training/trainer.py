@@ -82,12 +82,19 @@ def train(
         NotANumber: if the loss becomes NaN or infinite.
 
     Example:
-
     ```python
+    from keras_pointpeft import training
+
     model = keras_pointpeft.from_preset(
         "dapt_pointmaetiny_shapes", load_weights="backbone"
     )
-    result = train(model, train_split, test_split, Recipe(epochs=10))
+    shapes = keras_pointpeft.data.load_shapes
+    result = training.train(
+        model,
+        shapes(num_clouds=40),
+        shapes(num_clouds=40, split="test"),
+        training.Recipe(epochs=10),
+    )
     model.save_adapter("my_task")
     ```
     """

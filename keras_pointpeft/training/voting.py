@@ -19,6 +19,16 @@ class Evaluation:
         mean_class_accuracy: float, its mean over classes.
         confusion: int array `(classes, classes)`, rows are true classes.
         votes: int, how many passes were averaged.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    test = keras_pointpeft.data.load_shapes(split="test", num_clouds=20)
+    found = training.evaluate(model, test)
+    print(found.accuracy, found.confusion.shape)
+    ```
     """
 
     accuracy: float
@@ -64,10 +74,16 @@ def vote_logits(
     Returns:
         float32 array `(clouds, classes)`.
 
-    Example:
+    Raises:
+        ValueError: if `votes` is less than 1.
 
+    Example:
     ```python
-    logits = vote_logits(model, test, votes=10, num_points=1024)
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    test = keras_pointpeft.data.load_shapes(split="test", num_clouds=20)
+    logits = training.vote_logits(model, test, votes=2)  # (20, classes)
     ```
     """
     if votes < 1:
@@ -115,10 +131,17 @@ def evaluate(
     Returns:
         An `Evaluation`.
 
-    Example:
+    Raises:
+        ValueError: if logits are not finite, or the model has fewer classes
+            than the split.
 
+    Example:
     ```python
-    evaluate(model, test, num_points=1024).accuracy
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    test = keras_pointpeft.data.load_shapes(split="test", num_clouds=20)
+    accuracy = training.evaluate(model, test).accuracy
     ```
     """
     if votes == 1:

@@ -83,13 +83,12 @@ def make_shapes(
         TypeError: a number is not an integer.
 
     Example:
-
     ```python
     from keras_pointpeft.data.shapes import make_shapes
 
-    train = make_shapes(1000, "scan", seed=0)
-    test = make_shapes(200, "scan", seed=1)
-    train.points.shape  # (1000, 1024, 3)
+    train = make_shapes(100, "scan", seed=0)
+    test = make_shapes(20, "scan", seed=1)
+    train.points.shape  # (100, 1024, 3)
     train.class_names[train.labels[2]]  # "bed"
     ```
     """

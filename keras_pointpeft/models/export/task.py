@@ -16,7 +16,7 @@ from keras_pointpeft.files.whole import whole_file
 from keras_pointpeft.models.export.torch import written_out
 
 FORMATS = ("onnx", "torch")
-# Of logits, between ONNX Runtime and torch.
+# How far logits of ONNX Runtime may be from those of torch.
 TOLERANCE = 1e-4
 # What ONNX has no operator for.
 MISSING = {torch.ops.aten.linalg_eigh.default: "eigenvectors"}
@@ -54,7 +54,8 @@ def export(task, filepath, format, input_signature=None, opset_version=None):
     specs = _specs(task, input_signature)
     several = isinstance(task.input, dict)
     dynamic = _dynamic(task, specs)
-    # The second of other sizes, for what tracing may have taken for fixed.
+    # The second example has other sizes, which shows whether tracing has fixed
+    # a size that should be free.
     examples = [_example(task, specs, more) for more in (0, 1)]
     given = [e if several else e["points"] for e in examples]
     trained = task.training
@@ -142,8 +143,8 @@ def _write_onnx(program, filepath, dynamic, opset_version):
         opset_version=opset_version,
         custom_translation_table=onnx.translations(),
         verbose=False,
-        # It takes an addition of 1e-8, which keeps the inverse of a distance
-        # finite, for one of 0. Runtimes optimize by themselves.
+        # The optimizer removes the addition of 1e-8 that keeps the inverse of
+        # a distance finite. Runtimes optimize by themselves.
         optimize=False,
     )
     onnxscript.optimizer.inline(found.model)
@@ -203,7 +204,7 @@ def _dynamic(task, specs):
 
 def _example(task, specs, more):
     """Inputs by name; sizes that may be any are larger by `more`."""
-    # Of a size of 1, torch takes it that it always is 1.
+    # Not 1: torch treats a size of 1 as a constant.
     free = (2 + more, max(2, 2 * task.fewest_points) + more)
     generator = torch.Generator().manual_seed(more)
     made = {}

@@ -30,7 +30,7 @@ def sample(points, num_samples, skip_origin):
     for _ in range(num_samples - 1):
         center = torch.gather(points, 1, last[..., None].expand(-1, -1, 3))
         nearest = torch.minimum(nearest, _squares(points - center))
-        # The first of equal ones; argmax leaves that open.
+        # Of equally far points the first one; argmax does not promise that.
         top = torch.amax(nearest, 1, keepdim=True)
         number = torch.arange(points.shape[1], device=points.device)
         number = torch.where(nearest == top, number, points.shape[1])

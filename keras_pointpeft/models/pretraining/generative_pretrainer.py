@@ -40,6 +40,10 @@ class GenerativePretrainer(Pretrainer):
         `(batch, num_groups, group_size, 3)`, relative to the patches'
         centres, and `"centers"` `(batch, num_groups, 3)`.
 
+    Raises:
+        ValueError: if the backbone has a fine-tuning method or no generation
+            branch, or `mask_ratio` is out of range.
+
     Example:
     ```python
     backbone = keras_pointpeft.models.PointGPTBackbone(
@@ -114,7 +118,8 @@ class GenerativePretrainer(Pretrainer):
         """Draws which tokens to hide: booleans `(num_groups,)`."""
         groups = self.backbone.num_groups
         order = random.uniform((groups,), self.seed_generator)
-        # Those in front come last, and are not reached.
+        # Adding 1 ranks the tokens in front behind all others, so that they
+        # are never hidden.
         front = np.arange(groups) < self.num_kept
         rank = ops.argsort(ops.argsort(order + front.astype("float32")))
         return rank < self.num_masked

@@ -66,6 +66,10 @@ class HierarchicalMaskedAutoencoder(MaskedPretrainer):
         `(batch, groups, points_per_patch, 3)` and `"target"`
         `(batch, groups, group_size, 3)`, relative to the centres.
 
+    Raises:
+        ValueError: if the backbone has a fine-tuning method or only one stage,
+            `mask_ratio` hides no patch or all, or `loss` is unknown.
+
     Example:
     ```python
     backbone = keras_pointpeft.models.PointM2AEBackbone(

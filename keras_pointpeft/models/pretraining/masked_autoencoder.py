@@ -57,6 +57,10 @@ class MaskedAutoencoder(MaskedPretrainer):
         `"visible_patches"`, `"visible_centers"` and `"visible_tokens"`
         `(batch, num_visible, dim)`.
 
+    Raises:
+        ValueError: if the backbone has a fine-tuning method, `mask_ratio` hides
+            no patch or all, or `mask_type` or `loss` is unknown.
+
     Example:
     ```python
     backbone = keras_pointpeft.models.PointMAEBackbone(

@@ -35,7 +35,8 @@ class Pretrainer(Configurable, Stepping, keras.Model):
                 "Pre-training needs a backbone without a fine-tuning method. "
                 f"Received: a backbone with peft={backbone.peft!r}"
             )
-        # Not tracked as a whole.
+        # Keras must not track the backbone as a whole: its class tokens, for
+        # instance, do not take part.
         object.__setattr__(self, "backbone", backbone)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)

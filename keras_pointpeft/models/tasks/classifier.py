@@ -37,6 +37,10 @@ class PointCloudClassifier(PointTask):
     Output shape:
         `(batch, num_classes)`, logits.
 
+    Raises:
+        ValueError: if `num_classes` is no positive integer, or the head is to
+            read tokens that the backbone does not have.
+
     Example:
     ```python
     model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")

@@ -57,11 +57,17 @@ class PartSegmenter(PointSegmenter):
     Output shape:
         `(batch, points, num_classes)`, logarithms of probabilities.
 
+    Raises:
+        ValueError: if `num_classes` is no positive integer, or
+            `category_parts` does not name some of the parts for each category.
+
     Example:
     ```python
-    model = keras_pointpeft.from_preset("dapt_pointmae_shapenetpart")
-    model.fit({"points": points, "category": categories}, parts, epochs=10)
-    parts = model.predict_parts(points, categories)
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapesparts")
+    clouds = np.random.rand(4, 1024, 3).astype("float32")
+    categories = np.array([0, 1, 2, 3])
+    scores = model.predict({"points": clouds, "category": categories})
+    parts = model.predict_parts(clouds, categories)  # (4, 1024)
     ```
     """
 

@@ -51,7 +51,8 @@ class PointSegmenter(PointTask):
         )
 
         # === Layers ===
-        # Not tracked as a whole: without what segmentation does not read.
+        # Keras must not track the whole backbone: the task's variables are
+        # those of the part that segmentation reads.
         object.__setattr__(self, "_whole", backbone)
         self.preprocessor = preprocessor
         self.dense = backbone.dense(blocks)

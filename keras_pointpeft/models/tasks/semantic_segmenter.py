@@ -33,11 +33,15 @@ class SemanticSegmenter(PointSegmenter):
     Output shape:
         `(batch, points, num_classes)`, logarithms of probabilities.
 
+    Raises:
+        ValueError: if `num_classes` is no positive integer, or there are not as
+            many `class_weights`.
+
     Example:
     ```python
-    model = keras_pointpeft.from_preset("dapt_act_s3dis")
-    model.fit(keras_pointpeft.data.RoomDataset(rooms), epochs=10)
-    labels = model.predict_room(rooms[0], votes=3)
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_rooms")
+    rooms = keras_pointpeft.data.load_rooms(num_rooms=1)
+    labels = model.predict_room(rooms[0], num_points=1024)
     ```
     """
 

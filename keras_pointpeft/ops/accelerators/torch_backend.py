@@ -64,7 +64,8 @@ def group(points, centers, k):
 
 
 def largest(x, axis):
-    # The backward pass of `amax` compares, counts and divides.
+    # `amax` has the slower backward pass: it shares a gradient among equal
+    # values. `max` remembers the index.
     if x.requires_grad:
         return torch.max(x, axis).values
     return torch.amax(x, axis)
@@ -90,7 +91,8 @@ def clip_by_global_norm(gradients, norm):
     """As Keras does it, which makes four calls for each gradient."""
     total = torch.nn.utils.get_total_norm(gradients)
     scale = norm * torch.clamp(1.0 / total, max=1.0 / norm)
-    # Of what is not finite, nothing is finite.
+    # If the norm is NaN or infinite, all gradients become NaN, as Keras has
+    # it: `total - total` is 0 or NaN.
     return torch._foreach_mul(gradients, scale + (total - total))
 
 
@@ -115,7 +117,8 @@ def weighted_sum(values, index, weights):
     batch, count, channels = values.shape
     k = index.shape[-1]
     if torch.compiler.is_exporting():
-        # Other runtimes do not know a bag, and it fixes the batch's size.
+        # Other runtimes have no `embedding_bag`, and exporting it would fix
+        # the batch size.
         rows = index.reshape(batch, -1, 1).long().expand(-1, -1, channels)
         rows = torch.gather(values, 1, rows).reshape(batch, -1, k, channels)
         return (rows * weights.reshape(batch, -1, k, 1)).sum(2)

@@ -85,7 +85,8 @@ class _Call:
         self.function = owner.function
         self.inputs = _Inputs(inputs)
         self.random = _Random(owner.states, inputs) if owner.states else None
-        # Where others draw too, all must draw again, in the same order.
+        # If other layers draw random numbers here too, all of them must draw
+        # again, in the same order.
         taped = owner.states is not None
         self.tape = Tape(fresh=bool(owner.states)) if taped else None
         self.autocast = _autocast()
@@ -117,7 +118,8 @@ class _Call:
     def _keep(self, tensor):
         number = len(self.values) + 1
         self.values[number] = tensor.detach()
-        # Nothing that comes after the last one is asked for.
+        # Once the last tensor that was kept has been made again, the rest of
+        # the function need not run.
         if number == self.count:
             raise _Enough
 

@@ -33,7 +33,7 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
     Example:
     ```python
     adapter = keras_pointpeft.peft.DynamicAdapter(rank=64)
-    tokens = tokens + adapter(tokens)
+    added = adapter(np.random.rand(2, 33, 96))  # to the tokens
     ```
     """
 

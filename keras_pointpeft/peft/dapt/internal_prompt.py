@@ -25,6 +25,14 @@ class InternalPrompt(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, tokens + 1, dim)`.
+
+    Example:
+    ```python
+    insert = keras_pointpeft.peft.InternalPrompt(num_class_tokens=1)
+    adapter = keras_pointpeft.peft.DynamicAdapter(rank=8)
+    tokens = np.random.rand(2, 33, 96)
+    tokens = insert(tokens, adapter(tokens))  # (2, 34, 96)
+    ```
     """
 
     def __init__(self, num_class_tokens=1, **kwargs):

@@ -46,6 +46,10 @@ class DAPT(PeftMethod):
             PointGPT does; the norm then serves the adapter alone.
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
+    Raises:
+        ValueError: for an unknown `position`, `mlp_reads` or `frozen_bn`, and
+            by `merged`, for what depends on the tokens.
+
     Example:
     ```python
     backbone = keras_pointpeft.models.PointMAEBackbone(

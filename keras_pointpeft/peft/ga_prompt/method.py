@@ -36,7 +36,8 @@ class GAPrompt(PeftMethod):
     Args:
         num_points: int. Learned points.
         point_scale: float. They start uniformly within this of the origin.
-        point_factor: float. And are multiplied by this.
+        point_factor: float. The factor that the drawn points are multiplied
+            by.
         perturbation: float. Weight of the shifts.
         num_prompts: int. Prompts per block.
         prompt_blocks: int. How many blocks, from the first, have them.
@@ -52,6 +53,9 @@ class GAPrompt(PeftMethod):
             attention and not at the end of the block.
         reference: bool. Whether to compute what the published code computes.
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
+
+    Raises:
+        ValueError: for an unknown `propagation` or `frozen_bn`.
 
     Example:
     ```python

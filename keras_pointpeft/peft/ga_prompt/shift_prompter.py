@@ -85,7 +85,8 @@ class ShiftPrompter(Configurable, keras.layers.Layer):
         group_size: int. Points per patch of the first level, likewise.
         num_points: int. Learned points.
         point_scale: float. They start uniformly within this of the origin.
-        point_factor: float. And are multiplied by this.
+        point_factor: float. The factor that the drawn points are multiplied
+            by.
         perturbation: float. Weight of the shifts.
         skip_origin: bool. See `keras_pointpeft.ops.farthest_point_sample`.
 

@@ -107,6 +107,13 @@ class InstancePrompt(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, 1, dim)`.
+
+    Example:
+    ```python
+    prompt = keras_pointpeft.peft.InstancePrompt("dgcnn_light")
+    tokens, positions = np.random.rand(2, 4, 32, 96)
+    prompt(tokens, positions)  # (4, 1, 96)
+    ```
     """
 
     renamed = {"neighbors": "num_neighbors"}

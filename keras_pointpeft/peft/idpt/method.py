@@ -44,6 +44,10 @@ class IDPT(PeftMethod):
         reference: bool. Whether the prompt's position stays as it starts.
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
+    Raises:
+        ValueError: for an unknown `module`, `reads` or `frozen_bn`, and when
+            the backbone is built, for a `prompt_block` that it does not have.
+
     Example:
     ```python
     backbone = keras_pointpeft.models.PointMAEBackbone(

@@ -46,6 +46,15 @@ class BottleneckAdapter(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, tokens, units)`.
+
+    Raises:
+        ValueError: for an unknown `start`.
+
+    Example:
+    ```python
+    adapter = keras_pointpeft.peft.BottleneckAdapter(rank=8, start="zero")
+    added = adapter(np.random.rand(2, 32, 96))  # to the tokens
+    ```
     """
 
     def __init__(

@@ -25,6 +25,12 @@ class FeatureTransform(keras.layers.Layer):
 
     Output shape:
         `(batch, tokens, dim)`.
+
+    Example:
+    ```python
+    transform = keras_pointpeft.peft.FeatureTransform()
+    tokens = transform(np.random.rand(2, 32, 96))
+    ```
     """
 
     def build(self, input_shape):

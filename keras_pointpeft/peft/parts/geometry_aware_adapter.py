@@ -29,6 +29,18 @@ class GeometryAwareAdapter(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, patches, dim)`.
+
+    Raises:
+        ValueError: for an unknown `pooling`.
+
+    Example:
+    ```python
+    method = keras_pointpeft.peft.PointPEFT(prior=False, prompt_blocks=2)
+    backbone = keras_pointpeft.models.PointMAEBackbone(
+        num_groups=32, group_size=16, dim=96, depth=2, peft=method
+    )
+    tokens = backbone(points)["patch_tokens"]  # (batch, 32, 96)
+    ```
     """
 
     def __init__(

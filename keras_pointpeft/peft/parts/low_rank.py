@@ -27,6 +27,12 @@ class LowRankUpdate(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, tokens, units)`.
+
+    Example:
+    ```python
+    update = keras_pointpeft.peft.LowRankUpdate(units=288, rank=4)
+    added = update(np.random.rand(2, 33, 96))  # (2, 33, 288)
+    ```
     """
 
     def __init__(self, units, rank=8, scale=1.0, dropout=0.0, **kwargs):

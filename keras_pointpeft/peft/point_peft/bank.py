@@ -68,14 +68,19 @@ class PriorBank:
         recipe: dict that says how the bank was made. Anything JSON can hold.
         labels: optional int array `(entries,)`, for class-balanced sampling.
 
+    Raises:
+        ValueError: if `features` are no finite float array `(entries, dim)`, or
+            `labels` are not one per entry; and by the methods, for data, sizes
+            and backbones that do not fit.
+
     Example:
     ```python
     model = keras_pointpeft.from_preset(
-        "pointpeft_pointmae_scanobjectnn", load_weights="backbone"
+        "pointpeft_pointmaetiny_shapes", load_weights="backbone"
     )
-    bank = keras_pointpeft.peft.PriorBank.build(model, train_points)
+    bank = keras_pointpeft.peft.PriorBank.build(model, points)
     bank.attach(model)
-    model.fit(train_points, train_labels, epochs=10)
+    model.fit(points, labels, epochs=10)
     ```
     """
 

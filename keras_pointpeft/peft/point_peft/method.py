@@ -25,7 +25,7 @@ class PointPEFT(PeftMethod):
 
     A model with `prior=True` needs a bank before it is used:
 
-    ```python
+    ```py
     bank = keras_pointpeft.peft.PriorBank.build(model, train_points)
     bank.attach(model)
     ```
@@ -79,6 +79,10 @@ class PointPEFT(PeftMethod):
             then starts as if the backbone had no MLPs.
         reference: bool. Whether to compute what the published code computes.
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
+
+    Raises:
+        ValueError: for an unknown `prompt_place`, or for `num_prompts` or
+            `neighborhood_ratio` out of range.
 
     Example:
     ```python

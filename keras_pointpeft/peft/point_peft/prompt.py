@@ -28,6 +28,13 @@ class PointPriorPrompt(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, num_prompts, dim)`.
+
+    Example:
+    ```python
+    prompts = keras_pointpeft.peft.PointPriorPrompt(num_prompts=10)
+    tokens, prior = np.random.rand(2, 33, 96), np.random.rand(2, 10, 96)
+    prompts(tokens, prior)  # (2, 10, 96)
+    ```
     """
 
     def __init__(
