@@ -19,6 +19,8 @@ from tests.test_registry import build
 from tests.test_registry import one_of_each_method
 from tests.test_registry import values
 
+pytestmark = pytest.mark.once
+
 BACKENDS = ("torch", "tensorflow", "jax")
 LOAD = """
 import sys

@@ -29,9 +29,7 @@ from tests.training.conftest import _split
 
 __all__ = ["server"]  # a fixture
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "torch", reason="the same on every backend"
-)
+pytestmark = pytest.mark.once
 
 
 def command(*words):
@@ -112,9 +110,7 @@ def test_training_on_a_full_disk_goes_on_elsewhere(disk, tmp_path):
 
     split, test = _split(), _split(seed=1)
     with pytest.raises(OSError):
-        train(
-            _model(), split, test, recipe, log_dir=folder, callbacks=[Fill()]
-        )
+        train(_model(), split, test, recipe, log_dir=folder, callbacks=[Fill()])
     filler.unlink()
     resumed, straight = _model(), _model()
     result = train(resumed, split, test, recipe, log_dir=folder)

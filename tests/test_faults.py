@@ -20,6 +20,8 @@ from tests.conftest import small_classifier
 from tests.faults import inject
 from tests.faults import report
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("name", ["adapter.json", WEIGHTS_FILE])
 def test_adapters(tmp_path, name):

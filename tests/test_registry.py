@@ -15,6 +15,8 @@ from keras_pointpeft import adapters
 from keras_pointpeft import models
 from keras_pointpeft import peft
 from keras_pointpeft import presets
+from tests.peft.test_hooks import table
+from tests.peft.test_hooks import users
 
 PLAIN = {
     "num_groups": 8,
@@ -52,6 +54,19 @@ SMALL = {
 }
 
 
+# Between them they use every hook that a method of the zoo does: what trains
+# on every backend, where the others are much the same.
+ONE_PER_HOOK = {
+    "gaprompt",
+    "idpt",
+    "pointgst",
+    "pointpeft",
+    "prefix",
+    "ssf",
+    "vptdeep",
+}
+
+
 def pairs():
     """A preset for each method, backbone class and settings of the method.
 
@@ -72,6 +87,8 @@ def pairs():
         partner = list(TINY)[methods.index(method) % len(TINY)]
         first = backbone == partner and method not in seen
         marks = () if first else pytest.mark.slow
+        if first and method not in ONE_PER_HOOK:
+            marks = pytest.mark.once
         dtype = "mixed_bfloat16" if first else "float32"
         name = preset.name
         found.append(pytest.param((name, dtype), marks=marks, id=name))
@@ -162,6 +179,16 @@ def test_every_method_is_here():
     assert methods == known - {None}
 
 
+@pytest.mark.once
+def test_every_hook_is_used_on_every_backend():
+    known = [presets.resolve(n) for n in presets.list_presets()]
+    classes = {p.method: p.method_class for p in known if p.method}
+    everywhere = {classes[method] for method in ONE_PER_HOOK}
+    for hook in table():
+        of_the_zoo = set(users(hook)) & set(classes.values())
+        assert not of_the_zoo or of_the_zoo & everywhere, hook
+
+
 def test_training_moves_what_trains_and_leaves_the_rest(tuned):
     assert np.all(np.isfinite(tuned.history["loss"]))
     adapter, base = adapters.split_variables(tuned.model)
@@ -201,6 +228,7 @@ def test_model_file_comes_back(tuned, tmp_path):
     assert trained == [v.path for v in tuned.model.trainable_variables]
 
 
+@pytest.mark.once
 def test_a_cloud_does_not_depend_on_its_batch(tuned):
     # In a graph that knows no batch size, where there are graphs.
     points = tuned.points

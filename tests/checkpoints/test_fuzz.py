@@ -13,6 +13,8 @@ from keras_pointpeft.checkpoints import CheckpointMismatch
 from keras_pointpeft.peft.paths import weights_of
 from tests.checkpoints import published
 
+pytestmark = pytest.mark.once
+
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "ckpt_layouts"
 ROUNDS = 12
 # Pre-trained files, and the small models that stand for theirs.

@@ -8,6 +8,8 @@ import pytest
 from keras_pointpeft.checkpoints import CheckpointRefused
 from keras_pointpeft.checkpoints import read_checkpoint
 
+pytestmark = pytest.mark.once
+
 torch = pytest.importorskip("torch")
 
 

@@ -12,6 +12,8 @@ from keras_pointpeft.checkpoints.loading import infer
 from keras_pointpeft.peft.paths import weights_of
 from tests.checkpoints import published
 
+pytestmark = pytest.mark.once
+
 LAYOUTS = pathlib.Path(__file__).parents[1] / "golden" / "ckpt_layouts"
 BACKBONES = {
     "act_pretrain": "ACTBackbone",

@@ -13,6 +13,8 @@ from keras_pointpeft.data.sources import Source
 from keras_pointpeft.data.sources import fetch
 from keras_pointpeft.files import downloads
 
+pytestmark = pytest.mark.once
+
 
 def make_zip(path, entries):
     with zipfile.ZipFile(path, "w") as archive:

@@ -7,6 +7,8 @@ from keras_pointpeft.data import augmentation
 
 from .conftest import make_clouds
 
+pytestmark = pytest.mark.once
+
 
 def apply(kind, points, seed=0, **arguments):
     made = augmentation.get({"name": kind, **arguments})

@@ -12,6 +12,8 @@ from keras_pointpeft.data.sampling import SAMPLING
 
 from .conftest import make_clouds
 
+pytestmark = pytest.mark.once
+
 
 def make_dataset(count=21, points=32, **arguments):
     arguments = {"batch_size": 4, **arguments}

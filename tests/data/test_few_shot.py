@@ -9,6 +9,8 @@ from keras_pointpeft.data import sample_episode
 
 from .conftest import make_clouds
 
+pytestmark = pytest.mark.once
+
 
 def test_official_layout(few_shot):
     train, test = load_few_shot(few_shot, ways=5, shots=10, fold=0)

@@ -11,6 +11,8 @@ from keras_pointpeft.data.geometry_files import surface_points
 
 from .conftest import make_clouds
 
+pytestmark = pytest.mark.once
+
 CLOUD = make_clouds(1, 40)[0]
 
 

@@ -6,6 +6,8 @@ from keras_pointpeft.ops.accelerators import host
 
 from .conftest import make_clouds
 
+pytestmark = pytest.mark.once
+
 
 def reference(cloud, count, start=0):
     """The definition, one point after the other."""

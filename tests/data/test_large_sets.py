@@ -13,6 +13,8 @@ from keras_pointpeft.data import predict_room
 from .conftest import make_clouds
 from .conftest import write_h5
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def thousand(tmp_path):

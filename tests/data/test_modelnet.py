@@ -9,6 +9,8 @@ from keras_pointpeft import data
 from .conftest import make_clouds
 from .conftest import write_h5
 
+pytestmark = pytest.mark.once
+
 
 def normalized(cloud):
     """The definition, cloud by cloud, in float64."""

@@ -7,6 +7,8 @@ import pytest
 from keras_pointpeft import data
 from keras_pointpeft.data import procedural
 
+pytestmark = pytest.mark.once
+
 
 def test_public_names():
     for name in data.__all__:

@@ -8,6 +8,8 @@ import pytest
 
 from keras_pointpeft.data.restricted_pickle import load_arrays
 
+pytestmark = pytest.mark.once
+
 ARRAYS = {
     "plain": np.arange(12, dtype="float32").reshape(4, 3),
     "fortran": np.asfortranarray(np.arange(12.0).reshape(4, 3)),

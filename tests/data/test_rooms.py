@@ -5,6 +5,8 @@ from keras_pointpeft.data.shapes import CATEGORIES
 from keras_pointpeft.data.shapes import ROOM_CLASSES
 from keras_pointpeft.data.shapes import make_rooms
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def rooms():

@@ -12,6 +12,8 @@ from keras_pointpeft.data.s3dis import draw_column
 from keras_pointpeft.training import confusion_matrix
 from keras_pointpeft.training import mean_iou
 
+pytestmark = pytest.mark.once
+
 
 def make_table(count=3000, seed=0, extent=(3.0, 2.2, 2.5)):
     rng = np.random.default_rng(seed)

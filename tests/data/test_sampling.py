@@ -9,6 +9,8 @@ from keras_pointpeft.data.sampling import spread_size
 
 from .conftest import make_clouds
 
+pytestmark = pytest.mark.once
+
 
 def numbered(batch, points):
     """Clouds whose first coordinate says which point it is."""

@@ -11,6 +11,8 @@ from .conftest import VARIANT_FILES
 from .conftest import make_clouds
 from .conftest import write_h5
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("variant", VARIANT_FILES)
 @pytest.mark.parametrize("split", ["train", "test"])

@@ -8,6 +8,8 @@ from keras_pointpeft.data.shapenet import PART_FOLDER
 
 from .conftest import make_clouds
 
+pytestmark = pytest.mark.once
+
 SHAPES = {
     "train": [("02691156", "a1"), ("03001627", "b1")],
     "val": [("02691156", "a2")],

@@ -15,6 +15,8 @@ from keras_pointpeft.data.shapes.scan import scan
 from keras_pointpeft.data.shapes.scan import visible
 from keras_pointpeft.data.shapes.surface import sample
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module", params=DOMAINS)
 def shapes(request):

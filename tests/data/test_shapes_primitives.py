@@ -7,6 +7,8 @@ from keras_pointpeft.data.shapes.categories import Solid
 from keras_pointpeft.data.shapes.categories import build
 from keras_pointpeft.data.shapes.surface import sample
 
+pytestmark = pytest.mark.once
+
 
 def _area(mesh):
     return np.linalg.norm(p.face_vectors(mesh), axis=1).sum() / 2

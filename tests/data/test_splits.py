@@ -6,6 +6,8 @@ from keras_pointpeft.data import train_validation_split
 
 from .conftest import make_clouds
 
+pytestmark = pytest.mark.once
+
 
 def make_split(labels, classes=4):
     labels = np.asarray(labels)

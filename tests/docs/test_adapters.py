@@ -8,6 +8,8 @@ from keras import ops
 from keras_pointpeft.data import make_shapes
 from tests.docs import pages
 
+pytestmark = pytest.mark.once
+
 # It compiles ten times; what it shows is tested bit by bit elsewhere.
 if keras.config.backend() != "torch":
     pytestmark = pytest.mark.slow

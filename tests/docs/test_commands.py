@@ -10,7 +10,6 @@ import re
 import shlex
 import subprocess
 
-import keras
 import pytest
 from absl import flags
 
@@ -20,10 +19,7 @@ from tests.conftest import load_script
 from tests.docs import pages
 from tests.docs.test_own_data import write_scans
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "torch",
-    reason="the same on every backend; tests/scripts runs scripts on each",
-)
+pytestmark = pytest.mark.once
 
 DATA = "needs the official data set, and weights of 22 M parameters and more"
 DEVICES = "needs a cluster; tests/training/test_parallel.py runs processes"
@@ -117,9 +113,7 @@ def parse(command):
 @pytest.mark.parametrize("page", pages.pages())
 def test_shell_blocks_are_shell(page):
     for block in pages.blocks(page, "bash"):
-        subprocess.run(
-            ["bash", "-n"], input=block.text, text=True, check=True
-        )
+        subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
 
 
 @pytest.mark.parametrize(

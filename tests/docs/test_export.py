@@ -10,7 +10,7 @@ import keras_pointpeft
 from tests.docs import pages
 
 BACKEND = keras.config.backend()
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from keras_pointpeft import data
 from keras_pointpeft import training
 from tests.docs import pages
 
+pytestmark = pytest.mark.once
+
 if keras.config.backend() != "torch":
     pytestmark = pytest.mark.slow
 

@@ -7,9 +7,12 @@ import pytest
 
 from tests.docs import pages
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "torch", reason="it chooses torch"
-)
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(
+        keras.config.backend() != "torch", reason="it chooses torch"
+    ),
+]
 PATH = pages.ROOT / "docs" / "notebooks" / "quickstart.ipynb"
 
 

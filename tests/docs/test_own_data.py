@@ -1,9 +1,12 @@
 """Runs the guide on own data as its reader would."""
 
 import numpy as np
+import pytest
 
 from keras_pointpeft.data import make_shapes
 from tests.docs import pages
+
+pytestmark = pytest.mark.once
 
 KINDS = ("mug", "chair", "lamp")
 

@@ -7,6 +7,8 @@ from keras_pointpeft import presets
 from keras_pointpeft.data import make_shapes
 from tests.docs import pages
 
+pytestmark = pytest.mark.once
+
 if keras.config.backend() != "torch":
     pytestmark = pytest.mark.slow
 

@@ -7,6 +7,8 @@ import pytest
 from keras_pointpeft.data import make_shapes
 from tests.docs import pages
 
+pytestmark = pytest.mark.once
+
 # Its parts are tested on every backend elsewhere.
 if keras.config.backend() != "torch":
     pytestmark = pytest.mark.slow

@@ -7,16 +7,13 @@ import re
 import subprocess
 import sys
 
-import keras
 import pytest
 
 import keras_pointpeft
 from tests.conftest import load_file
 from tests.docs import pages
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "torch", reason="the same on every backend"
-)
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture(scope="module")

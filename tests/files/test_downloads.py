@@ -7,6 +7,8 @@ import pytest
 
 from keras_pointpeft.files import downloads
 
+pytestmark = pytest.mark.once
+
 BODY = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(BODY).hexdigest()
 

@@ -64,6 +64,7 @@ def test_tf_data(clouds):
     small_classifier(DAPT(rank=4)).fit(dataset, verbose=0)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", METHODS)
 def test_preset_round_trip(method, clouds, tmp_path):
     points, labels = clouds
@@ -124,6 +125,7 @@ def test_plain_weights_are_a_subset_of_tuned_ones(clouds, tmp_path):
         )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", METHODS)
 def test_samples_do_not_depend_on_their_batch(method):
     points = np.random.default_rng(0).normal(size=(32, 64, 3))

@@ -13,6 +13,8 @@ from tests.conftest import small_classifier
 from tests.models.test_segmenters import BACKBONES
 from tests.models.test_segmenters import make_parts
 
+pytestmark = pytest.mark.once
+
 ALL = [
     name.split("_")[0] for name in presets.list_presets("*_pointmaetiny_shapes")
 ]

@@ -43,6 +43,7 @@ def array(x):
     return np.array(ops.convert_to_numpy(x))
 
 
+@pytest.mark.once
 def test_recorded_case():
     checks = verify(GOLDEN / "pointmae_pretrain_tiny")
     assert len(checks) > 10

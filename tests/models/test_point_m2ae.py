@@ -47,6 +47,7 @@ def numbers(model):
     return {v.path: int(np.prod(v.shape)) for v in model.trainable_variables}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", METHODS)
 def test_round_trip_and_independence(method, clouds, tmp_path):
     points, labels = clouds
@@ -176,6 +177,7 @@ def drawn(model, points):
     return stages, hidden
 
 
+@pytest.mark.once
 def test_hidden_below_is_what_no_visible_patch_is_made_of(clouds):
     model = autoencoder()
     stages, hidden = drawn(model, clouds[0])
@@ -195,6 +197,7 @@ def test_hidden_below_is_what_no_visible_patch_is_made_of(clouds):
         visible = expected
 
 
+@pytest.mark.once
 def test_reconstruction_does_not_depend_on_the_batch(clouds):
     """Not so in the published code, which `reference` reproduces."""
     points = clouds[0]
@@ -273,6 +276,7 @@ def prompted(**kwargs):
     return PointPEFT(**config)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("frozen_bn", ["inference", "track"])
 def test_bank_of_a_hierarchy(frozen_bn, clouds, tmp_path):
     points, labels = clouds

@@ -69,6 +69,7 @@ def test_every_backbone_gives_probabilities_of_parts(kind, batch):
     assert len(dense["tokens"]) == len(dense["centers"]) == 3
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_trains_and_keeps_its_adapter(method, batch, tmp_path):
     inputs, labels = batch

@@ -61,6 +61,7 @@ def test_config_and_freezing_come_back(name, method):
         assert (a.path, a.shape, a.trainable) == (b.path, b.shape, b.trainable)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", ["bitfit", "dapt", "linear", "side"])
 @pytest.mark.parametrize("name", BACKBONES)
 def test_frozen_weights_stay(name, method, clouds):

@@ -182,6 +182,7 @@ BESIDE = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("change", ({}, {"prior": False}, BESIDE))
 def test_logits_do_not_depend_on_the_batch(clouds, change):
     model = with_bank(clouds, **change)

@@ -21,6 +21,8 @@ from tests.conftest import small_classifier
 from tests.faults import inject
 from tests.faults import report
 
+pytestmark = pytest.mark.once
+
 FILES = (
     "config.json",
     "task.json",
@@ -75,9 +77,7 @@ def unsealed(folder):
 @pytest.mark.parametrize("name", FILES)
 def test_damaged_files(saved, preset, name):
     before = contents(preset)
-    table = inject(
-        preset / name, lambda: load(preset, saved[1]), lambda: None
-    )
+    table = inject(preset / name, lambda: load(preset, saved[1]), lambda: None)
     if name != "metadata.json":  # where a date may change
         assert all(tried == refused for tried, refused in table.values())
     assert contents(preset) == before

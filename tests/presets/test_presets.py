@@ -15,6 +15,8 @@ from keras_pointpeft.presets import WeightsNotFound
 from keras_pointpeft.presets import cards
 from keras_pointpeft.training import Recipe
 
+pytestmark = pytest.mark.once
+
 METHODS = ("dapt", "full", "linear")
 SCANS = ("scanobjectnn", "scanobjectnn_objbg", "scanobjectnn_objonly")
 

@@ -13,6 +13,8 @@ from keras_pointpeft.files import downloads
 from keras_pointpeft.presets import cards
 from keras_pointpeft.verification import weights
 
+pytestmark = pytest.mark.once
+
 torch = pytest.importorskip("torch")
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = {

@@ -5,9 +5,10 @@ import pytest
 from tests.reports.browser import CHROMIUM
 from tests.reports.browser import Browser
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="Chromium is not installed"
-)
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
 
 
 @pytest.fixture

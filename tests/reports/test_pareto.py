@@ -2,6 +2,8 @@ import pytest
 
 from keras_pointpeft.reports import pareto
 
+pytestmark = pytest.mark.once
+
 ENTRIES = [
     {"name": "few", "trained_parameters": 10, "mean": 60.0, "std": 1.0},
     {"name": "beaten", "trained_parameters": 20, "mean": 59.0, "std": None},

@@ -16,6 +16,8 @@ from keras_pointpeft.training import Recipe
 from tests.conftest import small_backbone
 from tests.conftest import small_classifier
 
+pytestmark = pytest.mark.once
+
 RECIPE = Recipe(batch_size=4, num_points=64, seed=0)
 
 

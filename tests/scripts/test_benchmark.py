@@ -12,6 +12,8 @@ from keras_pointpeft.presets import results
 from tests.conftest import load_script
 from tests.scripts.conftest import ROOT
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def scripts():

@@ -10,6 +10,8 @@ from keras_pointpeft.experiments.comparison import Entrant
 from keras_pointpeft.presets import results
 from keras_pointpeft.training import trainer
 
+pytestmark = pytest.mark.once
+
 
 def read(path):
     with open(path, newline="") as file:

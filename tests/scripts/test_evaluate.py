@@ -7,6 +7,8 @@ from keras_pointpeft import presets
 from keras_pointpeft.checkpoints import loading
 from tests.checkpoints import published
 
+pytestmark = pytest.mark.once
+
 pytest.importorskip("torch")
 
 

@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import load_file
 from tests.ops import clouds
 
+pytestmark = pytest.mark.once
+
 # What CUDA has and C++ has not. A block is a team of threads, and blocks come
 # one after the other.
 HOST = """

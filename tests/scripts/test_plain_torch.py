@@ -11,6 +11,8 @@ from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import Full
 from tests.conftest import load_file
 
+pytestmark = pytest.mark.once
+
 torch = pytest.importorskip("torch")
 
 

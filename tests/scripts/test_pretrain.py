@@ -12,6 +12,8 @@ from keras import ops
 
 import keras_pointpeft
 
+pytestmark = pytest.mark.once
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 

@@ -1,5 +1,9 @@
 import csv
 
+import pytest
+
+pytestmark = pytest.mark.once
+
 
 def test_one_row_per_method_and_seed(run_script, tmp_path):
     process = run_script(

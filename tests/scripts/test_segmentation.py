@@ -3,6 +3,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 SMALL = (
     "--weights=random",
     "--epochs=1",

@@ -8,6 +8,8 @@ from keras_pointpeft.presets import model_card
 from keras_pointpeft.presets import results
 from tests.conftest import load_file
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -11,15 +11,16 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "torch" or not hasattr(os, "fork"),
-    reason="processes are forked; test_checkpoint.py runs on every backend",
-)
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(
+        keras.config.backend() != "torch" or not hasattr(os, "fork"),
+        reason="processes are forked; test_checkpoint.py runs on every backend",
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    "kills", [2, pytest.param(20, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_runs(tmp_path, kills):
     program = ROOT / "tests/training/kill_program.py"
     process = subprocess.run(

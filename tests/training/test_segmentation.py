@@ -115,6 +115,7 @@ def test_a_killed_run_of_parts_goes_on(tmp_path):
     assert again.figures == pytest.approx(whole.figures)
 
 
+@pytest.mark.once
 def test_scenes():
     recipe = dataclasses.replace(
         RECIPE,
