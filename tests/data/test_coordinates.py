@@ -10,6 +10,8 @@ from keras_pointpeft.data import augmentation
 from keras_pointpeft.data import coordinates
 from keras_pointpeft.data.rooms import Room
 
+pytestmark = pytest.mark.once
+
 CLOUDS = np.random.default_rng(0).normal(0, 0.4, (4, 300, 3)).round(4)
 SCENE = np.random.default_rng(1).uniform(0, (6, 5, 3), (4000, 3)).round(3)
 

@@ -9,6 +9,8 @@ from keras_pointpeft.data import read_cloud
 from keras_pointpeft.data.geometry_files import read_content
 from keras_pointpeft.data.geometry_files import read_vertices
 
+pytestmark = pytest.mark.once
+
 
 def put(path, content):
     if isinstance(content, bytes):

@@ -11,6 +11,8 @@ import pytest
 from keras_pointpeft.data.geometry_files import read_content
 from keras_pointpeft.data.geometry_files import read_vertices
 
+pytestmark = pytest.mark.once
+
 FOLDER = pathlib.Path(__file__).parent / "files"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
 TEXTS = (".txt", ".xyz", ".pts", ".csv", ".asc", ".off", ".obj", ".gltf")

@@ -9,6 +9,8 @@ from keras_pointpeft.data.incoming import Door
 from keras_pointpeft.data.incoming import integer_labels
 from keras_pointpeft.step.losses import WeightedCrossentropy
 
+pytestmark = pytest.mark.once
+
 RNG = np.random.default_rng(0)
 POINTS = RNG.normal(size=(6, 64, 3)).astype("float32")
 LABELS = np.arange(6) % 3

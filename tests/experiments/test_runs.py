@@ -3,6 +3,8 @@ import pytest
 from keras_pointpeft import presets
 from keras_pointpeft.experiments import runs
 
+pytestmark = pytest.mark.once
+
 CLOUDS = "dapt_pointmae_scanobjectnn"
 ROOMS = "dapt_act_s3dis"
 

@@ -5,6 +5,8 @@ import pytest
 from keras_pointpeft.presets import cards
 from keras_pointpeft.presets import results
 
+pytestmark = pytest.mark.once
+
 
 def run(seed, last, **changes):
     row = {
