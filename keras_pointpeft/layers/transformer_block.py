@@ -168,7 +168,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         Example:
         ```python
         block = keras_pointpeft.layers.TransformerBlock(96, num_heads=6)
-        found = block.watched(np.random.rand(2, 33, 96))
+        found = block.watched(keras.random.normal((2, 33, 96)))
         found["attention"]  # (2, 6, 33, 33)
         ```
         """
