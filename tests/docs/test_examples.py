@@ -77,9 +77,10 @@ def functions(value):
 
 def examples(value):
     """The code in the docstrings of a name and of its methods."""
-    texts = [inspect.getdoc(value) or ""]
+    holders = [value]
     if inspect.isclass(value):
-        texts += [inspect.getdoc(x) or "" for x in functions(value).values()]
+        holders += functions(value).values()
+    texts = [inspect.cleandoc(x.__doc__ or "") for x in holders]
     return [
         textwrap.dedent(code)
         for text in texts
