@@ -20,6 +20,7 @@ MODULES = (
     "experiments",
     "reports",
     "checkpoints",
+    "commands",
     "layers",
     "ops",
 )
@@ -33,7 +34,15 @@ COPIES = {
 
 def public_names():
     """Module and names, for every page of the reference."""
-    found = {"keras_pointpeft": ("from_preset", "list_presets", "step_report")}
+    found = {
+        "keras_pointpeft": (
+            "from_adapter",
+            "from_preset",
+            "list_presets",
+            "predict_files",
+            "step_report",
+        )
+    }
     for module in MODULES:
         imported = importlib.import_module(f"keras_pointpeft.{module}")
         found[module] = tuple(sorted(imported.__all__))

@@ -8,13 +8,16 @@ from keras_pointpeft.version import __version__
 __getattr__, __dir__, __all__ = lazy.face(
     __name__,
     {
+        "from_adapter": "presets",
         "from_preset": "presets",
         "list_presets": "presets",
+        "predict_files": "experiments",
         "step_report": "step",
     },
     (
         "adapters",
         "checkpoints",
+        "commands",
         "data",
         "experiments",
         "layers",

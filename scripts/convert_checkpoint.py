@@ -1,39 +1,10 @@
 """Converts a published checkpoint (.pth) to a preset directory.
 
-    python scripts/convert_checkpoint.py --checkpoint=pretrain.pth \
-        --output=presets/pointmae_shapenet
-    model = keras_pointpeft.from_preset("presets/pointmae_shapenet")
-
-What the file is, is told by the names in it; `--preset` names the built-in
-preset that it belongs to where that is not enough, as for files that were
-tuned with a method. Nothing in the file is run. The directory is written only
-after it has been read back and compared.
+`keras-pointpeft convert` in a clone; see
+`python scripts/convert_checkpoint.py --help`.
 """
 
-from absl import app
-from absl import flags
-
-CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "The file to convert.", required=True
-)
-PRESET = flags.DEFINE_string(
-    "preset", None, "The built-in preset that the file belongs to."
-)
-OUTPUT = flags.DEFINE_string(
-    "output", None, "The directory to write.", required=True
-)
-
-
-def main(_):
-    from keras_pointpeft.presets import convert
-
-    try:
-        model, report = convert(CHECKPOINT.value, OUTPUT.value, PRESET.value)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"Not converted. {error}") from error
-    print(report)
-    print(f"{OUTPUT.value}: a {type(model).__name__}, read back and compared")
-
+from keras_pointpeft.commands import run
 
 if __name__ == "__main__":
-    app.run(main)
+    run("convert")

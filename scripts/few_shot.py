@@ -4,13 +4,19 @@
         --data=/data/ModelNetFewshot
     python scripts/few_shot.py --preset=dapt_pointmaetiny_shapes --epochs=30
 
-With --data, the official episodes of ModelNet40 are read; without it,
+Episodes of one's own clouds, in folders by class or in ScanObjectNN's layout:
+
+    python scripts/few_shot.py --preset=dapt_pointmaetiny_shapes \
+        --dataset=folder --data=my_clouds --ways=3 --shots=5 --queries=5
+
+With --data alone, the official episodes of ModelNet40 are read; without it,
 episodes are drawn from the preset's training split, and their queries from
 its test split. Every episode starts anew from the pre-trained backbone.
 Papers report the best epoch on the queries (--selection=best_on_test). With
 --results, what the file has already is not run again.
 """
 
+import pathlib
 import statistics
 import tempfile
 import time
@@ -24,7 +30,15 @@ from rich.table import Table
 PRESET = flags.DEFINE_string(
     "preset", None, "A preset of classification, such as dapt_pointmae_..."
 )
-DATA = flags.DEFINE_string("data", None, "Folder of the official episodes.")
+DATA = flags.DEFINE_string(
+    "data", None, "Folder of the official episodes, or of --dataset's files."
+)
+DATASET = flags.DEFINE_string(
+    "dataset", None, "Own clouds to draw episodes from: 'folder' or 'h5'."
+)
+NUM_POINTS = flags.DEFINE_integer(
+    "num_points", None, "Points of a cloud. The preset's by default."
+)
 WAYS = flags.DEFINE_list("ways", ["5", "10"], "Classes of an episode.")
 SHOTS = flags.DEFINE_list("shots", ["10", "20"], "Clouds to learn from, each.")
 QUERIES = flags.DEFINE_integer(
@@ -67,7 +81,8 @@ def main(_):
             "--preset must name a method and a data set for classification. "
             f"Received: --preset={PRESET.value}"
         )
-    splits = None if DATA.value else load_splits(preset)
+    official = DATA.value is not None and DATASET.value is None
+    splits = None if official else load_splits(preset)
     rows = (
         results.read(RESULTS.value, results.FEW_SHOT) if RESULTS.value else []
     )
@@ -102,33 +117,41 @@ def identity(preset, ways, shots):
         "protocol": runs.protocol_of(recipe, preset, limit()),
         "weights": BACKBONE.value or WEIGHTS.value,
     }
-    if DATA.value is None:
+    if DATA.value is None or DATASET.value is not None:
         wanted["test_clouds"] = ways * QUERIES.value
     return wanted
 
 
 def dataset_name(preset):
+    if DATASET.value is not None:
+        return pathlib.Path(DATA.value or DATASET.value).name
     return preset.dataset if DATA.value is None else "modelnet40 few-shot"
 
 
 def limit():
     # Official episodes are read as they are.
-    return LIMIT.value if DATA.value is None else None
+    official = DATA.value is not None and DATASET.value is None
+    return None if official else LIMIT.value
 
 
 def load_splits(preset):
     from keras_pointpeft.data import PROCEDURAL
     from keras_pointpeft.experiments import runs
 
-    if preset.loader not in PROCEDURAL:
+    dataset = DATASET.value or preset.loader
+    if DATA.value is None and dataset not in PROCEDURAL:
         raise app.UsageError(
-            "--data=DIR is missing: the folder of the official episodes. "
-            "Received: no --data"
+            "--data=DIR is missing: the folder of the official episodes, or "
+            "of own clouds with --dataset. Received: no --data"
         )
-    return [
-        runs.load_split(preset, name, limit=limit())
+    options = {}
+    if dataset == "folder":
+        options["num_points"] = NUM_POINTS.value or preset.num_points
+    train, test = (
+        runs.load_split(preset, name, DATA.value, dataset, limit(), **options)
         for name in ("train", "test")
-    ]
+    )
+    return train, runs.matched(test, train)
 
 
 def measure(preset, ways, shots, splits):
@@ -195,6 +218,7 @@ def recipe_of(preset, episode):
         epochs=EPOCHS.value,
         learning_rate=LEARNING_RATE.value,
         selection=SELECTION.value,
+        num_points=NUM_POINTS.value,
         seed=1000 * SEED.value + episode,
     )
 

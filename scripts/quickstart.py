@@ -97,7 +97,9 @@ def fine_tune(preset, seed, train_split, test_split, output):
     from keras_pointpeft import training
     from keras_pointpeft.experiments import runs
 
-    recipe = runs.recipe_for(preset, epochs=EPOCHS.value, seed=seed)
+    recipe = runs.recipe_for(
+        preset, epochs=EPOCHS.value, seed=seed, selection="held_out"
+    )
     model = runs.build_model(
         preset,
         recipe,

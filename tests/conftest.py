@@ -83,6 +83,11 @@ def load_script(path):
         defined = flags.FLAGS.flags_by_module_dict()
         for flag in defined.get(module.__name__, ()):
             values[flag.name] = copy.deepcopy(flag)
+    if hasattr(module, "run"):  # a verb of the console command
+        verb = pathlib.Path(path).stem.partition("_")[0]
+        module = importlib.import_module(f"keras_pointpeft.commands.{verb}")
+        for name in module.FLAGS:
+            values[name] = copy.deepcopy(module.FLAGS[name])
     return module, values
 
 

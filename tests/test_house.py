@@ -8,6 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "keras_pointpeft"
 # From the roof to the ground.
 ROOMS = (
+    "commands",
     "reports",
     "experiments",
     "presets",

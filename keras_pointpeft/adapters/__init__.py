@@ -5,6 +5,7 @@ from keras_pointpeft.adapters.base import remember_base
 from keras_pointpeft.adapters.files import fingerprint
 from keras_pointpeft.adapters.files import load_adapter
 from keras_pointpeft.adapters.files import read_config
+from keras_pointpeft.adapters.files import read_contract
 from keras_pointpeft.adapters.files import save_adapter
 from keras_pointpeft.adapters.files import split_variables
 from keras_pointpeft.adapters.merge import merge
@@ -21,6 +22,7 @@ __all__ = [
     "load_adapter",
     "merge",
     "read_config",
+    "read_contract",
     "remember_base",
     "save_adapter",
     "split_variables",

@@ -14,12 +14,14 @@ import pathlib
 import h5py
 import keras
 import numpy as np
+from absl import logging
 
 from keras_pointpeft.adapters.base import note_base
 from keras_pointpeft.adapters.card import CARD_FILE
 from keras_pointpeft.adapters.card import CONFIG_FILE
 from keras_pointpeft.adapters.card import WEIGHTS_FILE
 from keras_pointpeft.adapters.card import write_card
+from keras_pointpeft.data.contract import Contract
 from keras_pointpeft.files.hub import local_directory
 from keras_pointpeft.files.whole import whole_files
 from keras_pointpeft.peft.freezing import check_frozen
@@ -143,6 +145,9 @@ def save_adapter(task, path, state=True):
         "base_fingerprint": fingerprint(task),
         "weights_sha256": _digest(values),
         "backbone": type(backbone).__name__,
+        "backbone_config": {
+            name: getattr(backbone, name) for name in backbone.config_names
+        },
         "peft": keras.saving.serialize_keras_object(backbone.peft),
         "task": type(task).__name__,
         "task_config": {
@@ -152,6 +157,7 @@ def save_adapter(task, path, state=True):
             sum(np.prod(v.shape) for k, v in adapter.items() if k not in kept)
         ),
         "state": state,
+        "contract": task.contract.to_dict(),
         "keras_version": keras.__version__,
     }
 
@@ -266,6 +272,31 @@ def read_config(path):
     return config
 
 
+def read_contract(path):
+    """What an adapter's model was trained on.
+
+    Adapters of earlier versions do not know all of it; a line says what.
+
+    Args:
+        path: directory that `save_adapter` wrote, or `"hf://owner/name"`.
+
+    Returns:
+        `keras_pointpeft.data.Contract`.
+    """
+    config = read_config(local_directory(path))
+    contract = Contract.from_dict(config.get("contract"))
+    if contract.preset is None:
+        contract = contract.told(preset=config["base_preset"])
+    if contract.unknown:
+        logging.warning(
+            "The adapter in %s does not know its %s: classes are told by "
+            "number, and clouds are taken as they come.",
+            path,
+            ", ".join(contract.unknown),
+        )
+    return contract
+
+
 def load_adapter(task, path):
     """Loads a saved adapter into a task with the same frozen base.
 
@@ -289,10 +320,12 @@ def load_adapter(task, path):
     ```
     """
     values = read_values(task, path)
+    contract = read_contract(path)
     note_base(task.backbone)
     target, _ = split_variables(task)
     for name, value in values.items():
         target[name].assign(value)
+    task.contract = contract
 
 
 def read_values(task, path):

@@ -4,8 +4,10 @@
 from keras_pointpeft.adapters.base import base_values
 from keras_pointpeft.adapters.base import copies
 from keras_pointpeft.adapters.base import note_base
+from keras_pointpeft.adapters.files import read_contract
 from keras_pointpeft.adapters.files import read_values
 from keras_pointpeft.adapters.files import split_variables
+from keras_pointpeft.data.contract import Contract
 
 
 class AdapterSet:
@@ -31,6 +33,8 @@ class AdapterSet:
         self.active = name
         # None stands for what the variables have.
         self.values = {name: None}
+        # What each was trained on.
+        self.contracts = {name: task.contract}
         # The adapter that the optimizer has slots of.
         self.trained = name
         # What an adapter consists of.
@@ -63,12 +67,14 @@ class AdapterSet:
             )
         if path is None:
             self.values[name] = self._fresh()
+            self.contracts[name] = Contract()
         else:
             self.restore()
             # State that a file leaves out is that of the active one.
             values = self._current()
             values.update(read_values(self.task, path))
             self.values[name] = values
+            self.contracts[name] = read_contract(path)
 
     def use(self, name):
         """Puts an adapter in place.
@@ -113,6 +119,7 @@ class AdapterSet:
                 f"active first. Received: name={name!r}"
             )
         del self.values[name]
+        del self.contracts[name]
         if name == self.trained:
             self.trained = None
 

@@ -6,6 +6,7 @@ from keras_pointpeft import lazy
 __getattr__, __dir__, __all__ = lazy.face(
     __name__,
     {
+        "Contract": "data.contract",
         "EpochDataset": "data.epochs",
         "FollowEpoch": "data.follow_epoch",
         "PROCEDURAL": "data.registry",

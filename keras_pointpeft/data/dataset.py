@@ -50,6 +50,10 @@ class PointCloudDataset(EpochDataset):
         augmentation: what `augmentation.get` takes. Defaults to "none".
         shuffle: bool, a new order of clouds in each epoch.
         drop_last: bool, leave out an incomplete last batch.
+        even: bool, batches of nearly equal size in place of an incomplete
+            last one. None has a single cloud, if there are two.
+        balanced: bool, draw as many clouds of each class in an epoch, rarer
+            ones repeatedly. Needs `labels` `(clouds,)` and `shuffle`.
         normalize: bool, clouds to the unit sphere, before sampling.
         seed: int, not negative.
         weights: optional array `(clouds,)` of sample weights.
@@ -95,6 +99,8 @@ class PointCloudDataset(EpochDataset):
         augmentation="none",
         shuffle=False,
         drop_last=False,
+        even=False,
+        balanced=False,
         normalize=False,
         seed=0,
         weights=None,
@@ -119,6 +125,8 @@ class PointCloudDataset(EpochDataset):
         self.augmentation = augmentations.get(augmentation)
         self.shuffle = shuffle
         self.drop_last = drop_last
+        self.even = even
+        self.balanced = balanced
         self.normalize = normalize
         self.seed = seed
         self.repeat_points = repeat_points
@@ -175,6 +183,19 @@ class PointCloudDataset(EpochDataset):
                 "`batch_size` must leave at least one batch of the "
                 f"{shape[0]} clouds. Received: {self.batch_size}"
             )
+        if self.even and self.drop_last:
+            raise ValueError(
+                "Batches are either even or complete. "
+                "Received: even=True, drop_last=True"
+            )
+        if self.balanced and (
+            not self.shuffle or self.labels is None or self.labels.ndim != 1
+        ):
+            raise ValueError(
+                "`balanced` needs `shuffle=True` and one label for each cloud. "
+                f"Received: shuffle={self.shuffle}, labels of shape "
+                f"{None if self.labels is None else self.labels.shape}"
+            )
         if not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
             raise ValueError(
                 f"`seed` must be an integer from 0. Received: {self.seed!r}"
@@ -213,6 +234,8 @@ class PointCloudDataset(EpochDataset):
     @property
     def num_batches(self):
         full, rest = divmod(len(self.points), self.batch_size)
+        if self.even and len(self.points) < 2 * (full + 1):
+            return max(full, 1)
         return full if self.drop_last or not rest else full + 1
 
     def indices(self, index):
@@ -221,8 +244,11 @@ class PointCloudDataset(EpochDataset):
             raise IndexError(
                 f"There are {self.num_batches} batches. Received: {index}"
             )
-        begin = index * self.batch_size
-        rows = self._epoch_order()[begin : begin + self.batch_size]
+        begin, end = index * self.batch_size, (index + 1) * self.batch_size
+        if self.even:
+            steps = np.array([index, index + 1]) * len(self.points)
+            begin, end = steps // self.num_batches
+        rows = self._epoch_order()[begin:end]
         number, count = self.shard
         # As many for each, so that all train equally long.
         return rows[: len(rows) // count * count][number::count]
@@ -257,6 +283,7 @@ class PointCloudDataset(EpochDataset):
         """The same clouds, all of them, in the order of `points`."""
         other = copy.copy(self)
         other.shuffle, other.drop_last, other.shard = False, False, (0, 1)
+        other.even, other.balanced = False, False
         other._order = (None, None)
         return other
 
@@ -277,9 +304,28 @@ class PointCloudDataset(EpochDataset):
         if epoch != self.epoch:
             order = np.arange(len(self.points))
             if self.shuffle:
-                order = self._rng(_ORDER, 0).permutation(order)
+                rng = self._rng(_ORDER, 0)
+                order = rng.permutation(self._drawn(order, rng))
             self._order = (self.epoch, order)
         return order
+
+    def _drawn(self, order, rng):
+        """As many clouds as there are; balanced, of all classes alike."""
+        if not self.balanced:
+            return order
+        members = [
+            np.flatnonzero(self.labels == label)
+            for label in np.unique(self.labels)
+        ]
+        each = -(-len(order) // len(members))
+        drawn = [
+            np.concatenate(
+                [rng.permutation(m) for _ in range(-(-each // len(m)))]
+            )[:each]
+            for m in members
+        ]
+        # One of each class in turn, so that a cut at the end takes one each.
+        return np.stack(drawn, axis=1).ravel()[: len(order)]
 
     def _indices(self, points, rows, rng):
         wanted = self.num_points

@@ -1,7 +1,10 @@
 """Data sets by name."""
 
+import dataclasses
 import importlib
 import inspect
+
+from keras_pointpeft.files.progress import Progress
 
 # name: (module, function, fixed arguments)
 DATASETS = {
@@ -100,4 +103,9 @@ def load(name: str, data_dir=None, split: str = "train", **options):
         )
     else:
         arguments["data_dir"] = data_dir
-    return loader(**arguments)
+    with Progress(f"reading {name}, {split}"):
+        loaded = loader(**arguments)
+    if isinstance(loaded, list):
+        return loaded
+    source = {**(loaded.source or {}), **options, "dataset": name}
+    return dataclasses.replace(loaded, source=source)

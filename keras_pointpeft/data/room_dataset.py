@@ -9,6 +9,7 @@ from keras_pointpeft.data.columns import draw_column
 from keras_pointpeft.data.coordinates import as_floats
 from keras_pointpeft.data.epochs import EpochDataset
 from keras_pointpeft.data.rooms import Room
+from keras_pointpeft.files.progress import telling
 
 
 class RoomDataset(EpochDataset):
@@ -101,6 +102,7 @@ class RoomDataset(EpochDataset):
         return points, labels
 
 
+@telling("predicting a scene")
 def predict_room(
     predict,
     room,

@@ -24,6 +24,8 @@ class Split:
             point has none (255 becomes -1 where it is no part).
         part_names: optional tuple of strings; the position is the part
             label.
+        source: optional dict, how it was read: the `"dataset"` of
+            `keras_pointpeft.data.load` and the options of its loader.
 
     Raises:
         ValueError: shapes that do not fit each other, or labels outside of
@@ -51,6 +53,7 @@ class Split:
     name: str = "clouds"
     part_labels: np.ndarray | None = None
     part_names: tuple | None = None
+    source: dict | None = None
 
     def __post_init__(self):
         _set(self, "points", _precise(self.points))
@@ -102,6 +105,38 @@ class Split:
     @property
     def num_classes(self):
         return len(self.class_names)
+
+    def with_classes(self, class_names):
+        """The same clouds with the labels that a model knows their classes by.
+
+        Args:
+            class_names: sequence of strings, the model's classes; classes
+                are matched by name.
+
+        Raises:
+            ValueError: the model does not know a class that has clouds here.
+        """
+        names = tuple(str(name) for name in class_names)
+        if names == self.class_names:
+            return self
+        counts = np.bincount(self.labels, minlength=self.num_classes)
+        unknown = [
+            name
+            for name, count in zip(self.class_names, counts)
+            if count and name not in names
+        ]
+        if unknown:
+            raise ValueError(
+                f"The classes of {self.name} must be among the model's, "
+                f"{_listed(names)}: rename them or leave them out. "
+                f"Received: {_listed(unknown)}, which it does not know"
+            )
+        places = [names.index(n) if n in names else 0 for n in self.class_names]
+        return replace(
+            self,
+            labels=np.array(places, "int32")[self.labels],
+            class_names=names,
+        )
 
     def take(self, indices, name=None):
         """The clouds at `indices` (integers or a mask) as a new `Split`."""
@@ -174,6 +209,11 @@ def train_validation_split(
         split.take(~chosen, f"{split.name} training"),
         split.take(chosen, f"{split.name} validation"),
     )
+
+
+def _listed(names):
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(map(repr, names[:20])) + more
 
 
 def _whole(what, labels):

@@ -4,6 +4,9 @@ from keras_pointpeft import lazy
 
 __getattr__, __dir__, __all__ = lazy.face(
     __name__,
-    {},
+    {
+        "Prediction": "experiments.prediction",
+        "predict_files": "experiments.prediction",
+    },
     ("comparison", "cost", "runs"),
 )

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.peft.fingerprint import fingerprint
 from keras_pointpeft.peft.point_peft.bank import prior_layer
 
@@ -40,6 +41,7 @@ def interleaved_seconds(steps, repeats, warmup=1):
     return seconds
 
 
+@telling("measuring memory")
 def kept_for_backward(model, points, labels):
     """Bytes that the forward pass of a training step leaves to the backward.
 

@@ -14,6 +14,7 @@ from keras_pointpeft.peft import PriorBank
 from keras_pointpeft.peft.point_peft.bank import prior_layer
 from keras_pointpeft.presets import results
 from keras_pointpeft.step import losses
+from keras_pointpeft.training import budget
 from keras_pointpeft.training import segmentation
 from keras_pointpeft.training.recipe import Recipe
 from keras_pointpeft.version import __version__
@@ -73,6 +74,54 @@ def recipe_for(preset, **changes) -> Recipe:
     changes = {k: v for k, v in changes.items() if v is not None}
     changes.setdefault("num_points", preset.num_points)
     return Recipe.from_dict(preset.recipe, **changes)
+
+
+def for_own_data(recipe, split, changes) -> Recipe:
+    """A preset's recipe for own clouds: small sets need another one.
+
+    Args:
+        recipe: `Recipe`, the preset's.
+        split: the training split; scenes keep the preset's recipe.
+        changes: dict, what a user has chosen of it; that stays.
+    """
+    if isinstance(split, list):
+        return recipe
+    return budget.suited(
+        recipe,
+        len(split),
+        length=not {"epochs", "updates"} & set(changes),
+        batches="batch_size" not in changes,
+    )
+
+
+def matched(split, train_split):
+    """A split with the labels of the training split, class by class."""
+    if isinstance(split, list):
+        return split
+    return split.with_classes(train_split.class_names)
+
+
+def names_of_points(preset, num_classes=None) -> dict:
+    """Names of the classes of points in a preset's scenes, if they are its."""
+    own = preset.task_config.get("num_classes")
+    scenes = preset.task_class == "SemanticSegmenter"
+    if not scenes or num_classes not in (None, own) or not preset.class_names:
+        return {}
+    return {"part_names": preset.class_names}
+
+
+def contract_for(model, preset=None):
+    """What a model was trained on, by itself or else by its preset's card."""
+    contract = model.contract
+    known = preset is not None and preset.weights is not None
+    names = () if preset is None else preset.class_names
+    if contract.class_names or not known or len(names) != model.num_classes:
+        return contract
+    return contract.told(
+        class_names=tuple(names),
+        num_points=contract.num_points or preset.num_points,
+        preset=preset.name,
+    )
 
 
 def task_arguments(preset, train_split, test_split, num_classes=None) -> dict:
@@ -246,9 +295,9 @@ def result_row(
         "preset": preset.name,
         "dataset": dataset,
         "seed": recipe.seed,
-        "epochs": recipe.epochs,
+        "epochs": len(result.history),
         **figures,
-        "selection": recipe.selection,
+        "selection": result.selection,
         "protocol": protocol_of(recipe, preset, limit),
         "trained_parameters": result.trained_parameters,
         "adapter_bytes": adapter_bytes,
@@ -306,6 +355,10 @@ def protocol_of(recipe, preset, limit=None) -> str:
         value = getattr(recipe, name)
         if value != getattr(own, name):
             protocol += f", {name.replace('_', ' ')} {value}"
+    if recipe.class_weights is not None:
+        protocol += ", weighted classes"
+    if recipe.balanced_sampling:
+        protocol += ", classes equally often"
     if limit is not None:
         protocol += f", of {limit} {'rooms' if scenes else 'clouds'}"
     return protocol

@@ -10,6 +10,7 @@ from keras_pointpeft.adapters.copying import copy_weights
 from keras_pointpeft.arguments import check_arguments
 from keras_pointpeft.data.incoming import Door
 from keras_pointpeft.files import preset_folder
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import TokenPooling
 from keras_pointpeft.layers import TransformerBlock
@@ -195,6 +196,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         outputs = [self.get_layer(f"block_{i}").output for i in blocks]
         return keras.Model(self.input, outputs)
 
+    @telling("extracting features")
     def extract(self, points, blocks=(), batch_size=32):
         """What the backbone makes of clouds, as arrays.
 

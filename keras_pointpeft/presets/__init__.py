@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy.face(
         "card": "presets.model_card",
         "convert": "presets.conversion",
         "find_class": "presets.building",
+        "from_adapter": "presets.adapted",
         "from_preset": "presets.building",
         "list_presets": "presets.names",
         "resolve": "presets.names",

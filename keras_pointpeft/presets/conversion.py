@@ -11,6 +11,7 @@ from keras_pointpeft.checkpoints.reader import read_checkpoint
 from keras_pointpeft.checkpoints.sources import identify
 from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 from keras_pointpeft.checkpoints.writer import published_state
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_folder
 from keras_pointpeft.peft.paths import weights_of
 from keras_pointpeft.presets.building import from_preset
@@ -18,6 +19,7 @@ from keras_pointpeft.presets.directory import load
 from keras_pointpeft.presets.names import resolve
 
 
+@telling("converting")
 def convert(path, output, preset=None):
     """Converts a published checkpoint to a directory for `from_preset`.
 

@@ -8,12 +8,14 @@ from absl import logging
 from keras_pointpeft.arguments import changes_head
 from keras_pointpeft.arguments import constructor_arguments
 from keras_pointpeft.arguments import split_arguments
+from keras_pointpeft.data.contract import Contract
 from keras_pointpeft.files import preset_folder
 from keras_pointpeft.presets.weights import WeightsNotFound
 
 BACKBONE_CONFIG, TASK_CONFIG = "config.json", "task.json"
 BACKBONE_WEIGHTS = ("model.weights.h5", "model.weights.json")
 TASK_WEIGHTS = "task.weights.h5"
+CONTRACT = "contract.json"
 
 
 def load(directory, load_weights=True, **kwargs):
@@ -69,13 +71,21 @@ def load(directory, load_weights=True, **kwargs):
     task = task_class(backbone, **{**task_config, **theirs})
     if load_weights and not fresh:
         task.load_task_weights(_existing(directory, [TASK_WEIGHTS]))
+        task.contract = _contract(directory)
     elif load_weights is True:
         logging.warning("%s: the head starts fresh.", directory)
     return task
 
 
+def _contract(directory):
+    """What the model was trained on, if the directory says so."""
+    path = directory / CONTRACT
+    known = preset_folder.read_json(path) if path.is_file() else None
+    return Contract.from_dict(known)
+
+
 def _check(directory, load_weights):
-    names = [BACKBONE_CONFIG, TASK_CONFIG]
+    names = [BACKBONE_CONFIG, TASK_CONFIG, CONTRACT]
     if load_weights:
         shards = sorted(path.name for path in directory.glob("*.weights*.h5"))
         names += [*BACKBONE_WEIGHTS[1:], *shards]

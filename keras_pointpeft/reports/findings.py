@@ -10,6 +10,8 @@ from keras_pointpeft.experiments import runs
 from keras_pointpeft.peft.point_peft.bank import prior_layer
 from keras_pointpeft.reports import embedding
 from keras_pointpeft.reports import inspection
+from keras_pointpeft.reports.dead_parts import bank_in_words
+from keras_pointpeft.reports.dead_parts import dead_parts
 from keras_pointpeft.training.metrics import confusion_matrix
 from keras_pointpeft.training.objectives import objective_of
 
@@ -61,6 +63,7 @@ class Findings:
         scale_range: array `(blocks, 2)`, mean and deviation of the scales, or
             None.
         clouds: list of `CloudView`.
+        dead: list of sentences, parts of the model that do nothing.
     """
 
     title: str
@@ -77,6 +80,7 @@ class Findings:
     looks: str = ""
     scale_range: np.ndarray | None = None
     clouds: list = field(default_factory=list)
+    dead: list = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -180,7 +184,8 @@ def collect(model, given, before, train_split, recipe, title, **known):
         if parts and given.category is not None:
             view.title = f"{given.groups[given.category[i]]}, {view.title}"
         found.clouds.append(view)
-    _add_blocks(found, model.backbone, shown)
+    looks = _add_blocks(found, model.backbone, shown)
+    found.dead = dead_parts(model, looks)
     if not rooms:
         add_nearest(found, model, shown, train_split, recipe)
     return found
@@ -254,6 +259,7 @@ def _add_blocks(found, backbone, points):
         found.scale_range = np.array(
             [(block.scale.mean(), block.scale.std()) for block in seen.blocks]
         )
+    return seen.blocks
 
 
 def add_nearest(found, model, points, train_split, recipe):
@@ -268,6 +274,8 @@ def add_nearest(found, model, points, train_split, recipe):
     sources = whole.features.astype("float32")
     similar = features / np.linalg.norm(features, axis=1, keepdims=True)
     similar = similar @ bank.T
+    nearest = np.argsort(-similar, axis=1)[:, : layer.top_k]
+    found.dead.append(bank_in_words(nearest, rows))
     for view, row in zip(found.clouds, similar):
         for entry in np.argsort(-row)[:NEAREST]:
             source = int(np.argmax(sources @ bank[entry]))

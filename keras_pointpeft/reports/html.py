@@ -38,6 +38,11 @@ def write(found, path):
             _parameters(found.summary)
             + table(memory_rows(found.summary), "numbers"),
         ),
+        section(
+            "Parts that do nothing",
+            DEAD_TEXT,
+            table([(text,) for text in found.dead] or [(ALIVE_TEXT,)]),
+        ),
         section("Features before and after", FEATURES_TEXT, _features(found)),
         section(
             "What each block does",
@@ -62,6 +67,11 @@ MEMORY_TEXT = (
     "In training a trained parameter takes four times its size: value, "
     "gradient and the optimizer's two moments. A frozen one takes its value."
 )
+DEAD_TEXT = (
+    "Trained weights and gates that are 0 everywhere, scales that are 0 for "
+    "every token of the clouds below, and how much of a bank is read."
+)
+ALIVE_TEXT = "None was found."
 FEATURES_TEXT = (
     "t-SNE of clouds of the test split. Distances between groups mean little "
     "there; the numbers above are of the features themselves: for how many "
@@ -118,7 +128,7 @@ def _curves(found):
         rows, 3, subplot_titles=[title for title, _ in panels]
     )
     epochs = [row["epoch"] + 1 for row in found.history]
-    for i, (_, names) in enumerate(panels):
+    for i, (title, names) in enumerate(panels):
         for name, label in names:
             drawn.add_scatter(
                 x=epochs,
@@ -136,6 +146,7 @@ def _curves(found):
                 col=i % 3 + 1,
             )
         drawn.update_xaxes(title="epoch", row=i // 3 + 1, col=i % 3 + 1)
+        drawn.update_yaxes(title=title, row=i // 3 + 1, col=i % 3 + 1)
     return figure(drawn, 1140, 330 * rows)
 
 
@@ -199,7 +210,7 @@ def _classes(found):
     )
     drawn.update_layout(
         title=f"{found.measure} by class in %, worst first",
-        xaxis={"range": [0, 100]},
+        xaxis={"range": [0, 100], "title": f"{found.measure} in %"},
         yaxis={"type": "category", "autorange": "reversed", "automargin": True},
     )
     return figure(drawn, 440, max(320, 20 * len(names) + 140))
@@ -223,7 +234,10 @@ def _parameters(summary):
     drawn.update_layout(
         title="Trained parameters",
         yaxis={"autorange": "reversed", "automargin": True},
-        xaxis={"range": [0, 1.2 * max(size for _, size in rows)]},
+        xaxis={
+            "range": [0, 1.2 * max(size for _, size in rows)],
+            "title": "trained parameters",
+        },
     )
     return figure(drawn, 640, 60 * len(rows) + 140)
 
@@ -278,7 +292,7 @@ def _scales(found):
     )
     drawn.update_layout(
         title="Scale of a token, mean and deviation over the clouds below",
-        yaxis={"rangemode": "tozero"},
+        yaxis={"rangemode": "tozero", "title": "scale of a token"},
     )
     return figure(drawn, 640, 320)
 

@@ -62,7 +62,9 @@ def curves(found):
             values = [row.get(name, np.nan) for row in found.history]
             axes.plot(epochs, values, marker="o", markersize=3, label=label)
         axes.set_xlabel("epoch")
+        axes.set_ylabel(title)
         axes.set_title(title)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(color="0.9")
         axes.legend()
     return figure
@@ -150,6 +152,8 @@ def features(found):
         axes.set_title(title, fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])
+        axes.set_xlabel("t-SNE, first axis")
+        axes.set_ylabel("t-SNE, second axis")
     axes.legend(
         fontsize=7,
         loc="center left",

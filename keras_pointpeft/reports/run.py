@@ -8,7 +8,9 @@ import pathlib
 import numpy as np
 
 from keras_pointpeft import presets
+from keras_pointpeft.data.contract import Contract
 from keras_pointpeft.experiments import runs
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_folder
 from keras_pointpeft.reports import findings
 from keras_pointpeft.reports import html
@@ -73,9 +75,10 @@ def load_splits(run, data_dir=None):
         ValueError: if the run does not say what it was started with.
     """
     preset, told = presets.resolve(run["preset"]), run["arguments"]
-    options = {name: told.get(name) for name in ("test_area", "on_bad")}
+    names = ("test_area", "on_bad", "num_points", "up_axis")
+    options = {name: told.get(name) for name in names}
     options = {k: v for k, v in options.items() if v is not None}
-    return tuple(
+    train_split, test_split = (
         runs.load_split(
             preset,
             split,
@@ -86,6 +89,7 @@ def load_splits(run, data_dir=None):
         )
         for split in ("train", "test")
     )
+    return train_split, runs.matched(test_split, train_split)
 
 
 def describe(folder, train_split, test_split):
@@ -124,7 +128,7 @@ def describe(folder, train_split, test_split):
         recipe,
         f"{run['preset']}, seed {recipe.seed}",
         facts=[
-            *_facts(run),
+            *_facts(run, Contract.from_dict(run.get("contract"))),
             ("adapter", f"{run['adapter_bytes'] / 1e6:.2f} MB"),
             ("started from", told["backbone"] or told["weights"]),
         ],
@@ -132,6 +136,7 @@ def describe(folder, train_split, test_split):
     )
 
 
+@telling("writing the report")
 def write_report(folder, train_split, test_split, output=None):
     """Writes `report.html` and a folder `figures` of PNG files.
 
@@ -160,6 +165,7 @@ def write_report(folder, train_split, test_split, output=None):
     return _write(found, folder if output is None else output)
 
 
+@telling("writing the report")
 def write_task_report(
     model, result, train_split, test_split, recipe, output, title=None
 ):
@@ -204,7 +210,7 @@ def write_task_report(
         train_split,
         recipe,
         title or f"{model.name}, seed {recipe.seed}",
-        facts=_facts(dataclasses.asdict(result)),
+        facts=_facts(dataclasses.asdict(result), model.contract),
         history=result.history,
     )
     return _write(found, output)
@@ -240,20 +246,33 @@ def read_log(path) -> list:
         ]
 
 
-def _facts(run):
+def _facts(run, contract):
+    """What the page says first: figures, epochs, and where they are from."""
     selection = {
         "held_out": "the best on a held-out part of the training split",
         "best_on_test": "the best on the test split, which flatters",
         "last": "the last",
     }[run["selection"]]
-    rows = [
-        (name.replace("_", " "), f"{100 * value:.2f} %")
-        for name, value in run["figures"].items()
-    ]
+    last, chosen = len(run["history"]), run["best_epoch"] + 1
+    rows = []
+    for name, value in run["figures"].items():
+        text = f"{100 * value:.2f} %"
+        if chosen != last:
+            other = 100 * run["last_figures"][name]
+            text += f" (after the last epoch, {last}: {other:.2f} %)"
+        rows.append((name.replace("_", " "), text))
     seconds = np.round(run["seconds_per_epoch"], 2)
+    known = {
+        "data set": contract.data or contract.dataset,
+        "protocol": contract.protocol,
+        "date": contract.date,
+        "command": contract.command,
+        "version of keras_pointpeft": contract.version,
+    }
     return [
         *rows,
-        ("weights", f"of epoch {run['best_epoch'] + 1}, {selection}"),
+        ("weights", f"of epoch {chosen} of {last}, {selection}"),
+        *((name, text) for name, text in known.items() if text),
         ("votes", str(run["votes"])),
         ("test clouds or rooms", f"{run['test_clouds']:,}"),
         ("training clouds or rooms", f"{run['train_clouds']:,}"),

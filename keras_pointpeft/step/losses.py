@@ -19,6 +19,8 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
     Args:
         smoothing: float in [0, 1).
+        class_weights: optional sequence of floats, one for each class, by
+            which the losses of its clouds are multiplied.
         **kwargs: arguments of `keras.losses.Loss`.
 
     Raises:
@@ -37,7 +39,13 @@ class SmoothedCrossentropy(keras.losses.Loss):
     # What `data.incoming` checks.
     integer_labels = True
 
-    def __init__(self, smoothing=0.0, name="smoothed_crossentropy", **kwargs):
+    def __init__(
+        self,
+        smoothing=0.0,
+        class_weights=None,
+        name="smoothed_crossentropy",
+        **kwargs,
+    ):
         super().__init__(name=name, **kwargs)
         if not 0 <= smoothing < 1:
             raise ValueError(
@@ -45,6 +53,9 @@ class SmoothedCrossentropy(keras.losses.Loss):
                 f"Received: smoothing={smoothing}"
             )
         self.smoothing = smoothing
+        if class_weights is not None:
+            class_weights = tuple(float(weight) for weight in class_weights)
+        self.class_weights = class_weights
 
     def call(self, y_true, y_pred):
         classes = y_pred.shape[-1]
@@ -52,10 +63,18 @@ class SmoothedCrossentropy(keras.losses.Loss):
         true = one_hot(ops.cast(y_true, "int32"), classes, y_pred.dtype)
         others = self.smoothing / max(classes - 1, 1)
         target = true * (1.0 - self.smoothing - others) + others
-        return -ops.sum(target * log_probability, axis=-1)
+        losses = -ops.sum(target * log_probability, axis=-1)
+        if self.class_weights is None:
+            return losses
+        weights = ops.convert_to_tensor(self.class_weights, losses.dtype)
+        return losses * ops.sum(true * weights, axis=-1)
 
     def get_config(self):
-        return {**super().get_config(), "smoothing": self.smoothing}
+        return {
+            **super().get_config(),
+            "smoothing": self.smoothing,
+            "class_weights": self.class_weights,
+        }
 
 
 @serializable

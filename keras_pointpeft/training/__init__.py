@@ -36,6 +36,8 @@ __getattr__, __dir__, __all__ = lazy.face(
         "objective_of": "training.objectives",
         "overall_accuracy": "training.metrics",
         "pooled_features": "training.linear_svm",
+        "settled": "training.budget",
+        "suited": "training.budget",
         "svm_accuracy": "training.linear_svm",
         "train": "training.trainer",
         "vote_logits": "training.voting",

@@ -15,6 +15,10 @@ from keras_pointpeft.training.callbacks import assign
 from keras_pointpeft.training.callbacks import snapshot
 
 FORMAT = 1
+# What a finished run may have other values of, to be extended.
+LENGTHS = {"epochs", "updates", "warmup_epochs", "cosine_epochs"}
+# What files of earlier versions do not say: it was so.
+LATER = {"balanced_sampling": False}
 
 
 def data_digest(split) -> str:
@@ -152,8 +156,16 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         self.history[:] = meta["history"]
         return meta["epochs_done"]
 
+    def _extends(self, meta):
+        """Whether the file is of a finished run of the same kind, shorter."""
+        theirs = meta["identity"].get("epochs")
+        return theirs == meta["epochs_done"] and theirs < self.identity.get(
+            "epochs", 0
+        )
+
     def _check(self, meta):
         theirs = {
+            **LATER,
             **meta["identity"],
             "format": meta["format"],
             "keras_backend": meta["keras_backend"],
@@ -163,9 +175,10 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             "format": FORMAT,
             "keras_backend": keras.backend.backend(),
         }
+        longer = LENGTHS if self._extends(meta) else set()
         differences = [
             f"{name}: {theirs.get(name)!r} there, {ours.get(name)!r} here"
-            for name in sorted({*ours, *theirs})
+            for name in sorted({*ours, *theirs} - longer)
             if theirs.get(name) != ours.get(name)
         ]
         if differences:

@@ -4,7 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.files.progress import telling
 
+
+@telling("extracting features")
 def pooled_features(backbone, points, batch_size=64):
     """The features that pre-training is judged by.
 
@@ -37,6 +40,7 @@ def pooled_features(backbone, points, batch_size=64):
     return np.concatenate(parts).astype("float32")
 
 
+@telling("fitting a linear SVM")
 def svm_accuracy(train, train_labels, test, test_labels, c=0.01):
     """Accuracy of a linear support vector machine on features.
 

@@ -4,6 +4,7 @@ import keras
 
 from keras_pointpeft.data import PointCloudDataset
 from keras_pointpeft.data import train_validation_split
+from keras_pointpeft.ops import replicas
 from keras_pointpeft.step.losses import SmoothedCrossentropy
 from keras_pointpeft.training import voting
 
@@ -55,7 +56,9 @@ class Objective:
 
     def loss(self, recipe):
         """The loss to compile the model with."""
-        return SmoothedCrossentropy(recipe.label_smoothing)
+        return SmoothedCrossentropy(
+            recipe.label_smoothing, recipe.class_weights
+        )
 
     def metrics(self):
         """The metrics to compile the model with."""
@@ -63,6 +66,8 @@ class Objective:
 
     def training_batches(self, split, recipe):
         """The shuffled, augmented batches of a recipe."""
+        many = replicas.count() > 1 and len(split) > recipe.batch_size
+        large = many or len(split) >= 10 * recipe.batch_size
         return PointCloudDataset(
             split,
             batch_size=recipe.batch_size,
@@ -70,8 +75,10 @@ class Objective:
             sampling=recipe.sampling,
             augmentation=recipe.augmentation,
             shuffle=True,
-            # As published, and a BatchNorm cannot learn from a batch of one.
-            drop_last=len(split) > recipe.batch_size,
+            # As published, where little is lost; of a small set all counts.
+            drop_last=large,
+            even=not large,
+            balanced=recipe.balanced_sampling,
             seed=recipe.seed,
             **self._targets(split),
         )

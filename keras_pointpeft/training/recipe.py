@@ -9,7 +9,7 @@ from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.sampling import SAMPLING
 from keras_pointpeft.layers.recompute import check_remat
 
-SELECTIONS = ("held_out", "last", "best_on_test")
+SELECTIONS = ("auto", "held_out", "last", "best_on_test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +47,11 @@ class Recipe:
         evaluation_sampling: string. How they are chosen in evaluation, one
             of the same.
         selection: string. Which epoch's weights are kept and reported as
-            best: `"held_out"`, the best on a part of the training split;
-            `"last"`; or `"best_on_test"`, the best on the test split, which
-            is what most published tables report and overstates accuracy.
+            best: `"auto"`, by a held-out part if that has a hundred clouds,
+            and else the last, trained on all of them; `"held_out"`, the best
+            on a part of the training split; `"last"`; or `"best_on_test"`, the
+            best on the test split, which is what most published tables report
+            and overstates accuracy.
         held_out_fraction: float. The part held out for `"held_out"`.
         votes: int. Augmented passes whose logits are averaged in the final
             evaluation; 1 for one pass without augmentation.
@@ -64,6 +66,12 @@ class Recipe:
             `"mixed_bfloat16"`.
         remat: string. What the backward pass computes again; see
             `keras_pointpeft.models.PointBackbone.remat`.
+        updates: int or None. Steps of the optimizer in place of `epochs`,
+            which are then as many as it takes. Small sets need some hundred.
+        class_weights: None, `"balanced"` for weights in the loss by which
+            all classes count alike, or a sequence of them.
+        balanced_sampling: bool. Whether an epoch has as many clouds of each
+            class, rarer ones repeatedly.
 
     Raises:
         ValueError: for a value out of range, or an unknown name.
@@ -97,7 +105,7 @@ class Recipe:
     num_points: int | None = None
     sampling: str = "fps_then_random"
     evaluation_sampling: str = "fps"
-    selection: str = "held_out"
+    selection: str = "auto"
     held_out_fraction: float = 0.1
     votes: int = 1
     double_step: bool = False
@@ -107,6 +115,9 @@ class Recipe:
     seed: int = 0
     dtype: str = "float32"
     remat: str = "elementwise"
+    updates: int | None = None
+    class_weights: str | tuple | None = None
+    balanced_sampling: bool = False
 
     def __post_init__(self):
         check_remat(self.remat)
@@ -117,6 +128,15 @@ class Recipe:
         )
         if isinstance(self.augmentation, list):
             object.__setattr__(self, "augmentation", tuple(self.augmentation))
+        weights = self.class_weights
+        if isinstance(weights, (list, tuple)):
+            weights = tuple(float(weight) for weight in weights)
+            object.__setattr__(self, "class_weights", weights)
+        elif weights not in (None, "balanced"):
+            raise ValueError(
+                "`class_weights` must be None, 'balanced' or numbers, one for "
+                f"each class. Received: class_weights={weights!r}"
+            )
         if self.warmup_epochs is None:
             warmup = _proportional(10, 300, self.epochs)
             object.__setattr__(self, "warmup_epochs", warmup)
@@ -164,7 +184,7 @@ class Recipe:
                 "rate never reaches `learning_rate`. Received: "
                 f"warmup_epochs={self.warmup_epochs}, epochs={self.epochs}"
             )
-        for name in ("num_points", "cosine_epochs", "clip_norm"):
+        for name in ("num_points", "cosine_epochs", "clip_norm", "updates"):
             if getattr(self, name) is not None:
                 self._check(
                     lambda value: value > 0, "positive or None", (name,)

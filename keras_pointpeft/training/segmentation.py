@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_pointpeft.data import RoomDataset
 from keras_pointpeft.data import augmentation as augmentations
+from keras_pointpeft.files.progress import track
 from keras_pointpeft.step.part_metrics import PartIoU
 from keras_pointpeft.training.metrics import confusion_matrix
 from keras_pointpeft.training.metrics import mean_class_accuracy
@@ -82,7 +83,7 @@ class Parts(Segmentation):
         model, metrics = self.model, self.metrics()
         batches = self.fixed_batches(split, recipe)
         confusion = 0
-        for index in range(len(batches)):
+        for index in track(range(len(batches)), "measuring, batch"):
             inputs, labels = batches[index]
             scores = self._scores(inputs, recipe, index)
             for metric in metrics:
@@ -151,7 +152,7 @@ class Scenes(Segmentation):
 
     def measure(self, split, recipe):
         confusion = 0
-        for room in split:
+        for room in track(split, "measuring, room"):
             predicted = self.model.predict_room(
                 room,
                 recipe.num_points,

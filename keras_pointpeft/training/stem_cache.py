@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_pointpeft.data import PointCloudDataset
 from keras_pointpeft.data.augmentation import NoAugmentation
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_folder
 from keras_pointpeft.models import frozen_stem
 from keras_pointpeft.training.checkpoint import data_digest
@@ -67,6 +68,7 @@ class CachedBatches(keras.utils.PyDataset):
         return ({k: x[rows] for k, x in self.arrays.items()}, *targets)
 
 
+@telling("filling the cache")
 def apply(task, batches, shown, where):
     """Puts a cache between a task and its batches.
 

@@ -1,16 +1,20 @@
 """`train`: a task, two splits and a recipe in, figures out."""
 
+import datetime
 import os
-import sys
 
 import keras
 from absl import logging
 
 from keras_pointpeft.data import FollowEpoch
+from keras_pointpeft.data.contract import contract_of
+from keras_pointpeft.files.progress import Progress
 from keras_pointpeft.ops import replicas
 from keras_pointpeft.step.optimizer import make_optimizer
 from keras_pointpeft.training import parallel
 from keras_pointpeft.training import stem_cache
+from keras_pointpeft.training.budget import settled
+from keras_pointpeft.training.budget import warn_if_short
 from keras_pointpeft.training.callbacks import BestEpoch
 from keras_pointpeft.training.callbacks import EpochLog
 from keras_pointpeft.training.callbacks import EpochSeed
@@ -24,6 +28,8 @@ from keras_pointpeft.training.outcome import TrainingResult
 from keras_pointpeft.training.outcome import measured
 from keras_pointpeft.training.recipe import Recipe
 from keras_pointpeft.training.schedule import CosineWithWarmup
+from keras_pointpeft.training.telling import TellEpochs
+from keras_pointpeft.version import __version__
 
 STATE_FILE, LOG_FILE = "state.npz", "log.csv"
 
@@ -38,6 +44,7 @@ def train(
     callbacks=(),
     tensorboard: bool = False,
     cache=None,
+    about=None,
 ) -> TrainingResult:
     """Trains a task by a recipe and measures it on the test split.
 
@@ -47,7 +54,9 @@ def train(
     state, so that `log_dir` must be a folder that they share.
 
     The model is compiled anew. Afterwards it has the weights of the selected
-    epoch. The test split decides nothing, unless the recipe says
+    epoch, and its `contract` says what it was trained on. What a recipe
+    leaves open, `"auto"`, `updates` and `"balanced"`, is decided by the
+    training split. The test split decides nothing, unless the recipe says
     `selection="best_on_test"`.
 
     Args:
@@ -59,7 +68,9 @@ def train(
         test_split: the same, with the same classes.
         recipe: `Recipe`.
         log_dir: optional directory for `log.csv`, one line per epoch, and
-            `state.npz`, the state of the run after its last whole epoch.
+            `state.npz`, the state of the run after its last whole epoch. A
+            finished run is extended by a recipe with more epochs; its rate
+            then follows the longer schedule from there on.
         resume: bool. Whether to go on from the `state.npz` in `log_dir`, if
             there is one. False starts over.
         callbacks: further Keras callbacks. Their own state is not kept over
@@ -71,6 +82,8 @@ def train(
             memory-mapped files, which later runs find. The recipe must show
             the same clouds in each epoch: `augmentation="none"` and
             `sampling="fps"` or `"first"`.
+        about: optional dict of arguments of `keras_pointpeft.data.Contract`,
+            what clouds and recipe do not say.
 
     Returns:
         A `TrainingResult`.
@@ -99,10 +112,12 @@ def train(
     ```
     """
     _check(model, train_split, test_split, recipe, log_dir, tensorboard)
+    recipe = settled(recipe, model, train_split)
     objective = objective_of(model)
     learned, watched = _parts(objective, train_split, test_split, recipe)
     compile_for(model, recipe)
     batches = objective.training_batches(learned, recipe)
+    warn_if_short(recipe, len(batches))
     if replicas.count() > 1:
         batches.shard = (replicas.rank(), replicas.count())
     shown = objective.fixed_batches(watched, recipe) if watched else None
@@ -130,24 +145,29 @@ def train(
     if start:
         logging.info("Going on after epoch %d of %d", start, recipe.epochs)
     if start < recipe.epochs:
-        with parallel.synchronized(fitted):
+        steps = len(batches) * (recipe.epochs - start)
+        with parallel.synchronized(fitted), Progress("training", steps) as told:
+            others = [*callbacks]
+            if parallel.writes():
+                others.append(TellEpochs(told, recipe.epochs))
             fitted.fit(
                 batches,
                 epochs=recipe.epochs,
                 initial_epoch=start,
                 validation_data=shown,
                 shuffle=False,  # the data set shuffles clouds, not batches
-                verbose=_verbosity(),
+                verbose=0,
                 callbacks=_callbacks(
-                    recipe,
-                    batches,
-                    best,
-                    state,
-                    log_dir,
-                    callbacks,
-                    tensorboard,
+                    recipe, batches, best, state, log_dir, others, tensorboard
                 ),
             )
+    model.contract = contract_of(
+        train_split,
+        recipe,
+        version=__version__,
+        date=datetime.date.today().isoformat(),
+        **(about or {}),
+    )
     return measured(
         objective,
         learned,
@@ -157,12 +177,6 @@ def train(
         state.history,
         fitted.variables,
     )
-
-
-def _verbosity():
-    if not parallel.writes():
-        return 0
-    return 1 if sys.stdout.isatty() else 2
 
 
 def compile_for(model, recipe: Recipe, objective=None):

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_pointpeft.data import PointCloudDataset
+from keras_pointpeft.files.progress import Progress
 from keras_pointpeft.training.metrics import confusion_matrix
 from keras_pointpeft.training.metrics import mean_class_accuracy
 from keras_pointpeft.training.metrics import overall_accuracy
+from keras_pointpeft.training.telling import TellBatches
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +101,14 @@ def vote_logits(
     total = 0.0
     for vote in range(votes):
         batches.epoch = vote  # other random numbers in every pass
-        total = total + np.asarray(model.predict(batches, verbose=0), "float32")
+        what = f"measuring, vote {vote + 1} of {votes}, batch"
+        total = total + np.asarray(_predict(model, batches, what), "float32")
     return total / votes
+
+
+def _predict(model, batches, what):
+    with Progress(what, len(batches)) as told:
+        return model.predict(batches, verbose=0, callbacks=[TellBatches(told)])
 
 
 def evaluate(
@@ -146,7 +154,7 @@ def evaluate(
     """
     if votes == 1:
         batches = evaluation_batches(split, batch_size, num_points, sampling)
-        logits = model.predict(batches, verbose=0)
+        logits = _predict(model, batches, "measuring, batch")
     else:
         logits = vote_logits(
             model,

@@ -75,7 +75,7 @@ def run(block, names, replacements=()):
         replacements: pairs of strings: what stands in the block, and what is
             run in its place.
     """
-    text = re.sub(r"\bepochs=\d+", "epochs=1", block.text)
+    text = re.sub(r"\b(epochs|updates)=\d+", r"\1=1", block.text)
     for old, new in replacements:
         assert old in text, f"{block.page}:{block.line} has no {old!r}"
         text = text.replace(old, new)

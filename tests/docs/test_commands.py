@@ -5,7 +5,9 @@ Every command is in `RUN`, with what makes it short enough for a test, or in
 """
 
 import ast
+import copy
 import fnmatch
+import importlib
 import re
 import shlex
 import subprocess
@@ -33,15 +35,18 @@ RUN = {
         "--batch_size=20",
         "--weights=random",
     ),
-    "python scripts/train.py --preset=dapt_pointmaetiny_shapes "
-    "--dataset=folder --data=my_scans --num_points=512 --epochs=10": (
-        "--epochs=1",
+    "keras-pointpeft train --preset=dapt_pointmaetiny_shapes "
+    "--dataset=folder --data=my_scans --output=runs/my_scans": (
+        "--updates=4",
+        "--noreport",
     ),
     "python scripts/convert_checkpoint.py --checkpoint=pretrain.pth "
     "--output=pointmae_shapenet": (),
     "python scripts/quickstart.py": ("--limit=40", "--epochs=1"),
 }
 NOT_RUN = {
+    "keras-pointpeft predict *": "tests/commands/test_path.py runs it",
+    "keras-pointpeft evaluate *": "tests/commands/test_path.py runs it",
     "python scripts/compare.py --dataset=shapesparts *": SEGMENTED,
     "python scripts/compare.py --dataset=rooms *": SEGMENTED,
     "python scripts/few_shot.py *": SEGMENTED,
@@ -102,6 +107,11 @@ def words_of(command):
 def parse(command):
     """Has a script's own flags parse the command's arguments."""
     words = words_of(command)
+    if words[0] == "keras-pointpeft":
+        verb = importlib.import_module(f"keras_pointpeft.commands.{words[1]}")
+        values = copy.deepcopy(verb.FLAGS)
+        values(words[1:])
+        return values.flag_values_dict()
     (place,) = [i for i, w in enumerate(words) if w.endswith(".py")]
     assert (pages.ROOT / words[place]).is_file(), command
     _, values = load_script(words[place])
@@ -121,7 +131,8 @@ def test_shell_blocks_are_shell(page):
     [
         pytest.param(*found, id=f"{found[0]}: {found[1]}")
         for found in commands() + mentions()
-        if "scripts/" in found[1] and ".py" in found[1]
+        if ("scripts/" in found[1] and ".py" in found[1])
+        or found[1].startswith("keras-pointpeft ")
     ],
 )
 def test_flags_and_presets_exist(where, command):
@@ -179,8 +190,12 @@ def test_run(command, tmp_path, monkeypatch, run_script):
         )
         path = tmp_path / "pretrain.pth"
         checkpoints.write_checkpoint(backbone, path, pretrained=True)
-    _, script, *arguments = shlex.split(command)
-    name = script.removeprefix("scripts/")
+    if command.startswith("keras-pointpeft "):
+        _, verb, *arguments = shlex.split(command)
+        name = f"{verb}.py"
+    else:
+        _, script, *arguments = shlex.split(command)
+        name = script.removeprefix("scripts/")
     run_script(name, *arguments, *RUN[command])
     written = {path.name for path in tmp_path.iterdir()}
     assert written & {"runs", "pointmae_shapenet"} or "quick" in command

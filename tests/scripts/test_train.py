@@ -40,7 +40,14 @@ def test_train_then_evaluate(run_script, tmp_path):
     page = (output / "report.html").read_text()
     assert "<h2>What each block does</h2>" in page
     assert (output / "figures" / "blocks.png").exists()
-    assert result["train_clouds"] == 36 and result["test_clouds"] == 40
+    # Too few to hold some out: all are trained on, and the last epoch kept.
+    assert result["train_clouds"] == 40 and result["test_clouds"] == 40
+    assert result["selection"] == "last"
+    adapter = json.loads((output / "adapter" / "adapter.json").read_text())
+    contract = adapter["contract"]
+    assert contract["class_names"][0] == "airplane"
+    assert contract["num_points"] == 512 and contract["dataset"] == "shapes"
+    assert "--seed=3" in contract["command"]
     assert (output / "adapter" / "adapter.json").exists()
     with open(tmp_path / "measured.csv", newline="") as file:
         (row,) = csv.DictReader(file)

@@ -12,6 +12,7 @@ from keras_pointpeft.data.shapes.dice import stream
 from keras_pointpeft.data.shapes.primitives import dot
 from keras_pointpeft.data.shapes.scan import scan
 from keras_pointpeft.data.shapes.surface import sample
+from keras_pointpeft.files.progress import telling
 
 DOMAINS = ("clean", "scan")
 
@@ -42,6 +43,7 @@ class ShapeSet(NamedTuple):
     part_names: tuple
 
 
+@telling("making shapes")
 def make_shapes(
     num_clouds: int,
     domain: str = "clean",

@@ -11,6 +11,7 @@ from keras_pointpeft.data.shapes.checks import checked_integer
 from keras_pointpeft.data.shapes.dice import Dice
 from keras_pointpeft.data.shapes.dice import stream
 from keras_pointpeft.data.shapes.surface import sample
+from keras_pointpeft.files.progress import telling
 
 _STRUCTURE = ("ceiling", "floor", "wall")
 _AT_WALLS = ("bed", "bookshelf", "cabinet", "desk", "sofa")
@@ -40,6 +41,7 @@ class RoomSet(NamedTuple):
     class_names: tuple
 
 
+@telling("making rooms")
 def make_rooms(
     num_rooms: int,
     points_per_room: int = 16384,

@@ -6,6 +6,7 @@ sampling and neighbours as operators of their own. A program for PyTorch has
 them written out; ONNX has a loop and a search for the smallest.
 """
 
+import json
 import pathlib
 
 import keras
@@ -16,6 +17,7 @@ from keras_pointpeft.files.whole import whole_file
 from keras_pointpeft.models.export.torch import written_out
 
 FORMATS = ("onnx", "torch")
+ABOUT = "keras_pointpeft"
 # How far logits of ONNX Runtime may be from those of torch.
 TOLERANCE = 1e-4
 # What ONNX has no operator for.
@@ -72,12 +74,17 @@ def export(task, filepath, format, input_signature=None, opset_version=None):
     finally:
         task.train(trained)
     _drop_empty_squeezes(program.graph)
+    # What the model was trained on goes along.
+    about = json.dumps(task.contract.to_dict())
     with whole_file(filepath) as place:
         if format == "torch":
             program = program.run_decompositions(written_out())
-            torch.export.save(program, place)
+            torch.export.save(
+                program, place, extra_files={"contract.json": about}
+            )
         else:
-            _write_onnx(program, place, dynamic, opset_version)
+            said = {"expects": task.contract.expects(), ABOUT: about}
+            _write_onnx(program, place, dynamic, opset_version, said)
             _check_onnx(place, examples, expected)
     return filepath
 
@@ -117,7 +124,7 @@ def _drop_empty_squeezes(graph):
             graph.erase_node(node)
 
 
-def _write_onnx(program, filepath, dynamic, opset_version):
+def _write_onnx(program, filepath, dynamic, opset_version, said):
     for node in program.graph.nodes:
         if node.target in MISSING:
             raise ValueError(
@@ -151,6 +158,7 @@ def _write_onnx(program, filepath, dynamic, opset_version):
     onnxscript.optimizer.fold_constants(found.model)
     onnxscript.optimizer.remove_unused_nodes(found.model)
     _name_sizes(found.model.graph, dynamic)
+    found.model.metadata_props.update(said)
     found.save(filepath)
 
 

@@ -109,6 +109,10 @@ class PointCloudClassifier(PointTask):
         self.head_activation = head_activation
         self.head_dtype = head_dtype
 
+    @property
+    def compares_clouds(self):
+        return bool(self.head_norm and self.head_dims)
+
     def default_loss(self):
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

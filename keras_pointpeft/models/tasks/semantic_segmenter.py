@@ -1,3 +1,4 @@
+import warnings
 
 from keras_pointpeft.models.tasks.segmenter import PointSegmenter
 from keras_pointpeft.serialization import serializable
@@ -95,13 +96,15 @@ class SemanticSegmenter(PointSegmenter):
             MeanIoU(self.num_classes),
         ]
 
-    def predict_room(self, room, num_points=2048, votes=1, **kwargs):
+    def predict_room(self, room, num_points=None, votes=1, **kwargs):
         """Predicts a label for every point of a scene of any size.
 
         Args:
             room: `keras_pointpeft.data.Room`, or an array `(points, 3)` in
                 metres, z up.
-            num_points: int. Points that the model sees at once.
+            num_points: optional int. Points that the model sees at once.
+                Like width and step of the columns (`column_size`, `stride`),
+                what it was trained with by default.
             votes: int. How often the scene is covered.
             **kwargs: further arguments of
                 `keras_pointpeft.data.predict_room`.
@@ -111,6 +114,23 @@ class SemanticSegmenter(PointSegmenter):
         """
         from keras_pointpeft.data import predict_room
 
+        trained = self.contract
+        size = trained.column_size
+        if num_points is None:
+            num_points = trained.num_points or 2048
+        if size is not None:
+            kwargs.setdefault("column_size", size)
+            stride = (trained.column_stride or 0.5) * kwargs["column_size"]
+            kwargs.setdefault("stride", stride)
+        asked = {"num_points": num_points, **kwargs}
+        for name in ("num_points", "column_size"):
+            here, there = asked.get(name), getattr(trained, name)
+            if None not in (there, here) and here != there:
+                warnings.warn(
+                    f"The model was trained with {name}={there}, and its "
+                    f"labels may be wrong with others. Received: {here}",
+                    stacklevel=2,
+                )
         return predict_room(
             self.predict_on_batch,
             room,

@@ -1,14 +1,22 @@
+import json
+import pathlib
+import warnings
+
 import keras
 import keras_hub
+import numpy as np
 
 from keras_pointpeft.adapters.base import note_base
 from keras_pointpeft.adapters.copying import copy_head
 from keras_pointpeft.adapters.task import AdapterLife
 from keras_pointpeft.arguments import changes_head
 from keras_pointpeft.arguments import split_arguments
+from keras_pointpeft.data.appearance import look
+from keras_pointpeft.data.contract import Contract
 from keras_pointpeft.data.incoming import Door
 from keras_pointpeft.data.incoming import integer_labels
 from keras_pointpeft.files import preset_folder
+from keras_pointpeft.files.progress import Progress
 from keras_pointpeft.models.backbone import refuse_quantization
 from keras_pointpeft.models.backbone import show_parameters
 from keras_pointpeft.peft.freezing import check_frozen
@@ -23,6 +31,8 @@ WRITERS = {
     "tf_saved_model": ("tensorflow",),
     "litert": ("tensorflow",),
 }
+# In a preset's directory; what is missing there is not known.
+CONTRACT = "contract.json"
 
 
 class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
@@ -125,6 +135,31 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
             if self._adapters is not None:
                 self._adapters.before_training()
 
+    # Of a task without named adapters.
+    _contract = Contract()
+
+    @property
+    def contract(self):
+        """`keras_pointpeft.data.Contract`: what this task was trained on.
+
+        `training.train` and `load_adapter` set it; after `fit` of arrays it
+        knows these, and `model.contract = model.contract.told(class_names=...)`
+        adds what arrays do not say. Of several adapters, the active one's.
+        """
+        if self._adapters is not None:
+            return self._adapters.contracts[self._adapters.active]
+        return self._contract
+
+    @contract.setter
+    def contract(self, contract):
+        if self._adapters is not None:
+            self._adapters.contracts[self._adapters.active] = contract
+        else:
+            object.__setattr__(self, "_contract", contract)
+
+    # Whether it compares the clouds of a batch, and so cannot learn from one.
+    compares_clouds = False
+
     @property
     def fewest_points(self):
         """How many points a cloud must have."""
@@ -147,7 +182,62 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
             integer_labels=integer_labels(self.loss) if self.compiled else None,
         )
 
+    def _warned(self, x):
+        """Clouds that cannot be as in training are warned of."""
+        points = x.get("points") if isinstance(x, dict) else x
+        if isinstance(points, np.ndarray) and points.ndim == 3:
+            self.contract.warn(points)
+
+    def _learn_about(self, x):
+        """What arrays say of the clouds that are trained on."""
+        points = x.get("points") if isinstance(x, dict) else x
+        if not (isinstance(points, np.ndarray) and points.ndim == 3):
+            return
+        seen = look(points)
+        kind = "unit_sphere" if seen.unit_sphere else "none"
+        self.contract = self.contract.told(
+            num_points=points.shape[1],
+            stored_points=points.shape[1],
+            normalization=kind,
+            appearance=seen,
+        )
+
+    def check_batches(self, clouds, batch_size):
+        """Raises ValueError if clouds of a batch are compared, of one.
+
+        Args:
+            clouds: int, how many are trained on.
+            batch_size: int.
+        """
+        if not self.compares_clouds:
+            return
+        if min(clouds, batch_size) == 1:
+            raise ValueError(
+                "The BatchNorms in this model's head compare the clouds of a "
+                "batch: of a batch of one nothing is learnt. Take "
+                "batch_size=2 or more (gradient_accumulation makes one update "
+                "of several batches), or build the model with "
+                f"head_norm=False. Received: {clouds} clouds in batches of "
+                f"{batch_size}"
+            )
+
+    def _check_arrays(self, x, batch_size):
+        points = x.get("points") if isinstance(x, dict) else x
+        if not hasattr(points, "shape") or len(points.shape) != 3:
+            return
+        count, batch_size = len(points), batch_size or 32
+        self.check_batches(count, batch_size)
+        if self.compares_clouds and count % batch_size == 1:
+            warnings.warn(
+                "The last batch of each epoch has one cloud, of which the "
+                "BatchNorms in this model's head learn nothing; another "
+                f"batch_size avoids it. Received: {count} clouds in batches "
+                f"of {batch_size}",
+                stacklevel=3,
+            )
+
     def fit(self, x=None, y=None, **kwargs):
+        self._check_arrays(x, kwargs.get("batch_size"))
         self.make_ready(training=True)
         self.check_class_weight(kwargs.get("class_weight"))
         if not self.compiled:
@@ -162,6 +252,7 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
             kwargs["validation_data"] = (*door.source(*held[:2]), *held[2:])
         elif held is not None:
             kwargs["validation_data"], _ = door.source(held)
+        self._learn_about(x)
         return keras.Model.fit(self, x, y, **kwargs)
 
     def check_class_weight(self, class_weight):
@@ -170,14 +261,18 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
     def evaluate(self, x=None, y=None, **kwargs):
         self.make_ready()
         x, y = self.door.source(x, y)
+        self._warned(x)
         return keras.Model.evaluate(self, x, y, **kwargs)
 
     def predict(self, x=None, **kwargs):
         self.make_ready()
         x, _ = self.door.source(x)
+        self._warned(x)
         return keras.Model.predict(self, x, **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
+        if hasattr(x, "shape") and len(x.shape) == 3:
+            self.check_batches(len(x), len(x))
         self.make_ready(training=True)
         self.check_class_weight(kwargs.get("class_weight"))
         x, y = self.door.source(x, y)
@@ -253,9 +348,13 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         """
         self._put_in_place()
         save = super().save_to_preset
-        preset_folder.write(
-            preset_dir, lambda folder: save(folder, **kwargs), self
-        )
+
+        def write(folder):
+            save(folder, **kwargs)
+            text = json.dumps(self.contract.to_dict(), indent=2)
+            (folder / CONTRACT).write_text(text, encoding="utf-8")
+
+        preset_folder.write(preset_dir, write, self)
 
     def save_own_variables(self, store):
         # Before the variables of the layers are saved.
@@ -273,7 +372,9 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         """Exports the task for inference without Keras.
 
         Formats and backends that work are in `docs/guides/export.md`.
-        Sampling and neighbours are in the file. On torch, `"onnx"` and
+        Sampling and neighbours are in the file, and so is what the task
+        expects, its `contract`; a SavedModel has it as `contract.json`, a
+        LiteRT file beside it. On torch, `"onnx"` and
         `"torch"` take any batch and any number of points, unless
         `input_signature` fixes them.
 
@@ -311,16 +412,24 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         if backend == "torch" and format in ("onnx", "torch"):
             from keras_pointpeft.models.export import task
 
-            return task.export(
-                self, filepath, format, input_signature, **kwargs
+            with Progress(f"exporting {filepath}"):
+                return task.export(
+                    self, filepath, format, input_signature, **kwargs
+                )
+        with Progress(f"exporting {filepath}"):
+            found = super().export(
+                filepath,
+                format=format,
+                verbose=verbose,
+                input_signature=input_signature,
+                **kwargs,
             )
-        return super().export(
-            filepath,
-            format=format,
-            verbose=verbose,
-            input_signature=input_signature,
-            **kwargs,
-        )
+        # These formats have no room for it.
+        place = pathlib.Path(filepath)
+        place = place / CONTRACT if place.is_dir() else f"{place}.{CONTRACT}"
+        with open(place, "w", encoding="utf-8") as file:
+            json.dump(self.contract.to_dict(), file, indent=2)
+        return found
 
     def save_task_weights(self, filepath):
         """Saves the weights outside of the backbone, without optimizer."""

@@ -1,0 +1,271 @@
+"""Compares methods: the same start, splits and budget for all of them.
+
+    keras-pointpeft compare --backbone=pointmaetiny --dataset=shapes \
+        --methods=all --seeds=0,1,2
+
+On parts and rooms the same, compared by mIoU:
+
+    keras-pointpeft compare --dataset=shapesparts --methods=full,linear,dapt
+
+Own rooms, in S3DIS' layout:
+
+    keras-pointpeft compare --dataset=rooms --methods=full,dapt \
+        --data=my_rooms --loader=s3dis --test_area=2 --num_classes=3
+
+Own clouds, in ScanObjectNN's h5 layout or in folders by class, and a backbone
+that `scripts/pretrain.py` made; `--dataset` then says whose recipe is used:
+
+    keras-pointpeft compare --backbone=my_backbone --dataset=shapes \
+        --data=my_clouds --loader=h5 --augmentation=scale_translate,rotate
+
+Writes into the output folder, named after the backbone and the data set or by
+--name: `.csv`, one line per run, to which a second call only adds what is
+missing; and `.png` and `.html`, accuracy against trained parameters. Prints
+means and deviations.
+"""
+
+import os
+import pathlib
+import shutil
+
+from absl import flags
+from absl import logging
+
+from keras_pointpeft.commands import shared
+
+FLAGS = flags.FlagValues()
+BACKBONE = flags.DEFINE_string(
+    "backbone",
+    "pointmaetiny",
+    "A backbone of the zoo, or a preset directory.",
+    flag_values=FLAGS,
+)
+DATASET = flags.DEFINE_string(
+    "dataset",
+    "shapes",
+    "A data set of the zoo, whose recipe is used.",
+    flag_values=FLAGS,
+)
+METHODS = flags.DEFINE_list(
+    "methods",
+    ["all"],
+    "Methods of the zoo; 'all' for all that there are. With other arguments "
+    "than the zoo's: pointpeft:prior=False:adapter_rank=8.",
+    flag_values=FLAGS,
+)
+NAME = flags.DEFINE_string(
+    "name",
+    None,
+    "Name of the files. <backbone>_<data set> by default.",
+    flag_values=FLAGS,
+)
+SEEDS = flags.DEFINE_list(
+    "seeds",
+    ["0", "1", "2"],
+    "Seeds of the runs.",
+    flag_values=FLAGS,
+)
+DATA = flags.DEFINE_string(
+    "data",
+    None,
+    "Folder of the clouds.",
+    flag_values=FLAGS,
+)
+LOADER = flags.DEFINE_string(
+    "loader",
+    None,
+    "How to read --data, if not as the data set: h5, folder.",
+    flag_values=FLAGS,
+)
+OUTPUT = flags.DEFINE_string(
+    "output",
+    "runs/compare",
+    "Folder to write to.",
+    flag_values=FLAGS,
+)
+WEIGHTS = flags.DEFINE_enum(
+    "weights",
+    "backbone",
+    ["backbone", "random"],
+    "What training starts from.",
+    flag_values=FLAGS,
+)
+AUGMENTATION = flags.DEFINE_list(
+    "augmentation",
+    None,
+    "scale_translate, rotate ...; several in a row.",
+    flag_values=FLAGS,
+)
+TEST_AREA = flags.DEFINE_string(
+    "test_area",
+    None,
+    "Area of a scene data set to test on.",
+    flag_values=FLAGS,
+)
+NUM_CLASSES = flags.DEFINE_integer(
+    "num_classes",
+    None,
+    "Classes of own scenes. The preset's by default.",
+    flag_values=FLAGS,
+)
+LIMIT = flags.DEFINE_integer(
+    "limit",
+    None,
+    "At most so many clouds of each split.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+shared.recipe_flags(
+    FLAGS,
+    (
+        "epochs",
+        "updates",
+        "batch_size",
+        "sampling",
+        "num_points",
+        "class_weights",
+        "balanced_sampling",
+        "column_size",
+        "selection",
+    ),
+)
+STATES = flags.DEFINE_string(
+    "states",
+    None,
+    "Folder for the state of the run under way, from which the same command "
+    "goes on inside of it. Without one, a run that is interrupted starts over.",
+    flag_values=FLAGS,
+)
+
+USAGE = "--backbone=BACKBONE --dataset=SET --methods=A,B,... [flags]"
+GROUPS = {
+    "What to compare": ["methods", "backbone", "weights", "seeds"],
+    "On which clouds": ["dataset", "data", "loader", "num_points", "limit"],
+    "Scenes": ["test_area", "column_size", "num_classes"],
+    "How long, and how": [
+        "epochs",
+        "updates",
+        "batch_size",
+        "augmentation",
+        "sampling",
+        "class_weights",
+        "balanced_sampling",
+        "selection",
+    ],
+    "What to write": ["output", "name", "states"],
+}
+
+
+def main(_):
+    from rich.console import Console
+
+    from keras_pointpeft.files.progress import Progress
+
+    with Progress("starting Keras"):
+        from keras_pointpeft.experiments import comparison
+        from keras_pointpeft.experiments import runs
+        from keras_pointpeft.presets import results
+        from keras_pointpeft.reports import pareto
+        from keras_pointpeft.training import settled
+
+    directory, backbone = None, BACKBONE.value
+    if os.path.isdir(backbone):
+        directory, backbone = backbone, comparison.backbone_of(backbone)
+    methods = METHODS.value
+    if methods == ["all"]:
+        methods = comparison.methods_for(backbone, DATASET.value)
+    entrants = [
+        comparison.Entrant.from_text(method, backbone, DATASET.value)
+        for method in methods
+    ]
+    first = entrants[0].preset
+    options = {"test_area": TEST_AREA.value} if TEST_AREA.value else {}
+    train_split, test_split = (
+        runs.load_split(
+            first, part, DATA.value, LOADER.value, LIMIT.value, **options
+        )
+        for part in ("train", "test")
+    )
+    # `--loader=shapes` needs no --data, and is not --dataset either.
+    dataset = DATA.value or LOADER.value or DATASET.value
+    dataset = pathlib.Path(dataset).name
+    dataset = runs.dataset_name(dataset, TEST_AREA.value)
+    output = pathlib.Path(OUTPUT.value)
+    output.mkdir(parents=True, exist_ok=True)
+    file = output / f"{NAME.value or f'{backbone}_{dataset}'}.csv"
+    weights = directory or WEIGHTS.value
+    columns = comparison.columns_for(first)
+    figure = comparison.FIGURES[first.task_class]
+    for seed in SEEDS.value:
+        for entrant in entrants:
+            recipe = recipe_of(runs, entrant.preset, int(seed))
+            recipe = settled(recipe, None, train_split)
+            rows = results.read(file, columns)
+            if comparison.known(
+                rows, entrant, recipe, dataset, weights, LIMIT.value
+            ):
+                continue
+            state = state_folder(entrant, seed)
+            row = comparison.run(
+                entrant,
+                recipe,
+                train_split,
+                test_split,
+                dataset,
+                WEIGHTS.value,
+                directory,
+                NUM_CLASSES.value,
+                LIMIT.value,
+                state,
+            )
+            results.append_row(file, row, columns)
+            if state is not None:
+                shutil.rmtree(state)
+            logging.info(
+                "%s %s, seed %s: %s %.2f %%",
+                entrant.preset.name,
+                entrant.changes_text,
+                seed,
+                figure,
+                row[figure],
+            )
+    rows = results.read(file, columns)
+    rows = [row for row in rows if row["dataset"] == dataset]
+    entries = comparison.summary(rows, figure)
+    what = f"{figure} of the selected epoch"
+    if figure == "best_accuracy":
+        what = "accuracy after the last epoch"
+    title = f"{backbone} on {dataset}, {what}"
+    Console().print(comparison.table(entries, title))
+    drawn = comparison.figure_entries(entries)
+    for write, suffix in (
+        (pareto.write_png, ".png"),
+        (pareto.write_html, ".html"),
+    ):
+        try:
+            write(file.with_suffix(suffix), drawn, title)
+        except ImportError as error:
+            logging.warning(
+                "No %s figure: %s (pip install keras-pointpeft[viz])",
+                suffix,
+                error,
+            )
+
+
+def state_folder(entrant, seed):
+    if STATES.value is None:
+        return None
+    changes = entrant.changes_text.replace(", ", "_").replace("/", "_")
+    words = [entrant.preset.name, changes, f"seed{seed}"]
+    return os.path.join(STATES.value, "_".join(filter(None, words)))
+
+
+def recipe_of(runs, preset, seed):
+    augmentation = AUGMENTATION.value
+    if augmentation is not None and len(augmentation) == 1:
+        (augmentation,) = augmentation
+    changes = shared.recipe_changes(FLAGS)
+    changes.update(augmentation=augmentation, seed=seed)
+    # Both figures are told, of the last epoch and of the chosen one.
+    changes.setdefault("selection", "held_out")
+    return runs.recipe_for(preset, **changes)

@@ -1,0 +1,305 @@
+"""Measures an adapter, a preset or a preset directory on a test split.
+
+    keras-pointpeft evaluate --adapter=runs/my_scans/adapter --data=my_scans
+    keras-pointpeft evaluate --preset=dapt_pointmae_scanobjectnn \\
+        --data=/data/ScanObjectNN
+
+An adapter knows its preset, its data set and how clouds were prepared: what
+is not said here is as it was in training. Classes are matched by their names;
+one that the model does not know is an error. Prints what papers report for
+the preset beside what is measured here.
+"""
+
+from absl import app
+from absl import flags
+from absl import logging
+
+from keras_pointpeft.commands import shared
+
+FLAGS = flags.FlagValues()
+PRESET = flags.DEFINE_string(
+    "preset",
+    None,
+    "A preset: model, data set and published figures. The adapter's own by "
+    "default.",
+    flag_values=FLAGS,
+)
+MODEL_DIR = flags.DEFINE_string(
+    "model_dir",
+    None,
+    "A directory written by save_to_preset, for the model.",
+    flag_values=FLAGS,
+)
+ADAPTER = flags.DEFINE_string(
+    "adapter",
+    None,
+    "A directory written by save_adapter, or a handle hf://OWNER/NAME.",
+    flag_values=FLAGS,
+)
+shared.data_flags(FLAGS)
+shared.recipe_flags(
+    FLAGS, ("votes", "num_points", "batch_size", "column_size", "seed")
+)
+flags.DEFINE_string(
+    "backbone",
+    None,
+    "Preset directory of the backbone that the adapter was trained on.",
+    flag_values=FLAGS,
+)
+SPLIT = flags.DEFINE_string("split", "test", "Which split.", flag_values=FLAGS)
+PER_CLASS = flags.DEFINE_bool(
+    "per_class", False, "Print each class too.", flag_values=FLAGS
+)
+
+USAGE = "--adapter=DIR --data=DIR [flags]"
+GROUPS = {
+    "What to measure": ["adapter", "preset", "model_dir", "backbone"],
+    "On which clouds": [
+        "dataset",
+        "data",
+        "split",
+        "up_axis",
+        "on_bad",
+        "limit",
+    ],
+    "How": ["votes", "num_points", "batch_size", "seed"],
+    "Scenes": ["test_area", "column_size"],
+    "What to print": ["per_class"],
+}
+
+
+def main(_):
+    from keras_pointpeft.files.progress import Progress
+
+    sources = (PRESET.value, MODEL_DIR.value, ADAPTER.value)
+    if not any(sources):
+        raise app.UsageError(
+            "--adapter=DIR, --preset=NAME or --model_dir=DIR is missing. "
+            "Received: none of them"
+        )
+    with Progress("starting Keras"):
+        from keras_pointpeft import presets
+        from keras_pointpeft import training
+        from keras_pointpeft.experiments import runs
+
+    contract = known_contract()
+    name = PRESET.value or (contract and contract.preset)
+    preset = presets.resolve(name) if name is not None else None
+    dataset = FLAGS["dataset"].value or (contract and contract.dataset)
+    dataset = shared.need_data(FLAGS, preset, dataset)
+    if MODEL_DIR.value is None and ADAPTER.value is None:
+        check_published(preset)
+    recipe = make_recipe(preset, contract)
+    with Progress(f"reading the {SPLIT.value} split of {dataset}"):
+        split = runs.load_split(
+            preset,
+            SPLIT.value,
+            FLAGS["data"].value,
+            dataset,
+            FLAGS["limit"].value,
+            **options(dataset, contract),
+        )
+    with Progress("building the model"):
+        model = make_model(preset, split)
+    contract = runs.contract_for(model, preset)
+    if isinstance(split, list) or not contract.class_names:
+        logging.info("Classes are matched by their numbers: no names known.")
+    else:
+        split = split.with_classes(contract.class_names)
+    tell_settings(contract, recipe)
+    if hasattr(model, "predict_room") or hasattr(model, "predict_parts"):
+        segmentation(model, name or MODEL_DIR.value, split, recipe)
+        return
+    evaluation = training.evaluate(
+        model,
+        split,
+        votes=recipe.votes,
+        augmentation=recipe.augmentation,
+        batch_size=recipe.batch_size,
+        num_points=recipe.num_points,
+        sampling=recipe.evaluation_sampling,
+        vote_sampling=recipe.sampling,
+        seed=recipe.seed,
+    )
+    same_data = preset is not None and dataset == preset.loader
+    print_table(preset if same_data else None, split, evaluation)
+    if PER_CLASS.value:
+        print_classes(split, evaluation)
+
+
+def known_contract():
+    """What the adapter says of its training; None without an adapter."""
+    from keras_pointpeft import adapters
+
+    if ADAPTER.value is None:
+        return None
+    return adapters.read_contract(ADAPTER.value)
+
+
+def options(dataset, contract):
+    """Arguments of the loader: as in training, unless flags say otherwise."""
+    found = {
+        "test_area": FLAGS["test_area"].value,
+        "on_bad": FLAGS["on_bad"].value,
+    }
+    if dataset == "folder":
+        found["num_points"] = FLAGS["num_points"].value
+        found["up_axis"] = FLAGS["up_axis"].value
+    if contract is not None:
+        found["test_area"] = found["test_area"] or contract.test_area
+        found["on_bad"] = found["on_bad"] or contract.on_bad
+        if dataset == "folder" and found["num_points"] is None:
+            found["num_points"] = contract.stored_points
+        if dataset == "folder" and found["up_axis"] is None:
+            found["up_axis"] = contract.up_axis
+    return {k: v for k, v in found.items() if v is not None}
+
+
+def make_recipe(preset, contract):
+    """How it is measured: as in training, unless flags say otherwise."""
+    from keras_pointpeft.experiments import runs
+    from keras_pointpeft.training.recipe import Recipe
+
+    changes = {"batch_size": 32, "votes": 1, "seed": 0}
+    if contract is not None:
+        changes.update(
+            num_points=contract.num_points,
+            evaluation_sampling=contract.sampling,
+            sampling=contract.training_sampling,
+            augmentation=contract.augmentation,
+            column_size=contract.column_size,
+            column_stride=contract.column_stride,
+        )
+    changes.update(shared.recipe_changes(FLAGS))
+    changes = {k: v for k, v in changes.items() if v is not None}
+    if preset is None:
+        return Recipe(**changes)
+    return runs.recipe_for(preset, **changes)
+
+
+def tell_settings(contract, recipe):
+    """Warns where flags ask for other settings than those of training."""
+    for name, here in (
+        ("num_points", recipe.num_points),
+        ("column_size", recipe.column_size),
+    ):
+        trained = getattr(contract, name)
+        if trained is not None and here is not None and here != trained:
+            logging.warning(
+                "The model was trained with %s=%s and is measured with %s.",
+                name,
+                trained,
+                here,
+            )
+
+
+def segmentation(model, title, split, recipe):
+    """Figures of parts or scenes."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from keras_pointpeft import training
+    from keras_pointpeft.files.progress import Progress
+
+    objective = training.objective_of(model)
+    objective.check(split, split)
+    table = Table("figure", "percent", title=f"{title}, {SPLIT.value}")
+    with Progress(f"measuring {len(split)} clouds or rooms"):
+        figures = objective.measure(split, recipe)
+    for name, value in figures.items():
+        table.add_row(name, f"{100 * value:.2f}")
+    Console().print(table)
+    print(f"{len(split)} clouds or rooms, {recipe.votes} vote(s)")
+
+
+def make_model(preset, split):
+    import keras_pointpeft
+
+    if ADAPTER.value is not None:
+        # On a preset that the user names, or on the adapter's own.
+        source = MODEL_DIR.value or PRESET.value
+        return keras_pointpeft.from_adapter(
+            ADAPTER.value, FLAGS["backbone"].value, source
+        )
+    source, told = MODEL_DIR.value, {}
+    if source is None:
+        source = PRESET.value
+    model = keras_pointpeft.from_preset(source, **told)
+    if not hasattr(model, "num_classes"):
+        raise app.UsageError(
+            "Only a model with a head can be evaluated. "
+            f"Received: {source}, a {type(model).__name__}"
+        )
+    return model
+
+
+def check_published(preset):
+    if preset.weights is None:
+        raise app.UsageError(
+            "No tuned weights are published for this preset. Train it with "
+            "keras-pointpeft train and pass --adapter=DIR or --model_dir=DIR. "
+            f"Received: --preset={preset.name}"
+        )
+
+
+def print_table(preset, split, evaluation):
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"Accuracy on {split.name}, in percent")
+    for name in ("", "accuracy", "mean over classes", "protocol", "source"):
+        table.add_column(name)
+    for row in published_rows(preset):
+        table.add_row(
+            "published", row["value"], "", row["protocol"], row["source"]
+        )
+    votes = f"{evaluation.votes} votes" if evaluation.votes > 1 else "no votes"
+    table.add_row(
+        "measured",
+        f"{100 * evaluation.accuracy:.2f}",
+        f"{100 * evaluation.mean_class_accuracy:.2f}",
+        votes,
+        f"{len(split)} clouds",
+    )
+    Console().print(table)
+
+
+def published_rows(preset):
+    """What authors and papers report for the preset; nothing without one.
+
+    First what the authors say of the weights that are loaded, with how it was
+    measured, then the tables of papers.
+    """
+    from keras_pointpeft.presets import cards
+    from keras_pointpeft.presets import results
+
+    if preset is None:
+        return []
+    rows, weights = [], preset.weights or {}
+    if "accuracy" in weights:
+        rows.append(
+            {
+                "value": str(weights["accuracy"]),
+                "protocol": weights["protocol"],
+                "source": weights["source"],
+            }
+        )
+    path = cards.zoo_directory() / "results" / "published.csv"
+    return rows + [
+        row
+        for row in results.read(path, results.PUBLISHED)
+        if row["preset"] == preset.name and row["metric"] == "accuracy"
+    ]
+
+
+def print_classes(split, evaluation):
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("class", "clouds", "accuracy")
+    for label, name in enumerate(split.class_names):
+        clouds = int(evaluation.confusion[label].sum())
+        right = int(evaluation.confusion[label, label])
+        share = f"{100 * right / clouds:.2f}" if clouds else ""
+        table.add_row(name, str(clouds), share)
+    Console().print(table)

@@ -1,0 +1,218 @@
+"""Flags that several verbs and scripts have in common, with one meaning."""
+
+import pathlib
+import sys
+
+from absl import app
+from absl import flags
+
+# Arguments of `training.Recipe` that flags of the same name set.
+RECIPE = (
+    "epochs",
+    "updates",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "gradient_accumulation",
+    "augmentation",
+    "sampling",
+    "num_points",
+    "selection",
+    "votes",
+    "class_weights",
+    "balanced_sampling",
+    "double_step",
+    "column_size",
+    "seed",
+    "dtype",
+    "remat",
+)
+
+
+def data_flags(values):
+    """Which data, and how they are read."""
+    flags.DEFINE_string(
+        "data", None, "Folder of the data set's files.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        "Another data set than the preset's; own clouds: 'folder' (a folder "
+        "for each class in train/ and test/) or 'h5'.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "up_axis",
+        None,
+        ["x", "y", "z"],
+        "The axis that points up in own files of a folder; clouds are turned "
+        "so that it is y, as in the sets of the pre-training.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "test_area",
+        None,
+        "Area of a scene data set to test on.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "on_bad",
+        None,
+        ["raise", "skip"],
+        "Whether clouds that cannot be used stop everything, or are left out "
+        "with a warning that names them.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "limit",
+        None,
+        "At most so many clouds of each split.",
+        lower_bound=1,
+        flag_values=values,
+    )
+
+
+def recipe_flags(values, names=RECIPE):
+    """How a model is trained; what is left out is the preset's.
+
+    Args:
+        values: `absl.flags.FlagValues` to define them in.
+        names: which of them.
+    """
+
+    def define(name, kind, text, *more, **keywords):
+        if name in names:
+            flag = "precision" if name == "dtype" else name
+            kind = getattr(flags, f"DEFINE_{kind}")
+            kind(flag, None, *more, text, flag_values=values, **keywords)
+
+    define("epochs", "integer", "Epochs.", lower_bound=1)
+    define(
+        "updates",
+        "integer",
+        "Steps of the optimizer, in place of --epochs. A few hundred at "
+        "least; small sets have 400 by default.",
+        lower_bound=1,
+    )
+    define("batch_size", "integer", "Clouds in a batch.")
+    define("learning_rate", "float", "Peak rate.")
+    define("weight_decay", "float", "Of matrices.")
+    define("gradient_accumulation", "integer", "Batches that make one update.")
+    define(
+        "augmentation",
+        "string",
+        "none, scale_translate, rotate, scale_rotate ...",
+    )
+    define("sampling", "string", "How points are chosen in training.")
+    define("num_points", "integer", "Points of a cloud.")
+    define(
+        "selection",
+        "enum",
+        "Which epoch is kept. 'auto' goes by a held-out part of the training "
+        "split if that has a hundred clouds, and else takes the last; "
+        "'best_on_test' is what most papers report.",
+        ["auto", "held_out", "last", "best_on_test"],
+    )
+    define(
+        "votes",
+        "integer",
+        "Augmented passes averaged in the final evaluation.",
+        lower_bound=1,
+    )
+    define(
+        "class_weights",
+        "enum",
+        "'balanced': rarer classes weigh more in the loss.",
+        ["none", "balanced"],
+    )
+    define(
+        "balanced_sampling",
+        "bool",
+        "Every class is seen equally often, rarer ones repeatedly.",
+    )
+    define(
+        "double_step",
+        "bool",
+        "Two steps per batch, the first without clipping, as published "
+        "segmentation does.",
+    )
+    define(
+        "column_size",
+        "float",
+        "Width in metres of the columns of a scene.",
+    )
+    define("seed", "integer", "Seed of everything.")
+    define(
+        "dtype",
+        "enum",
+        "The model's dtype policy.",
+        ["float32", "mixed_bfloat16", "mixed_float16"],
+    )
+    define(
+        "remat",
+        "enum",
+        "What backward computes again instead of keeping it.",
+        ["none", "elementwise", "block"],
+    )
+
+
+def recipe_changes(values):
+    """What recipe flags were given, as arguments of `Recipe`."""
+    given = {}
+    for name in RECIPE:
+        flag = "precision" if name == "dtype" else name
+        if flag in values and values[flag].value is not None:
+            given[name] = values[flag].value
+    if given.get("class_weights") == "none":
+        del given["class_weights"]
+    return given
+
+
+def start_flags(values):
+    """What training starts from."""
+    flags.DEFINE_enum(
+        "weights",
+        "backbone",
+        ["backbone", "random"],
+        "What to start from: the preset's pre-trained backbone, or nothing.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "backbone",
+        None,
+        "Preset directory of a backbone to start from.",
+        flag_values=values,
+    )
+
+
+def loader_options(values, points=None):
+    """Arguments of the data set's loader that flags have given."""
+    options = {name: values[name].value for name in ("test_area", "on_bad")}
+    if values["dataset"].value == "folder":
+        options["num_points"] = points
+        options["up_axis"] = values["up_axis"].value
+    return {k: v for k, v in options.items() if v is not None}
+
+
+def need_data(values, preset, dataset=None):
+    """Raises UsageError where files are needed and `--data` is missing."""
+    from keras_pointpeft.data.registry import PROCEDURAL
+
+    name = dataset or values["dataset"].value or (preset and preset.loader)
+    if name is None:
+        raise app.UsageError(
+            "--dataset=NAME is missing: a directory does not name its data "
+            "set, nor does a backbone. Received: no --dataset"
+        )
+    if values["data"].value is None and name not in PROCEDURAL:
+        known = preset.dataset if preset is not None else name
+        raise app.UsageError(
+            f"--data=DIR is missing: the folder of {known}. Received: no --data"
+        )
+    return name
+
+
+def command_line():
+    """What the process was started with, for reports and adapters."""
+    program = pathlib.Path(sys.argv[0])
+    return " ".join([program.name, *sys.argv[1:]])

@@ -1,0 +1,165 @@
+"""Labels of points, written back in the format that the points came in."""
+
+import os
+
+import numpy as np
+
+from keras_pointpeft.data.geometry_files import TEXTS
+from keras_pointpeft.data.geometry_files import read_vertices
+
+NAME = "label"
+
+
+def write_labels(source, labels, output):
+    """Writes the points of a file with a label for each.
+
+    All that the file has of its points is kept: `.las` and `.laz` get an
+    extra dimension `label`, `.ply` a property, text and `.npy` a last column,
+    `.npz` an array. Other formats become a `.ply` file of the same name.
+
+    Args:
+        source: path of the file that the points were read from.
+        labels: int array, one for each of its points, in their order.
+        output: path of the folder to write to; made if it does not exist.
+
+    Returns:
+        path of the file that was written.
+
+    Raises:
+        ValueError: if the file has another number of points, or the folder
+            is the file's own: nothing is overwritten.
+    """
+    source = os.fspath(source)
+    if os.path.realpath(output) == os.path.realpath(os.path.dirname(source)):
+        raise ValueError(
+            "Points with labels are written to another folder than that of "
+            f"their files. Received: {os.fspath(output)!r}"
+        )
+    os.makedirs(output, exist_ok=True)
+    stem, extension = os.path.splitext(os.path.basename(source))
+    extension = extension.lower()
+    labels = np.asarray(labels)
+    write = _WRITERS.get(extension)
+    if write is None:
+        write, extension = _write_new_ply, ".ply"
+    target = os.path.join(output, stem + extension)
+    temporary = os.path.join(output, f".{stem}.part{extension}")
+    try:
+        write(source, labels, temporary)
+        os.replace(temporary, target)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+    return target
+
+
+def _check(source, count, labels):
+    if count != len(labels):
+        raise ValueError(
+            f"{source} has {count} points, other than there are labels. "
+            f"Received: {len(labels)} labels"
+        )
+
+
+def _small(labels):
+    return labels.astype("uint8" if labels.max(initial=0) < 256 else "uint16")
+
+
+def _write_scan(source, labels, target):
+    import laspy
+
+    scan = laspy.read(source)
+    _check(source, len(scan.points), labels)
+    labels = _small(labels)
+    if NAME not in scan.point_format.dimension_names:
+        scan.add_extra_dim(laspy.ExtraBytesParams(NAME, labels.dtype))
+    scan[NAME] = labels
+    scan.write(target)
+
+
+def _write_ply(source, labels, target):
+    import plyfile
+
+    ply = plyfile.PlyData.read(source)
+    vertices = ply["vertex"]
+    _check(source, vertices.count, labels)
+    labels = _small(labels)
+    kept = [p for p in vertices.data.dtype.descr if p[0] != NAME]
+    data = np.empty(vertices.count, [*kept, (NAME, labels.dtype.str)])
+    for name, *_ in kept:
+        data[name] = vertices.data[name]
+    data[NAME] = labels
+    elements = [
+        plyfile.PlyElement.describe(data, "vertex") if e is vertices else e
+        for e in ply.elements
+    ]
+    plyfile.PlyData(elements, ply.text, ply.byte_order, ply.comments).write(
+        target
+    )
+
+
+def _write_new_ply(source, labels, target):
+    import plyfile
+
+    points = read_vertices(source).points
+    _check(source, len(points), labels)
+    labels = _small(labels)
+    kinds = [(axis, points.dtype.str) for axis in "xyz"]
+    data = np.empty(len(points), [*kinds, (NAME, labels.dtype.str)])
+    for axis, column in zip("xyz", points.T):
+        data[axis] = column
+    data[NAME] = labels
+    element = plyfile.PlyElement.describe(data, "vertex")
+    plyfile.PlyData([element], byte_order="<").write(target)
+
+
+def _write_text(source, labels, target):
+    count = 0
+    with open(source, encoding="utf-8", errors="replace") as lines:
+        with open(target, "w", encoding="utf-8") as file:
+            for line in lines:
+                line = line.rstrip("\r\n")
+                mark = next((m for m in ",;\t" if m in line), " ")
+                if _is_point(line, mark):
+                    if count < len(labels):
+                        line += f"{mark}{labels[count]}"
+                    count += 1
+                elif line and any(c.isalpha() for c in line) and not count:
+                    line += f"{mark}{NAME}"  # a header
+                file.write(line + "\n")
+    _check(source, count, labels)
+
+
+def _is_point(line, mark):
+    words = line.split(None if mark == " " else mark)
+    if len(words) < 3:
+        return False
+    try:
+        [float(word) for word in words[:3]]
+    except ValueError:
+        return False
+    return True
+
+
+def _write_array(source, labels, target):
+    table = np.load(source, mmap_mode="r", allow_pickle=False)
+    _check(source, len(table), labels)
+    with open(target, "wb") as file:
+        np.save(file, np.column_stack((table, labels.astype(table.dtype))))
+
+
+def _write_arrays(source, labels, target):
+    with np.load(source, allow_pickle=False) as arrays:
+        kept = {name: arrays[name] for name in arrays.files}
+    with open(target, "wb") as file:
+        np.savez(file, **{**kept, NAME: labels})
+
+
+_WRITERS = {
+    ".las": _write_scan,
+    ".laz": _write_scan,
+    **dict.fromkeys(TEXTS, _write_text),
+    ".ply": _write_ply,
+    ".npy": _write_array,
+    ".npz": _write_arrays,
+}

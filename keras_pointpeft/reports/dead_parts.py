@@ -1,0 +1,82 @@
+"""Parts of a trained model that do nothing, in words."""
+
+import re
+
+import keras
+import numpy as np
+
+# What is smaller counts as 0: training has not moved it from there.
+ZERO = 1e-7
+_GATES = ("gate", "alpha", "gamma", "scale")
+
+
+def dead_parts(model, looks=()):
+    """Says which parts of a model add nothing to what it computes.
+
+    Args:
+        model: a task.
+        looks: list of `keras_pointpeft.reports.inspection.BlockView`, of some
+            clouds.
+
+    Returns:
+        list of sentences, empty if everything is at work.
+    """
+    told = []
+    for number, block in enumerate(looks):
+        if block.scale is not None and np.abs(block.scale).max() < ZERO:
+            told.append(
+                f"Block {number + 1}: the scale of every token is 0, so that "
+                "its adapter adds nothing."
+            )
+    for variable in model.trainable_variables:
+        if not _carries(variable):
+            continue
+        value = np.asarray(keras.ops.convert_to_numpy(variable), "float32")
+        if np.abs(value).max(initial=0) < ZERO:
+            place = _place(variable.path)
+            told.append(f"{place} is 0 everywhere{_effect(variable)}.")
+    return told
+
+
+def bank_in_words(nearest, entries):
+    """How much of a bank is used.
+
+    Args:
+        nearest: int array `(clouds, k)`, the entries that some clouds read.
+        entries: int, how many the bank has.
+
+    Returns:
+        string.
+    """
+    used = len(np.unique(nearest))
+    text = (
+        f"{len(nearest)} clouds read {used:,} of the bank's {entries:,} entries"
+    )
+    if used <= nearest.shape[1] and len(nearest) > 1 and entries > used:
+        return text + ": all of them the same, so that the bank tells little."
+    return text + "."
+
+
+def _carries(variable):
+    """Whether nothing passes where it is 0: a kernel or a gate, no bias."""
+    name = variable.path.rsplit("/", 1)[-1]
+    if any(part in name for part in _GATES):
+        return True
+    return len(variable.shape) > 1 and "bias" not in name
+
+
+def _effect(variable):
+    name = variable.path.rsplit("/", 1)[-1]
+    if "gate" in name:
+        return ", a gate that is shut: what is behind it adds nothing"
+    return ", so that it passes nothing on"
+
+
+def _place(path):
+    """A variable's path for a reader, such as "Block 3: adapter, up"."""
+    words = [word for word in path.split("/")[1:] if word]
+    match = re.search(r"(^|/)block_(\d+)/(.*)", path)
+    if match:
+        rest = match[3].replace("tuner/", "").replace("_", " ")
+        return f"Block {int(match[2]) + 1}: {rest.replace('/', ', ')}"
+    return ", ".join(words).replace("_", " ") or path

@@ -1,0 +1,64 @@
+"""Callbacks that say how far training, measuring and prediction are."""
+
+import time
+
+import keras
+
+from keras_pointpeft.files import progress
+
+
+class TellEpochs(keras.callbacks.Callback):
+    """A line for each epoch, or for each second of quick ones.
+
+    It says the figures of the epoch and the time that is left. Epochs that
+    take longer have lines in between, from `progress`.
+
+    Args:
+        told: `keras_pointpeft.files.progress.Progress`, of the batches of all
+            epochs.
+        epochs: int, the number of the last one.
+    """
+
+    def __init__(self, told, epochs):
+        super().__init__()
+        self.told = told
+        self.epochs = epochs
+        self._spoken = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.told.what = f"training, epoch {epoch + 1} of {self.epochs}, batch"
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.told.advance()
+
+    def on_epoch_end(self, epoch, logs=None):
+        now = time.monotonic()
+        last = epoch + 1 == self.epochs
+        if now - self._spoken < 1 and not last:
+            return
+        self._spoken = now
+        figures = ", ".join(
+            f"{name.replace('_', ' ')} {float(value):.4f}"
+            for name, value in (logs or {}).items()
+            if name != "seconds"
+        )
+        left = "" if last else f"; {self.told.left()}"
+        progress.tell(f"epoch {epoch + 1}/{self.epochs}: {figures}{left}")
+
+
+class TellBatches(keras.callbacks.Callback):
+    """Counts the batches of `predict` and `evaluate`.
+
+    Args:
+        told: `keras_pointpeft.files.progress.Progress`, of these batches.
+    """
+
+    def __init__(self, told):
+        super().__init__()
+        self.told = told
+
+    def on_predict_batch_end(self, batch, logs=None):
+        self.told.advance()
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.told.advance()
