@@ -264,3 +264,47 @@ def test_augmentation_object_is_used():
         4, sampling="first", augmentation=augmentation.Rotate()
     )[0][0]
     np.testing.assert_array_equal(turned, given)
+
+
+@pytest.mark.parametrize(
+    "count, size, sizes",
+    [
+        (33, 32, [16, 17]),
+        (21, 4, [3, 4, 3, 4, 3, 4]),
+        (3, 2, [3]),
+        (5, 2, [2, 3]),
+        (4, 8, [4]),
+        (2, 2, [2]),
+        (1, 2, [1]),
+    ],
+)
+def test_even_batches_leave_no_cloud_alone(count, size, sizes):
+    batches = make_dataset(count, batch_size=size, even=True, shuffle=True)
+    served = [batches[index][1] for index in range(len(batches))]
+    assert [len(labels) for labels in served] == sizes
+    assert sorted(np.concatenate(served)) == list(range(count))
+
+
+def test_balanced_epochs_have_as_many_of_each_class():
+    labels = np.array([0] * 20 + [1] * 4 + [2] * 3)
+    batches = PointCloudDataset(
+        make_clouds(27, 16),
+        labels,
+        batch_size=9,
+        shuffle=True,
+        balanced=True,
+    )
+    epochs = []
+    for batches.epoch in (0, 1):
+        rows = np.concatenate([batches.indices(i) for i in range(3)])
+        assert np.bincount(labels[rows]).tolist() == [9, 9, 9]
+        # Every rare cloud, and none of the frequent ones twice.
+        assert set(range(20, 27)) <= set(rows.tolist())
+        frequent = rows[rows < 20]
+        assert len(set(frequent.tolist())) == len(frequent)
+        epochs.append(rows)
+    assert not np.array_equal(*epochs)
+    with pytest.raises(ValueError, match="needs `shuffle=True`"):
+        PointCloudDataset(make_clouds(4, 16), np.arange(4), balanced=True)
+    with pytest.raises(ValueError, match="either even or complete"):
+        PointCloudDataset(make_clouds(4, 16), even=True, drop_last=True)

@@ -192,3 +192,20 @@ def test_bad_input_is_named(clouds):
         PointCloudClassifier(
             small_backbone(), 3, pooling={"prompt_token": "mean"}
         )
+
+
+def test_batches_of_one_are_refused_where_clouds_are_compared():
+    points = np.random.default_rng(0).normal(size=(5, 64, 3)).astype("float32")
+    labels = np.array([0, 1, 2, 0, 1])
+    model = PointCloudClassifier(
+        small_backbone(), 3, head_dims=(8,), head_norm=True
+    )
+    with pytest.raises(ValueError, match="nothing is learnt"):
+        model.fit(points, labels, batch_size=1, verbose=0)
+    with pytest.raises(ValueError, match="nothing is learnt"):
+        model.train_on_batch(points[:1], labels[:1])
+    with pytest.warns(UserWarning, match="last batch of each epoch has one"):
+        model.fit(points, labels, batch_size=2, verbose=0)
+    # What it was fitted on, it knows.
+    assert model.contract.num_points == 64
+    assert model.contract.normalization == "none"

@@ -213,3 +213,30 @@ def test_every_damage_to_a_state_is_refused(make_model, make_split, tmp_path):
 
     table = inject(tmp_path / "state.npz", load, unchanged)
     report("state.npz", table)
+
+
+def test_a_finished_run_is_extended(make_model, make_split, tmp_path):
+    split, test = make_split(), make_split(seed=1)
+    short = dataclasses.replace(RECIPE, selection="last", epochs=2)
+    first = train(make_model(), split, test, short, log_dir=tmp_path)
+    longer = dataclasses.replace(short, epochs=4, warmup_epochs=1)
+    model = make_model()
+    result = train(model, split, test, longer, log_dir=tmp_path)
+    assert len(result.history) == 4
+    assert result.history[:2] == first.history
+    rates = [row["learning_rate"] for row in result.history]
+    straight = train(make_model(), split, test, longer)
+    # From there on, the rate is that of the longer run.
+    expected = [row["learning_rate"] for row in straight.history]
+    assert rates[2:] == expected[2:]
+
+
+def test_an_unfinished_run_is_not_taken_for_a_shorter_one(
+    make_model, make_split, tmp_path
+):
+    split, test = make_split(), make_split(seed=1)
+    recipe = dataclasses.replace(RECIPE, selection="last")
+    killed_after(2, make_model, make_split, recipe, tmp_path)
+    longer = dataclasses.replace(recipe, epochs=8)
+    with pytest.raises(ValueError, match="belongs to another run.*epochs: 4"):
+        train(make_model(), split, test, longer, log_dir=tmp_path)

@@ -61,3 +61,17 @@ def test_smoothed_crossentropy(smoothing):
     assert float(found) == pytest.approx(expected, rel=1e-5)
     clone = SmoothedCrossentropy.from_config(loss.get_config())
     assert clone.smoothing == smoothing
+
+
+def test_class_weights_multiply_the_losses_of_their_clouds():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(6, 3)).astype("float32")
+    labels = np.array([0, 1, 2, 2, 1, 0])
+    weights = (0.5, 2.0, 0.0)
+    plain = SmoothedCrossentropy(0.1, reduction=None)(labels, logits)
+    loss = SmoothedCrossentropy(0.1, weights, reduction=None)
+    found = np.asarray(keras.ops.convert_to_numpy(loss(labels, logits)))
+    plain = np.asarray(keras.ops.convert_to_numpy(plain))
+    np.testing.assert_allclose(found, plain * np.array(weights)[labels], 1e-6)
+    clone = SmoothedCrossentropy.from_config(loss.get_config())
+    assert clone.class_weights == weights
