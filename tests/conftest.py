@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from absl import flags
 
+from keras_pointpeft import commands
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointMAEBackbone
 from keras_pointpeft.peft import DAPT
@@ -83,7 +84,7 @@ def load_script(path):
         defined = flags.FLAGS.flags_by_module_dict()
         for flag in defined.get(module.__name__, ()):
             values[flag.name] = copy.deepcopy(flag)
-    if hasattr(module, "run"):  # a verb of the console command
+    if getattr(module, "run", None) is commands.run:  # a verb of the console
         verb = pathlib.Path(path).stem.partition("_")[0]
         module = importlib.import_module(f"keras_pointpeft.commands.{verb}")
         for name in module.FLAGS:
