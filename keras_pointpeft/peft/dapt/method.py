@@ -11,6 +11,7 @@ from keras_pointpeft.peft.method import check_sites
 from keras_pointpeft.peft.parts.feature_transform import SITES
 from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
 from keras_pointpeft.peft.parts.feature_transform import block_sites
+from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import serializable
 
 
@@ -62,7 +63,7 @@ class DAPT(PeftMethod):
     components = {
         "dynamic adapter": r"(^|/)tuner[^/]*/adapter/",
         "internal prompt": r"(^|/)tuner[^/]*/prompt/",
-        "feature transforms": r"(^|/)tuner[^/]*/",
+        "feature transforms": ADDED,
         "class token": r"(^|/)class_(tokens|norm)/",
     }
 
