@@ -63,6 +63,8 @@ def reference():
             value = getattr(imported, name)
             if inspect.ismodule(value):
                 parts.append(f"## `{name}`\n\n{inspect.getdoc(value)}")
+            elif isinstance(value, tuple):
+                parts.append(f"## `{name}`\n\n`{value}`")
             else:
                 parts.append(f"::: {value.__module__}.{value.__qualname__}")
         texts[f"api/{full.rpartition('.')[2]}.md"] = "\n\n".join(parts) + "\n"
