@@ -61,7 +61,7 @@ def merge(task, partial=False):
     if hasattr(task, "pooling"):
         changes["pooling"] = task.pooling
     # A bias that has become necessary starts at 0.
-    merged = task.clone(weights=False, **changes)
+    merged = task.clone(weights=False, compile=False, **changes)
     # What stays of the method, and the head.
     weights = {**weights_of(task), **weights}
     places = weights_of(merged)

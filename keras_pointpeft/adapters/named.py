@@ -172,7 +172,7 @@ class AdapterSet:
     def _fresh(self):
         """What the variables of an untrained adapter are."""
         backbone = self.task.backbone
-        twin = self.task.clone(weights=False)
+        twin = self.task.clone(weights=False, compile=False)
         values = copies(split_variables(twin)[0])
         base = base_values(backbone) or {}
         return {**values, **{path: x.copy() for path, x in base.items()}}

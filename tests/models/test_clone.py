@@ -160,3 +160,19 @@ def test_a_backbone_of_two_blocks_segments(clouds):
     task = models.SemanticSegmenter(small_backbone(depth=2), num_classes=4)
     assert task.blocks == (0, 0, 1)
     assert np.isfinite(task.predict_on_batch(clouds[0])).all()
+
+
+def test_a_clone_is_compiled_alike():
+    task = small_classifier(peft.LoRA(rank=2))
+    optimizer = keras.optimizers.SGD(0.25, momentum=0.5)
+    task.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"])
+    twin = task.clone()
+    assert type(twin.optimizer) is keras.optimizers.SGD
+    assert float(twin.optimizer.learning_rate) == 0.25
+    assert twin.optimizer is not task.optimizer
+    assert twin.loss == "sparse_categorical_crossentropy"
+    # What trains is something else: so is how it is trained.
+    other = task.clone(peft=peft.BitFit())
+    assert type(other.optimizer) is not keras.optimizers.SGD
+    plain = task.clone(compile=False)
+    assert type(plain.optimizer) is not keras.optimizers.SGD

@@ -288,7 +288,7 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         x, _ = self.door.source(x)
         return keras.Model.predict_on_batch(self, x)
 
-    def clone(self, weights=True, **changes):
+    def clone(self, weights=True, compile=True, **changes):
         """A task like this one, with a backbone of its own.
 
         Args:
@@ -296,12 +296,14 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
                 `keras_pointpeft.models.PointBackbone.clone`. A head of
                 another shape, or that reads other tokens, starts fresh. Of
                 several adapters, the clone has the active one.
+            compile: bool. Whether to compile it as this one is, if the same
+                variables train; else it is as a new one. What the optimizer
+                has gathered stays here.
             **changes: constructor arguments of backbone or task that differ,
                 such as `peft`, `dtype` or `num_classes`.
 
         Returns:
-            A new task of the same class, compiled as this one is. What the
-            optimizer has gathered stays here.
+            A new task of the same class.
 
         Raises:
             TypeError: for an unknown argument.
@@ -332,6 +334,9 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         if weights and not changes_head(before, twin.get_config()):
             copy_head(self, twin)
         twin.preset = getattr(self, "preset", None)
+        same = _trained(self) == _trained(twin)
+        if compile and same and self.compiled:
+            twin.compile_from_config(self.get_compile_config())
         return twin
 
     def get_config(self):
@@ -482,3 +487,7 @@ def check_jit(jit_compile):
             "for it, see `docs/guides/performance.md`; tensorflow and jax "
             "compile whole steps. Received: jit_compile=True on torch"
         )
+
+
+def _trained(task):
+    return [variable.path for variable in task.trainable_variables]
