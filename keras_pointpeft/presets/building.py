@@ -107,7 +107,7 @@ def build_with_weights(description, load_weights, **kwargs):
             "%s: the head has another shape and starts fresh.",
             description.name,
         )
-        return tuned.clone(**head)
+        return tuned.clone(compile=False, **head)
     if load_weights is True:
         logging.warning(
             "%s: no tuned weights %s; loading the pre-trained backbone %s, "
