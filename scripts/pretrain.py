@@ -289,6 +289,8 @@ def make_model():
     if generative:
         autoencoder = models.GenerativePretrainer
         arguments = {"mask_ratio": MASK_RATIO.value, "seed": SEED.value}
+    if isinstance(backbone, models.PCPMAEBackbone):
+        autoencoder = models.CenterPredictingAutoencoder
     if isinstance(backbone, models.PointM2AEBackbone):
         if arguments.pop("mask_type") != "random":
             raise app.UsageError(

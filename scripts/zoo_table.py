@@ -40,8 +40,9 @@ A preset is a product of three cards: `<method>_<backbone>_<dataset>`, as in
   the backbone, the task or the recipe `when` backbone and data set match.
 * `datasets/*.json`: classes, points, loader, recipe and protocol; `extends`
   takes over another card's fields.
-* `weights.json`: which preset has weights, where from, SHA-256, licence; what
-  is `null` is not known to us: see the source.
+* `weights.json`: which preset has weights, where from, what they have been
+  through (pre-trained, post-pre-trained with labels, or fine-tuned), SHA-256,
+  licence; what is `null` is not known to us: see the source.
 * `results/published.csv`: figures from papers, each with its source.
 * `results/measured.csv`: one row per training run; `segmentation.csv` and
   `few_shot.csv` likewise; `compared/*.csv`, those of `scripts/compare.py`;
@@ -218,13 +219,15 @@ def weights_table():
             (
                 f"`{name}`",
                 f"`{where}`" if "file" in entry else f"<{where}>",
+                entry.get("stage", "-"),
                 entry.get("accuracy", "-"),
                 entry.get("licence") or "see source",
                 model_card.linked("source", entry.get("source")),
                 (entry.get("sha256") or "not known")[:16],
             )
         )
-    header = "preset", "file", "accuracy %", "licence", "source", "SHA-256"
+    header = ("preset", "file", "stage", "accuracy %", "licence", "source")
+    header += ("SHA-256",)
     return model_card.markdown_table(header, rows)
 
 
@@ -297,13 +300,17 @@ def published_table():
         if row["metric"] != "accuracy":
             continue
         vote = " vote" if row["protocol"].endswith("vote") else ""
+        value = " ± ".join(filter(None, (row["value"], row["deviation"])))
         column = row["dataset"] + vote
         if column not in columns:
             columns.append(column)
         key = row["backbone"], row["method"], row["trained_millions"]
         mark = " (r)" if row["protocol"].startswith("rotate") else ""
-        entry = groups.setdefault((*key, row["source"]), {})
-        entry[column] = row["value"] + mark
+        source = row["source"]
+        if row["measured_by"]:
+            source += f", run again by the {row['measured_by']}"
+        entry = groups.setdefault((*key, source), {})
+        entry[column] = value + mark
     rows = [
         (*key[:3], *(entry.get(c, "-") for c in columns), key[3])
         for key, entry in groups.items()
@@ -311,7 +318,8 @@ def published_table():
     header = "backbone", "method", "trained M", *columns, "source"
     note = (
         "Accuracy in percent, best epoch on the test set, augmented by scale "
-        "and translation; (r) by rotation, which is not comparable.\n\n"
+        "and translation; (r) by rotation, which is not comparable. What "
+        "others have run again is a mean over runs.\n\n"
     )
     return note + model_card.markdown_table(header, rows)
 
@@ -433,7 +441,7 @@ def published_segmentation_table():
         names = ("dataset", "backbone", "method", "trained_millions", "source")
         entry = groups.setdefault(tuple(row[name] for name in names), {})
         entry[row["metric"]] = row["value"]
-    metrics = ("class_miou", "instance_miou")
+    metrics = ("class_miou", "instance_miou", "miou")
     rows = [
         (*key[:4], *(entry.get(name, "-") for name in metrics), key[4])
         for key, entry in groups.items()

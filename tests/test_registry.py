@@ -28,6 +28,7 @@ PLAIN = {
 }
 TINY = {
     "ACTBackbone": PLAIN,
+    "PCPMAEBackbone": PLAIN,
     "PointBERTBackbone": {**PLAIN, "token_dim": 16},
     "PointGPTBackbone": PLAIN,
     "PointM2AEBackbone": {
@@ -40,6 +41,7 @@ TINY = {
         "encoder_dims": (8, 8, 16),
     },
     "PointMAEBackbone": PLAIN,
+    "PointPQAEBackbone": PLAIN,
     "ReConBackbone": PLAIN,
 }
 # Arguments of methods that depend on a model's size.

@@ -1,7 +1,6 @@
 """Makes the checkpoints of backbones outside of this package known."""
 
-from keras_pointpeft.checkpoints import sources
-from keras_pointpeft.checkpoints import writer
+from keras_pointpeft.checkpoints import layouts  # noqa: F401 (registers)
 from keras_pointpeft.checkpoints.layouts import registry
 from keras_pointpeft.checkpoints.names import NameMap
 
@@ -30,10 +29,10 @@ def add_layout(backbone, names, kinds=(), prefix=""):
 
     checkpoints.add_layout(
         "MyBackbone",
-        checkpoints.NameMap({r"block_(\\d+)/fc1": r"layers.\\1.mlp.0"}, {}),
+        checkpoints.NameMap({"block_{i}/fc1": "layers.{i}.mlp.0"}),
         (
             checkpoints.Source(
-                "Mine, classifier",
+                "Mine, fine-tuned",
                 ("MyBackbone",),
                 (r"^layers\\.0\\.mlp\\.",),
                 pretrained=False,
@@ -42,12 +41,13 @@ def add_layout(backbone, names, kinds=(), prefix=""):
     )
     ```
     """
-    if backbone in registry.TRUNKS:
+    if backbone in registry.BACKBONES:
         raise ValueError(
             "The layout of this backbone is known already. "
             f"Received: backbone={backbone!r}"
         )
-    fixed = isinstance(names, NameMap)
-    registry.TRUNKS[backbone] = (lambda _: names) if fixed else names
-    writer.PREFIXES[backbone] = prefix
-    sources.SOURCES[:0] = kinds
+    make = (lambda _: names) if isinstance(names, NameMap) else names
+    registry.register_backbone(
+        backbone, lambda model: registry.Layout(make(model)), prefix=prefix
+    )
+    registry.SOURCES[:0] = kinds

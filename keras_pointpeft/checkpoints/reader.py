@@ -1,41 +1,69 @@
 """Reads published checkpoints as tensors, and as nothing else."""
 
-import contextlib
+import json
 import os
-import pickle
 import re
-import zipfile
 
 import numpy as np
+from absl import logging
 
-# Where the published training code puts the weights.
-CONTAINERS = ("base_model", "model", "state_dict", "model_state_dict", "net")
+from keras_pointpeft.checkpoints import torch_files
+
+# Where training code puts the weights; the first that is there is read.
+CONTAINERS = (
+    "base_model",
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "net",
+    "network",
+    "module",
+    "encoder",
+    "ema",
+    "model_ema",
+    "state_dict_ema",
+    "ema_state_dict",
+    "shadow",
+)
 MAX_BYTES = 16 * 2**30
+# What parallel training and compilation leave in names, at any place.
+WRAPPED = r"(^|\.)(module|_orig_mod)\."
+INDEX = ".index.json"
+SHARD = r"-\d{5}-of-(\d{5})\.\w+$"
 
 
 class CheckpointRefused(ValueError):
     """A file that is no checkpoint, is damaged, or wants to run code."""
 
 
-def read_checkpoint(path, max_bytes=MAX_BYTES):
-    """Reads the weights of a PyTorch checkpoint.
+def read_checkpoint(path, max_bytes=MAX_BYTES, container=None):
+    """Reads the weights of a checkpoint.
 
-    The file is read with `torch.load(weights_only=True)`: tensors, numbers
-    and containers, and nothing that could run. The weights are found under
-    the names that published code gives them, and `module.`, left by parallel
-    training, is taken off their names.
+    `.pth` files, whatever their suffix, are read with
+    `torch.load(weights_only=True)`: tensors, numbers and containers, and
+    nothing that could run. Settings that stand beside the weights, such as an
+    `argparse.Namespace`, are passed over. `.safetensors` files hold tensors
+    alone. Of a checkpoint in shards, name its `*.index.json` or its folder.
+
+    The weights are found under the names that training code gives them, and
+    `module.` and `_orig_mod.`, left by parallel training and compilation, are
+    taken off their names.
 
     Args:
-        path: path of the file.
+        path: path of the file, or of a folder with a sharded checkpoint.
         max_bytes: int. The largest file, and the most bytes of tensors, that
             are read.
+        container: optional string. Where in the file the weights stand, such
+            as `"ema"`, or `"state.model"` if one is inside another. The first
+            of the usual names that is there by default.
 
     Returns:
         dict from name to numpy array. Floating-point values are float32.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ImportError: if PyTorch is not installed.
+        FileNotFoundError: if there is no such file, or a shard is missing.
+        ImportError: if PyTorch, or safetensors, is not installed.
         CheckpointRefused: if the file is not a checkpoint, is damaged, too
             large, or holds anything beside tensors and plain values.
 
@@ -45,116 +73,274 @@ def read_checkpoint(path, max_bytes=MAX_BYTES):
     ```
     """
     path = os.fspath(path)
+    if os.path.isdir(path):
+        path = _index_in(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no such file. Received: {path!r}")
-    _check_size(path, max_bytes)
-    content = _load(path)
-    state, where = _unwrap(content, path)
-    tensors = _tensors(state, where, path, max_bytes)
-    return _without_module(tensors, path)
+    if path.endswith(".json"):
+        state = _read_shards(path, max_bytes)
+        return _plain_names(state, path)
+    return _plain_names(_read_file(path, max_bytes, container), path)
 
 
-def _refuse(path, reason):
+def read_array(source):
+    """Reads a file of one array: `.npy`, or a tensor that torch saved.
+
+    Args:
+        source: path of the file, or an array, which is returned.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointRefused: if it holds something else.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        return np.asarray(source)
+    path = os.fspath(source)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no such file. Received: {path!r}")
+    if path.endswith(".npy"):
+        try:
+            return np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise refused(path, f"No array of numbers ({error})") from error
+    _check_size(path, MAX_BYTES)
+    found = _load(path)
+    tensors = _tensors({"the array": found}, "", path, MAX_BYTES)
+    return tensors["the array"]
+
+
+def refused(path, reason):
     return CheckpointRefused(f"{reason}. Received: {path!r}")
+
+
+def _index_in(folder):
+    """The index of the one sharded checkpoint, or its one file."""
+    names = sorted(os.listdir(folder))
+    found = [name for name in names if name.endswith(INDEX)]
+    found = found or [n for n in names if n.endswith(".safetensors")]
+    if len(found) != 1:
+        raise refused(
+            folder,
+            f"A folder of weights has one file *{INDEX} or *.safetensors; "
+            f"this has {found or names[:8]}",
+        )
+    return os.path.join(folder, found[0])
+
+
+def _read_file(path, max_bytes, container=None):
+    """The tensors of one file, by their names in it."""
+    _check_size(path, max_bytes)
+    shards = re.search(SHARD, path)
+    if shards and int(shards[1]) > 1:
+        raise refused(
+            path,
+            f"This is one of {shards[1]} files of a checkpoint; name its "
+            f"*{INDEX} or the folder",
+        )
+    return _read_any(path, max_bytes, container)
+
+
+def _read_any(path, max_bytes, container=None):
+    if _is_safetensors(path):
+        if container is not None:
+            raise refused(
+                path, f"A .safetensors file has no part {container!r}"
+            )
+        return _read_safetensors(path, max_bytes)
+    state, where = _unwrap(_load(path), path, container)
+    return _tensors(state, where, path, max_bytes)
+
+
+def shards_of(index):
+    """Reads an index.
+
+    Args:
+        index: path of a `*.index.json`.
+
+    Returns:
+        dict from a tensor's name to the name of the file that holds it, in
+        the same folder.
+
+    Raises:
+        CheckpointRefused: if it is no index.
+    """
+    try:
+        with open(index, encoding="utf-8") as stream:
+            files = json.load(stream)["weight_map"]
+        if not files or not all(isinstance(f, str) for f in files.values()):
+            raise ValueError("no names of files")
+    except (
+        AttributeError,
+        KeyError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise refused(
+            index,
+            'An index holds {"weight_map": {name: file}} '
+            f"({type(error).__name__}: {error})",
+        ) from error
+    for name in files.values():
+        if name != os.path.basename(name) or name in ("", ".", ".."):
+            raise refused(index, f"A shard lies elsewhere: {name!r}")
+    return files
+
+
+def _read_shards(path, max_bytes):
+    """The tensors of all files that an index names."""
+    files = shards_of(path)
+    folder, state = os.path.dirname(path), {}
+    names = sorted(set(files.values()))
+    for name in names:
+        shard = os.path.join(folder, name)
+        if not os.path.isfile(shard):
+            raise FileNotFoundError(
+                f"The checkpoint lacks a shard, of {len(names)}. "
+                f"Received: {shard!r}"
+            )
+        _check_size(shard, max_bytes)
+        found = _read_any(shard, max_bytes)
+        wanted = {key for key, file in files.items() if file == name}
+        missing, left = sorted(wanted - set(found)), sorted(set(found) - wanted)
+        if missing or left:
+            raise refused(
+                shard,
+                f"The index and the shard differ: missing {missing[:8]}, "
+                f"not in the index {left[:8]}",
+            )
+        state |= found
+        max_bytes -= sum(value.nbytes for value in found.values())
+    return state
 
 
 def _check_size(path, max_bytes):
     size = os.path.getsize(path)
     if size == 0:
-        raise _refuse(path, "The file is empty")
-    damaged = None
-    if zipfile.is_zipfile(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                size = max(size, sum(i.file_size for i in archive.infolist()))
-                if size <= max_bytes:
-                    damaged = archive.testzip()
-        # Damage shows in many ways; none of them is worth telling apart.
-        except Exception as error:
-            damaged = _first(error) or type(error).__name__
+        raise refused(path, "The file is empty")
+    size, damaged = torch_files.inspect(path, size, max_bytes)
     if size > max_bytes:
-        raise _refuse(
+        raise refused(
             path,
             f"The file holds {size:,} bytes, more than `max_bytes`="
             f"{max_bytes:,}",
         )
     if damaged is not None:
-        raise _refuse(path, f"The file is damaged ({damaged})")
+        raise refused(path, f"The file is damaged ({damaged})")
 
 
 def _load(path):
     try:
-        import torch
+        return torch_files.load(path)
+    except torch_files.NotTensors as error:
+        raise refused(path, str(error)) from error
+
+
+def _is_safetensors(path):
+    """Told by the content: the length of a JSON object, and the object."""
+    if path.endswith(".safetensors"):
+        return True
+    with open(path, "rb") as stream:
+        start = stream.read(9)
+    length = int.from_bytes(start[:8], "little")
+    return start[8:] == b"{" and length < os.path.getsize(path)
+
+
+def _read_safetensors(path, max_bytes):
+    try:
+        import ml_dtypes  # noqa: F401 (numpy then knows bfloat16)
+        import safetensors
     except ImportError as error:
         raise ImportError(
-            "Reading a .pth file needs PyTorch: pip install torch. "
-            "The model itself may run on any backend."
+            "Reading a .safetensors file needs safetensors: "
+            "pip install safetensors."
         ) from error
+    state = {}
     try:
-        with _numbers_allowed(torch):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL (\S+)", str(error))
-        if wanted:
-            raise _refuse(
-                path,
-                f"The file wants to run or build {wanted[1]}, and only "
-                "tensors are read",
-            ) from error
-        raise _refuse(
-            path, f"The file is damaged or no checkpoint ({_first(error)})"
-        ) from error
-    except MemoryError:
-        raise
-    # A damaged file can fail anywhere in the parser, with any error.
-    except Exception as error:
-        raise _refuse(
+        with safetensors.safe_open(path, framework="np") as file:
+            for name in file.keys():
+                state[name] = file.get_tensor(name)
+    # The library says all that is wrong with a file by its own error, and
+    # that numpy lacks a type by another.
+    except (safetensors.SafetensorError, TypeError, OSError) as error:
+        raise refused(
             path,
-            "The file is damaged or no checkpoint "
-            f"({type(error).__name__}: {_first(error)})",
+            f"The file is damaged or no .safetensors file ({error})",
         ) from error
+    for name, value in state.items():
+        if np.iscomplexobj(value):
+            raise refused(path, f"{name} holds complex numbers")
+        if value.dtype.kind not in "iub":
+            state[name] = value.astype("float32")
+    if sum(value.nbytes for value in state.values()) > max_bytes:
+        raise refused(path, f"The tensors exceed `max_bytes`={max_bytes:,}")
+    if not state:
+        raise refused(path, "The file holds no tensors")
+    return state
 
 
-def _first(error):
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else ""
-
-
-@contextlib.contextmanager
-def _numbers_allowed(torch):
-    """Lets numpy numbers pass: published files hold accuracies as such."""
-    scalar = np.float64(0).__reduce__()[0]
-    allowed = [
-        np.dtype,
-        *{type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8")},
-        (scalar, "numpy.core.multiarray.scalar"),
-        (scalar, "numpy._core.multiarray.scalar"),
-    ]
-    with torch.serialization.safe_globals(allowed):
-        yield
-
-
-def _unwrap(content, path):
+def _unwrap(content, path, container):
     """The state dict, and where in the file it stands."""
-    import torch
-
+    if container is not None:
+        return _named(content, path, container), container
     where = []
     while isinstance(content, dict):
-        if any(isinstance(v, torch.Tensor) for v in content.values()):
+        if _holds_tensors(content):
             return content, ".".join(where)
         inner = [
-            key for key in CONTAINERS if isinstance(content.get(key), dict)
+            key
+            for key in CONTAINERS
+            if isinstance(content.get(key), dict) and content[key]
         ]
         if not inner or len(where) > 3:
             break
+        if len(inner) > 1:
+            logging.info(
+                "%s: %s is read; weights may stand under %s too, see "
+                "`container`.",
+                path,
+                inner[0],
+                ", ".join(inner[1:]),
+            )
         where.append(inner[0])
         content = content[inner[0]]
-    found = f"a {type(content).__name__}"
-    if isinstance(content, dict):
-        found = f"the keys {sorted(map(str, content))[:8]}"
-    raise _refuse(
-        path, f"The file holds no weights under {CONTAINERS}, but {found}"
+    raise refused(
+        path,
+        f"The file holds no weights under {CONTAINERS}, but "
+        f"{_described(content)}",
     )
+
+
+def _named(content, path, container):
+    parts = container.split(".")
+    for i, part in enumerate(parts):
+        if not isinstance(content, dict) or part not in content:
+            raise refused(
+                path,
+                f"The file has nothing at {'.'.join(parts[: i + 1])!r}, but "
+                f"{_described(content)}",
+            )
+        content = content[part]
+    if not _holds_tensors(content):
+        raise refused(
+            path,
+            f"There are no weights at {container!r}, but {_described(content)}",
+        )
+    return content
+
+
+def _holds_tensors(content):
+    import torch
+
+    return isinstance(content, dict) and any(
+        isinstance(value, torch.Tensor) for value in content.values()
+    )
+
+
+def _described(content):
+    if isinstance(content, dict):
+        return f"the keys {sorted(map(str, content))[:8]}"
+    return f"a {type(content).__name__}"
 
 
 def _tensors(state, where, path, max_bytes):
@@ -163,38 +349,40 @@ def _tensors(state, where, path, max_bytes):
     found, total = {}, 0
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise _refuse(
+            raise refused(
                 path,
                 f"Among the weights ({where or 'top level'}) stands {name!r}, "
                 f"a {type(value).__name__}",
             )
         if value.layout != torch.strided or value.is_quantized:
-            raise _refuse(path, f"{name} is not a plain tensor")
+            raise refused(path, f"{name} is not a plain tensor")
         if value.is_complex():
-            raise _refuse(path, f"{name} holds complex numbers")
+            raise refused(path, f"{name} holds complex numbers")
         size = value.numel() * max(value.element_size(), 4)
         if size > max(value.untyped_storage().nbytes() * 4, 64):
-            raise _refuse(
+            raise refused(
                 path,
                 f"{name} claims the shape {tuple(value.shape)}, more than "
                 "the file holds of it",
             )
         total += size
         if total > max_bytes:
-            raise _refuse(path, f"The tensors exceed `max_bytes`={max_bytes:,}")
+            raise refused(path, f"The tensors exceed `max_bytes`={max_bytes:,}")
         if value.is_floating_point():
             value = value.to(torch.float32)
         found[name] = value.detach().numpy()
     return found
 
 
-def _without_module(state, path):
+def _plain_names(state, path):
     renamed = {}
     for name, value in state.items():
-        plain = re.sub(r"(^|\.)module\.", r"\1", name)
+        plain = name
+        while plain != (shorter := re.sub(WRAPPED, r"\1", plain)):
+            plain = shorter
         if plain in renamed:
-            raise _refuse(
-                path, f"Two tensors are named {plain} once `module.` is gone"
+            raise refused(
+                path, f"Two tensors are named {plain} once wrappers are gone"
             )
         renamed[plain] = value
     return renamed

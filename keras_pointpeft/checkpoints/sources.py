@@ -1,177 +1,44 @@
 """Tells what a published checkpoint is, by the names in it."""
 
-import dataclasses
 import re
 
-from keras_pointpeft.checkpoints.layouts import point_gpt
-from keras_pointpeft.checkpoints.layouts.registry import METHOD_SIGNS
+from keras_pointpeft.checkpoints import layouts  # noqa: F401 (registers)
+from keras_pointpeft.checkpoints.layouts.registry import METHODS
+from keras_pointpeft.checkpoints.layouts.registry import SOURCES
+from keras_pointpeft.checkpoints.layouts.registry import Source
+from keras_pointpeft.checkpoints.layouts.registry import method_in
 from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 
-PRETRAINING = "part of the pre-training, not of the backbone"
-TEACHER = "a teacher or tokenizer of the pre-training"
-MOMENTUM = "the momentum copy of the pre-training"
-NO_CLASS_TOKEN = "the pre-training has no class token"
-NEW_HEAD = "the pre-training has no such head"
-NEW_METHOD = "the method starts fresh"
+__all__ = ["Source", "identify", "method_of"]
 
-PLAIN = ("PointMAEBackbone", "ACTBackbone")
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A kind of published checkpoint.
-
-    Attributes:
-        title: string, for messages.
-        backbones: tuple of the backbone classes that it fits.
-        signs: tuple of regular expressions; each is found in some name.
-        prefix: string before the backbone's names.
-        ignored: dict from a regular expression on the file's names to the
-            reason why such a tensor is left out.
-        initial: dict from a regular expression on our paths to the reason
-            why such a variable keeps its initial value.
-        pretrained: bool. Whether it comes from pre-training, so that a head
-            and a method start fresh.
-    """
-
-    title: str
-    backbones: tuple
-    signs: tuple
-    prefix: str = ""
-    ignored: dict = dataclasses.field(default_factory=dict)
-    initial: dict = dataclasses.field(default_factory=dict)
-    pretrained: bool = True
+# What training code that wraps a model puts before all names, or, if the
+# loss has parameters too, before those of the model.
+WRAPPERS = ("base_model.", "model.", "_orig_mod.", "module.")
+# Only if all names have it: some published names begin so too.
+PARTS = ("encoder.", "backbone.", "network.", "net.", "student.")
 
 
-_DECODER = {
-    r"^mask_token$": PRETRAINING,
-    r"^decoder_pos_embed\.": PRETRAINING,
-    r"^increase_dim\.": PRETRAINING,
-    r"^MAE_decoder\.": PRETRAINING,
-}
-_GPT_UNREAD = {
-    pattern.replace("^", r"^GPT_Transformer\."): reason
-    for pattern, reason in point_gpt.UNREAD.items()
-}
-
-# The first whose signs are all there is taken.
-SOURCES = [
-    Source(
-        "Point-BERT, pre-trained",
-        ("PointBERTBackbone",),
-        (r"^transformer_q\.",),
-        "transformer_q.",
-        {
-            r"^transformer_k\.": MOMENTUM,
-            r"^dvae\.": TEACHER,
-            r"^queue(_ptr)?$": PRETRAINING,
-            r"^transformer_q\.(mask_token$|lm_head\.|cls_head\.)": PRETRAINING,
-        },
-    ),
-    Source(
-        "ACT, pre-trained",
-        PLAIN,
-        (r"^ACT_encoder\.",),
-        "ACT_encoder.",
-        {
-            r"^mask_token$": PRETRAINING,
-            r"^ACT_encoder\.(lm_head|cls_head)\.": PRETRAINING,
-            r"^(proj_head|decoder_pos_embed|ACT_decoder)\.": PRETRAINING,
-            r"^dvae_tokenizer\.": TEACHER,
-        },
-    ),
-    Source(
-        "ReCon, pre-trained",
-        ("ReConBackbone",),
-        (r"^MAE_encoder\..*_contrast\.",),
-        "MAE_encoder.",
-        {
-            **_DECODER,
-            r"^(img|text)_proj\.": PRETRAINING,
-            r"^(img|text)_encoder\.": TEACHER,
-        },
-    ),
-    Source(
-        "Point-MAE, pre-trained",
-        PLAIN,
-        (r"^MAE_encoder\.",),
-        "MAE_encoder.",
-        _DECODER,
-        {r"^class_tokens/": NO_CLASS_TOKEN},
-    ),
-    Source(
-        "PointGPT, pre-trained",
-        ("PointGPTBackbone",),
-        (r"^GPT_Transformer\.",),
-        "GPT_Transformer.",
-        _GPT_UNREAD,
-        {r"^class_(tokens|norm)/": NO_CLASS_TOKEN},
-    ),
-    Source(
-        "Point-M2AE, pre-trained",
-        ("PointM2AEBackbone",),
-        (r"^h_encoder\.", r"^h_decoder\."),
-        "",
-        {
-            r"^h_encoder\.encoder_norms\.": "norms of the pre-training",
-            r"^(h_decoder|decoder_|token_prop|rec_head)": PRETRAINING,
-            r"^mask_token$": PRETRAINING,
-        },
-        {r"^norm/": "the pre-training has one norm for each stage instead"},
-    ),
-    Source(
-        "PointGPT, classifier",
-        ("PointGPTBackbone",),
-        (r"^blocks\.layers\.\d+\.ln_1\.",),
-        "",
-        point_gpt.UNREAD,
-        pretrained=False,
-    ),
-    Source(
-        "ReCon, classifier",
-        ("ReConBackbone",),
-        (r"^blocks\.blocks\.\d+\.norm1_contrast\.",),
-        pretrained=False,
-    ),
-    Source(
-        "Point-M2AE, classifier",
-        ("PointM2AEBackbone",),
-        (r"^h_encoder\.",),
-        pretrained=False,
-    ),
-    Source(
-        "Point-BERT, classifier",
-        ("PointBERTBackbone", *PLAIN),
-        (r"^blocks\.blocks\.\d+\.norm1\.", r"^reduce_dim\."),
-        pretrained=False,
-    ),
-    Source(
-        "Point-MAE or ACT, classifier",
-        PLAIN,
-        (r"^blocks\.blocks\.\d+\.norm1\.",),
-        pretrained=False,
-    ),
-]
-
-
-def identify(state):
+def identify(state, backbone=None):
     """Says what kind of checkpoint a state dict is.
 
     Args:
         state: dict from name to array, as `read_checkpoint` returns it.
+        backbone: optional string, a backbone's class. A kind that fits it is
+            preferred to one that does not.
 
     Returns:
-        A `Source`, and the state dict without the prefix `base_model.`.
+        A `Source`, and the state dict with published names: without what a
+        wrapper such as `model.` has put before them.
 
     Raises:
         CheckpointMismatch: if no known kind has such names.
     """
-    start = "base_model."
-    if state and all(name.startswith(start) for name in state):
-        state = {name.removeprefix(start): v for name, v in state.items()}
-    for source in SOURCES:
-        if all(any(re.search(s, name) for name in state) for s in source.signs):
-            return source, state
+    for names in _unwrapped(state):
+        found = {names[name]: value for name, value in state.items()}
+        kinds = [source for source in SOURCES if source.fits(found)]
+        fitting = [kind for kind in kinds if backbone in kind.backbones]
+        if kinds:
+            return (fitting or kinds)[0], found
     known = ", ".join(source.title for source in SOURCES)
     raise CheckpointMismatch(
         f"This is no checkpoint of a known kind ({known}). Received: "
@@ -179,9 +46,30 @@ def identify(state):
     )
 
 
+def _unwrapped(state):
+    """Dicts from the names to what they may stand for, the plainest first."""
+    names = {name: name for name in state}
+    yield names
+    changed = True
+    while changed:
+        changed = False
+        for prefix in (*WRAPPERS, *PARTS):
+            have = [n for n in names.values() if n.startswith(prefix)]
+            if not have or (prefix in PARTS and len(have) < len(names)):
+                continue
+            shorter = {k: n.removeprefix(prefix) for k, n in names.items()}
+            if len(set(shorter.values())) < len(shorter):
+                continue  # two tensors of one name
+            names, changed = shorter, True
+            yield names
+
+
 def method_of(state):
     """The title of the fine-tuning method that left its tensors, or None."""
-    for title, sign in METHOD_SIGNS.items():
-        if any(re.search(sign, name) for name in state):
-            return title
-    return None
+    name = method_in(state)
+    return None if name is None else METHODS[name].title
+
+
+def parts_in(state, *patterns):
+    """Whether any name in a file fits one of the expressions."""
+    return any(re.search(p, name) for p in patterns for name in state)

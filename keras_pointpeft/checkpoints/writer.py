@@ -5,29 +5,21 @@ import re
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.checkpoints.layouts.registry import published_names
+from keras_pointpeft.checkpoints.layouts import layout_of
+from keras_pointpeft.checkpoints.layouts.registry import trunk_of
+from keras_pointpeft.checkpoints.names import LEAVES
 from keras_pointpeft.checkpoints.names import to_reference
 from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 from keras_pointpeft.files.whole import whole_file
 from keras_pointpeft.peft.paths import weights_of
-
-# What stands before the backbone's names in a pre-trained file.
-PREFIXES = {
-    "ACTBackbone": "ACT_encoder.",
-    "PointBERTBackbone": "transformer_q.",
-    "PointGPTBackbone": "GPT_Transformer.",
-    "PointM2AEBackbone": "",
-    "PointMAEBackbone": "MAE_encoder.",
-    "ReConBackbone": "MAE_encoder.",
-}
-POINTWISE = r"\.(first_conv|second_conv)\.|increase_dim\."
 
 
 def published_state(model, pretrained=False):
     """A model's weights under the names and in the shapes of published code.
 
     Args:
-        model: a `keras_pointpeft.models.PointBackbone`, or a task with one.
+        model: a `keras_pointpeft.models.PointBackbone`, a task with one, or a
+            model that pre-trains one.
         pretrained: bool. Whether to name them as in a pre-trained file, for
             published code to start fine-tuning from.
 
@@ -35,54 +27,65 @@ def published_state(model, pretrained=False):
         dict from name to numpy array.
 
     Raises:
-        CheckpointMismatch: if a variable has no published counterpart.
+        CheckpointMismatch: naming all variables without a published
+            counterpart.
     """
-    backbone = getattr(model, "backbone", model)
-    names = published_names(model)
-    start = PREFIXES[type(backbone).__name__] if pretrained else ""
-    state = {}
+    layout = layout_of(model)
+    if pretrained:
+        layout = layout.prefixed(trunk_of(model).prefix)
+    state, added, homeless = {}, {}, []
     for path, variable in weights_of(model).items():
-        name = names(path)
-        if name is None:
-            raise CheckpointMismatch(
-                "The published layout has no place for this variable. "
-                f"Received: {path}"
-            )
+        if any(re.search(pattern, path) for pattern in layout.initial):
+            continue
         value = ops.convert_to_numpy(variable).astype("float32")
-        shape = value.shape
-        if path.endswith("/kernel"):
-            pointwise = re.search(POINTWISE, name)
-            shape = (*shape[::-1], 1) if pointwise else shape[::-1]
-        if name == "blocks.sos":
-            shape = shape[-1:]
-        state[start + name] = to_reference(path, value, shape)
+        name = layout.difference(path)
+        if name is not None:
+            added[name] = value
+            continue
+        name = layout.names(path)
+        if name is None:
+            homeless.append(path)
+            continue
+        shape = _shape(path, value, name, layout)
+        state[name] = to_reference(path, value, shape)
         if name.endswith("running_var"):
             counter = name.replace("running_var", "num_batches_tracked")
-            state[start + counter] = np.zeros((), "int64")
-    if type(backbone).__name__ == "PointGPTBackbone":
-        state |= _unread_by_point_gpt(backbone, start)
+            state[counter] = np.zeros((), "int64")
+    if homeless:
+        more = f" and {len(homeless) - 8} more" if homeless[8:] else ""
+        raise CheckpointMismatch(
+            "The published layout has no place for these variables. "
+            f"Received: {', '.join(homeless[:8])}{more}",
+            homeless,
+        )
+    for name, value in added.items():
+        state[name] = state[name] + value
+    for make in layout.extra:
+        for name, value in make(model).items():
+            state.setdefault(name, np.asarray(value, "float32"))
     return state
 
 
-def _unread_by_point_gpt(backbone, start):
-    """Tensors that the published model has and does not use."""
-    dim, points = backbone.dim, 3 * backbone.group_size
-    state = {
-        "norm.weight": np.ones(dim),
-        "norm.bias": np.zeros(dim),
-        "blocks.increase_dim.0.weight": np.zeros((points, dim, 1)),
-        "blocks.increase_dim.0.bias": np.zeros(points),
-    }
-    if backbone.generator_depth:
-        state["generator_blocks.sos"] = np.zeros(dim)
-    return {start + k: v.astype("float32") for k, v in state.items()}
+def _shape(path, value, name, layout):
+    """The shape that a tensor has in published files."""
+    shape, leaf = value.shape, path.rpartition("/")[2]
+    kernel = leaf == "kernel"
+    if leaf in LEAVES and not kernel:
+        return shape
+    wanted = (n for p, n in layout.axes.items() if re.search(p, name))
+    axes = next(wanted, len(shape))
+    if kernel:
+        return (*shape[::-1], *(1,) * (axes - len(shape)))
+    # Axes of one element in front.
+    return (*(1,) * (axes - len(shape)), *shape[max(0, len(shape) - axes) :])
 
 
 def write_checkpoint(model, path, pretrained=False):
     """Writes a model's weights as a file that published code loads.
 
     Args:
-        model: a `keras_pointpeft.models.PointBackbone`, or a task with one.
+        model: a `keras_pointpeft.models.PointBackbone`, a task with one, or a
+            model that pre-trains one.
         path: path of the file, `.pth`.
         pretrained: bool. Whether to name them as in a pre-trained file, for
             published code to start fine-tuning from.

@@ -250,9 +250,11 @@ def print_table(preset, split, evaluation):
     for name in ("", "accuracy", "mean over classes", "protocol", "source"):
         table.add_column(name)
     for row in published_rows(preset):
-        table.add_row(
-            "published", row["value"], "", row["protocol"], row["source"]
-        )
+        others = row.get("measured_by")
+        name = f"run again by the {others}" if others else "published"
+        figures = row["value"], row.get("deviation")
+        value = " ± ".join(filter(None, figures))
+        table.add_row(name, value, "", row["protocol"], row["source"])
     votes = f"{evaluation.votes} votes" if evaluation.votes > 1 else "no votes"
     table.add_row(
         "measured",
@@ -268,7 +270,8 @@ def published_rows(preset):
     """What authors and papers report for the preset; nothing without one.
 
     First what the authors say of the weights that are loaded, with how it was
-    measured, then the tables of papers.
+    measured, then the tables of papers, and last what others have found who
+    ran the method again.
     """
     from keras_pointpeft.presets import cards
     from keras_pointpeft.presets import results

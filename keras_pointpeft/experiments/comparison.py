@@ -14,8 +14,8 @@ from keras_pointpeft import peft
 from keras_pointpeft import presets
 from keras_pointpeft.experiments import cost
 from keras_pointpeft.experiments import runs
-from keras_pointpeft.presets import building
 from keras_pointpeft.presets import cards
+from keras_pointpeft.presets import construction
 from keras_pointpeft.presets import results
 from keras_pointpeft.training import trainer
 
@@ -70,7 +70,7 @@ class Entrant:
 
     def method(self):
         """A new instance of the method."""
-        found = building.find_class(self.preset.method_class, peft)
+        found = construction.find_class(self.preset.method_class, peft)
         return found(**{**self.preset.method_config, **self.changes})
 
     @property

@@ -19,6 +19,8 @@ from keras_pointpeft.files.whole import put
 
 MIRROR_VARIABLE = "KERAS_POINTPEFT_RELEASES"
 CHUNK = 1 << 18
+# Stands for the host of files that have no address; a mirror takes its place.
+BY_HAND = "by-hand.invalid"
 
 
 class DownloadError(OSError):
@@ -49,7 +51,9 @@ def mirrored(url, mirror=None):
     mirror = mirror or os.environ.get(MIRROR_VARIABLE)
     if not mirror:
         return url
-    return mirror.rstrip("/") + urllib.parse.urlsplit(url).path
+    # Some release pages end with a slash, which no file does.
+    path = urllib.parse.urlsplit(url).path.rstrip("/")
+    return mirror.rstrip("/") + path
 
 
 def sha256_of(path):
@@ -69,8 +73,9 @@ def fetch(url, destination, sha256=None, mirror=None, timeout=30):
     Args:
         url: string. The address, `http`, `https` or `file`.
         destination: path of the file to write. Its folder is made if needed.
-        sha256: string. The SHA-256 that the file must have. `None` skips the
-            check.
+        sha256: string. The SHA-256 that the file must have. With `None`, that
+            of the first download is kept beside the file, and a warning says
+            if the file, or what the address sends, is another one later.
         mirror: string. See `mirrored`.
         timeout: float. Seconds without an answer after which to give up.
 
@@ -101,12 +106,12 @@ def fetch(url, destination, sha256=None, mirror=None, timeout=30):
     # as files appear whole.
     found = sha256_of(destination) if sha256 and destination.exists() else None
     if destination.exists() and found == sha256:
-        return destination
+        return _told_if_changed(destination, sha256)
     with _locked(destination):
         if destination.exists():
             found = sha256_of(destination) if sha256 else None
             if found == sha256:
-                return destination
+                return _told_if_changed(destination, sha256)
             logging.warning(
                 "%s has SHA-256 %s instead of %s: downloading it again.",
                 destination,
@@ -123,6 +128,31 @@ def fetch(url, destination, sha256=None, mirror=None, timeout=30):
             )
         put(part, destination)
         _discard(part)
+        if sha256 is None and not _first_sum(destination).exists():
+            _first_sum(destination).write_text(sha256_of(destination))
+    return _told_if_changed(destination, sha256)
+
+
+def _first_sum(destination):
+    """Where the SHA-256 of the first download is kept."""
+    return Path(f"{destination}.sha256")
+
+
+def _told_if_changed(destination, sha256):
+    """The path; a warning if the file is not what was first downloaded."""
+    kept = _first_sum(destination)
+    if sha256 is None and kept.exists():
+        first, found = kept.read_text().strip(), sha256_of(destination)
+        if first != found:
+            logging.warning(
+                "%s is not the file that was first downloaded: it had SHA-256 "
+                "%s, and now has %s. Results may differ; delete %s if this is "
+                "meant.",
+                destination,
+                first,
+                found,
+                kept,
+            )
     return destination
 
 
@@ -164,6 +194,9 @@ def _receive(url, part, destination, sha256, timeout):
         reason = f"no answer ({getattr(error, 'reason', error)})"
         raise DownloadError(_failure(url, destination, reason)) from error
     with response:
+        if _is_page(response):
+            reason = "the server sends a web page in place of the file"
+            raise DownloadError(_failure(url, destination, reason))
         resumed = start and getattr(response, "status", None) == 206
         start = start if resumed else 0
         _remember_validator(response, validator)
@@ -180,6 +213,12 @@ def _receive(url, part, destination, sha256, timeout):
         expected = "an unknown number of" if total is None else total
         reason += f", with {size} of {expected} bytes; call again to go on"
         raise DownloadError(_failure(url, destination, reason))
+
+
+def _is_page(response):
+    """Whether a file has moved, or is only given to a browser."""
+    kind = response.headers.get("Content-Type") or ""
+    return kind.split(";")[0].strip().lower() == "text/html"
 
 
 def _total(response, start):

@@ -37,6 +37,32 @@ def download(handle):
     )
 
 
+def download_file(handle):
+    """Fetches one file from a hub.
+
+    Args:
+        handle: string, `"hf://owner/name/file"`, where the file may be in a
+            folder.
+
+    Returns:
+        string, the path of the local copy.
+
+    Raises:
+        ValueError: for another kind of handle.
+        ImportError: if the hub's client is not installed.
+    """
+    scheme, _, name = handle.partition("://")
+    parts = name.split("/", 2)
+    if scheme != "hf" or len(parts) < 3 or not all(parts):
+        raise ValueError(
+            "The handle of a file has the form 'hf://owner/name/file'. "
+            f"Received: {handle!r}"
+        )
+    import huggingface_hub
+
+    return huggingface_hub.hf_hub_download("/".join(parts[:2]), parts[2])
+
+
 def local_directory(path):
     """The directory of an adapter, fetched if it is on a hub.
 

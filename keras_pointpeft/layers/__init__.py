@@ -18,6 +18,7 @@ from keras_pointpeft.layers.point_generator import PointGenerator
 from keras_pointpeft.layers.point_head import CategoryEmbedding
 from keras_pointpeft.layers.point_head import PointHead
 from keras_pointpeft.layers.point_patches import PointPatches
+from keras_pointpeft.layers.position import CodedPositionMLP
 from keras_pointpeft.layers.position import PositionMLP
 from keras_pointpeft.layers.position import SinePosition
 from keras_pointpeft.layers.token_propagation import TokenPropagation
@@ -31,6 +32,7 @@ __all__ = [
     "ChainOrder",
     "ClassTokens",
     "ClassificationHead",
+    "CodedPositionMLP",
     "ContrastTokens",
     "DropPath",
     "Dropout",

@@ -1,6 +1,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_pointpeft.layers.linear import Linear
@@ -47,6 +48,63 @@ class PositionMLP(Configurable, keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.dim)
+
+
+@serializable
+class CodedPositionMLP(PositionMLP):
+    """Embeds a fixed code of patch centres with two linear layers.
+
+    The code of [PCP-MAE](https://arxiv.org/abs/2408.08753): every axis has a
+    third of the channels, first `sin(x / 10000^(j/m))` for `j` from 0 to
+    `m - 1`, then their cosines, where `m` is a sixth of the channels. It is
+    computed in float32.
+
+    Args:
+        dim: int, divisible by 6. Width of the code and of the embedding.
+
+    Input shape:
+        `(batch, groups, 3)`.
+
+    Output shape:
+        `(batch, groups, dim)`.
+
+    Raises:
+        ValueError: if `dim` is not divisible by 6.
+
+    Example:
+    ```python
+    layer = keras_pointpeft.layers.CodedPositionMLP(24)
+    layer(np.random.rand(2, 8, 3).astype("float32")).shape  # (2, 8, 24)
+    ```
+    """
+
+    config_names = ("dim",)
+
+    def __init__(self, dim, **kwargs):
+        super().__init__(dim, dim, autocast=False, **kwargs)
+        if dim % 6:
+            raise ValueError(
+                "Three axes with sines and cosines share the channels: `dim` "
+                f"must be divisible by 6. Received: dim={dim}"
+            )
+
+    def build(self, input_shape):
+        super().build((None, None, self.dim))
+
+    def code(self, centers):
+        """The fixed code, `(batch, groups, dim)` in float32."""
+        waves = self.dim // 6
+        rates = 10000.0 ** (-np.arange(waves, dtype="float32") / waves)
+        angles = ops.cast(centers, "float32")[..., None] * rates
+        parts = ops.concatenate((ops.sin(angles), ops.cos(angles)), axis=-1)
+        return ops.reshape(parts, (-1, centers.shape[1], self.dim))
+
+    def embed(self, code):
+        """What the linear layers make of a code."""
+        return super().call(ops.cast(code, self.compute_dtype))
+
+    def call(self, centers):
+        return self.embed(self.code(centers))
 
 
 @serializable

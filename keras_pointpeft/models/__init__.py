@@ -2,11 +2,16 @@
 
 from keras_pointpeft.models import frozen_stem
 from keras_pointpeft.models.backbone import PointBackbone
+from keras_pointpeft.models.pcp_mae import PCPMAEBackbone
 from keras_pointpeft.models.point_gpt import PointGPTBackbone
 from keras_pointpeft.models.point_m2ae import PointM2AEBackbone
 from keras_pointpeft.models.point_mae import ACTBackbone
 from keras_pointpeft.models.point_mae import PointBERTBackbone
 from keras_pointpeft.models.point_mae import PointMAEBackbone
+from keras_pointpeft.models.point_pqae import PointPQAEBackbone
+from keras_pointpeft.models.pretraining.center_predicting_autoencoder import (
+    CenterPredictingAutoencoder,
+)
 from keras_pointpeft.models.pretraining.generative_pretrainer import (
     GenerativePretrainer,
 )
@@ -23,9 +28,11 @@ from keras_pointpeft.models.tasks.semantic_segmenter import SemanticSegmenter
 
 __all__ = [
     "ACTBackbone",
+    "CenterPredictingAutoencoder",
     "GenerativePretrainer",
     "HierarchicalMaskedAutoencoder",
     "MaskedAutoencoder",
+    "PCPMAEBackbone",
     "PartSegmenter",
     "PointBERTBackbone",
     "PointBackbone",
@@ -33,6 +40,7 @@ __all__ = [
     "PointGPTBackbone",
     "PointM2AEBackbone",
     "PointMAEBackbone",
+    "PointPQAEBackbone",
     "ReConBackbone",
     "SemanticSegmenter",
     "frozen_stem",

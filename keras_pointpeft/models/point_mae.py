@@ -22,6 +22,8 @@ class PlainBackbone(PointBackbone):
 
     # What `token_dim=None` stands for; None itself stands for `dim`.
     usual_token_dim = None
+    # What embeds the centres of patches.
+    position_class = PositionMLP
     renamed = {"class_token": "use_class_token"}
 
     def __init__(
@@ -52,7 +54,7 @@ class PlainBackbone(PointBackbone):
         front = ClassTokens(dim, dtype=dtype, name="class_tokens")
         stage = Stage(
             PointPatches(num_groups, group_size, skip_origin, name="patches"),
-            PositionMLP(dim, dtype=dtype, name="position"),
+            self.position_class(dim, dtype=dtype, name="position"),
             dim,
             depth,
             encoder_dims,

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy.face(
         "add_cards": "presets.names",
         "card": "presets.model_card",
         "convert": "presets.conversion",
-        "find_class": "presets.building",
+        "find_class": "presets.construction",
         "from_adapter": "presets.adapted",
         "from_preset": "presets.building",
         "list_presets": "presets.names",

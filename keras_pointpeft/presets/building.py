@@ -4,74 +4,16 @@ import os
 
 from absl import logging
 
-from keras_pointpeft.arguments import changes_head
 from keras_pointpeft.arguments import split_arguments
 from keras_pointpeft.files import hub
 from keras_pointpeft.presets import cards
+from keras_pointpeft.presets.construction import build
+from keras_pointpeft.presets.construction import classes_of
 from keras_pointpeft.presets.names import products
 from keras_pointpeft.presets.names import resolve
 from keras_pointpeft.presets.names import unknown_name
-from keras_pointpeft.presets.weights import load_file
-from keras_pointpeft.presets.weights import load_pretrained
+from keras_pointpeft.presets.weights import find_file
 from keras_pointpeft.presets.weights import not_found
-
-
-def build(description, **kwargs):
-    """Builds the model of a `PresetDescription` with random weights.
-
-    Args:
-        description: a `keras_pointpeft.presets.PresetDescription`.
-        **kwargs: constructor arguments of backbone and task, see
-            `keras_pointpeft.from_preset`.
-
-    Returns:
-        A task, or a backbone if the preset is a backbone alone.
-
-    Raises:
-        TypeError: for an unknown keyword argument.
-    """
-    from keras_pointpeft import models
-    from keras_pointpeft import peft
-
-    backbone_class = find_class(description.backbone_class, models)
-    task_class = None
-    if description.task_class is not None:
-        task_class = getattr(models, description.task_class)
-    ours, theirs = split_arguments(kwargs, backbone_class, task_class)
-    config = backbone_class.translated(description.backbone_config)
-    ours = {**config, **ours}
-    if description.method_class is not None and "peft" not in ours:
-        method_class = find_class(description.method_class, peft)
-        ours["peft"] = method_class.from_config(description.method_config)
-    model = backbone_class(**ours)
-    if task_class is not None:
-        model = task_class(model, **{**description.task_config, **theirs})
-    model.preset = description.name
-    return model
-
-
-def find_class(name, module):
-    """The class that a card names.
-
-    Args:
-        name: string, a class of `module`, or `"package>Class"`.
-        module: the module of this package that has such classes.
-
-    Raises:
-        ValueError: if there is no such class; it may only lack an import.
-    """
-    import keras
-
-    if ">" not in name and hasattr(module, name):
-        return getattr(module, name)
-    found = keras.saving.get_registered_object(name)
-    if found is None:
-        raise ValueError(
-            f"A card names a class of {module.__name__}, or one that is "
-            "registered with Keras, 'package>Class', and has been imported. "
-            f"Received: {name!r}"
-        )
-    return found
 
 
 def build_with_weights(description, load_weights, **kwargs):
@@ -79,35 +21,29 @@ def build_with_weights(description, load_weights, **kwargs):
 
     Args:
         description: a `keras_pointpeft.presets.PresetDescription`.
-        load_weights: `True`, `False` or `"backbone"`.
+        load_weights: `True`, `False`, `"backbone"` or a file.
         **kwargs: see `build`.
 
     Returns:
         A task or a backbone. See `keras_pointpeft.from_preset`.
     """
-    model = build(description, **kwargs)
+    from keras_pointpeft.presets import published
+
+    # Before anything is fetched: whether all arguments are known.
+    split_arguments(kwargs, *classes_of(description))
     if load_weights is False:
-        return model
+        return build(description, **kwargs)
+    if load_weights not in (True, "backbone"):
+        return published.build_from_file(description, load_weights, **kwargs)
+    entry = description.weights
     if description.method is None:
-        if description.weights is None:
+        if entry is None:
             raise not_found(description.name)
-        load_file(model, description.weights, description.name)
-        return model
-    own = description.weights is not None and load_weights is True
+        return build_from_entry(description, entry, **kwargs)
+    own = entry is not None and load_weights is True
     if own and "peft" not in kwargs:
-        new_head = changes_head(description.task_config, kwargs)
-        if not new_head:
-            load_file(model, description.weights, description.name)
-            return model
-        _, head = split_arguments(kwargs, type(model.backbone), type(model))
-        rest = {k: v for k, v in kwargs.items() if k not in head}
-        tuned = build(description, **rest)
-        load_file(tuned, description.weights, description.name)
-        logging.warning(
-            "%s: the head has another shape and starts fresh.",
-            description.name,
-        )
-        return tuned.clone(compile=False, **head)
+        return build_from_entry(description, entry, **kwargs)
+    model = build(description, **kwargs)
     if load_weights is True:
         logging.warning(
             "%s: no tuned weights %s; loading the pre-trained backbone %s, "
@@ -116,8 +52,35 @@ def build_with_weights(description, load_weights, **kwargs):
             "for another `peft`" if own else "are published",
             description.pretrained,
         )
-    load_pretrained(model.backbone, description)
+    published.load_pretrained(model.backbone, description)
     return model
+
+
+def build_from_entry(description, entry, **kwargs):
+    """Builds a preset's model with the weights that `weights.json` names.
+
+    Args:
+        description: a `keras_pointpeft.presets.PresetDescription`.
+        entry: dict, what `weights.json` says of the weights.
+        **kwargs: see `build`.
+    """
+    from keras_pointpeft.presets import published
+
+    path = find_file(entry, description.name)
+    logging.info("%s: loading %s", description.name, path)
+    if entry["format"] == "pth":
+        return published.build_from_file(
+            description, path, entry.get("stage"), **kwargs
+        )
+
+    def load(model):
+        if entry["format"] == "adapter":
+            published.load_pretrained(model.backbone, description)
+            model.load_adapter(path)
+        else:
+            model.load_weights(path)
+
+    return published.build_and_load(description, load, **kwargs)
 
 
 def from_preset(preset, load_weights=True, **kwargs):
@@ -127,12 +90,17 @@ def from_preset(preset, load_weights=True, **kwargs):
         preset: string. A built-in name (see `list_presets`), a directory
             written by `save_to_preset`, or the handle of such a directory on
             a hub: `"hf://owner/name"` or `"kaggle://owner/model/keras/name"`.
+            Also a file of published weights that says by itself what it
+            fits, here or on a hub: `"hf://owner/name/pretrain.pth"`.
         load_weights: `True` for the preset's own weights; they are looked for
             in the installed zoo, then in the cache (`KERAS_HOME`), then in
             the authors' release. If no tuned weights exist, the pre-trained
             backbone is loaded, the method starts fresh, and a warning says
             so. `"backbone"` asks for just that, as training does. `False`
-            for random weights; nothing is read or downloaded.
+            for random weights; nothing is read or downloaded. Of a built-in
+            preset also the path of a file in the published layout (`.pth`,
+            `.safetensors`), or its handle; a pre-trained one fills the
+            backbone, and one that was tuned the whole model.
         **kwargs: constructor arguments of the backbone (`peft`, `dtype`,
             `num_groups` ...) and of the task (`num_classes`, `dropout` ...)
             that replace the preset's. A head of another shape starts fresh.
@@ -158,19 +126,32 @@ def from_preset(preset, load_weights=True, **kwargs):
     ```
     """
     from keras_pointpeft.presets import directory  # imports Keras
+    from keras_pointpeft.presets import published
 
-    if load_weights not in (True, False, "backbone"):
-        raise ValueError(
-            "`load_weights` must be True, False or 'backbone'. "
-            f"Received: load_weights={load_weights!r}"
-        )
     preset = os.fspath(preset)
-    if "://" in preset:
-        preset = hub.download(preset)
-    elif preset in products(cards.folders()):
+    built_in = preset in products(cards.folders())
+    _check_load_weights(load_weights, built_in)
+    if built_in:
         return build_with_weights(
             resolve(preset), load_weights, **kwargs
         )
+    if published.names_file(preset):
+        return published.from_file(preset, load_weights, **kwargs)
+    if "://" in preset:
+        preset = hub.download(preset)
     if not os.path.isdir(preset):
         raise unknown_name(preset, "built-in preset or directory")
     return directory.load(preset, load_weights, **kwargs)
+
+
+def _check_load_weights(load_weights, built_in):
+    if load_weights in (True, False, "backbone"):
+        return
+    path = isinstance(load_weights, (str, os.PathLike)) and built_in
+    if path and ("://" in str(load_weights) or os.path.exists(load_weights)):
+        return
+    raise ValueError(
+        "`load_weights` must be True, False or 'backbone', or, for a "
+        "built-in preset, a file of weights that is there. "
+        f"Received: load_weights={load_weights!r}"
+    )

@@ -31,6 +31,7 @@ FIELDS = {
             "file",
             "url",
             "browser",
+            "stage",
             "sha256",
             "licence",
             "source",
@@ -45,6 +46,8 @@ FIELDS = {
     ),
 }
 FORMATS = ("pth", "keras", "adapter")
+# What a file of weights has been through.
+STAGES = ("pre-trained", "post-pre-trained", "fine-tuned")
 # Folders like the zoo's that stand beside it; see `presets.add_cards`.
 _added = []
 
@@ -148,6 +151,11 @@ def _read_weights(folders):
             raise ValueError(
                 f"{where} must name a `file`, a `url` or a `browser` page. "
                 f"Received: {sorted(entry)}"
+            )
+        if entry.get("stage", STAGES[0]) not in STAGES:
+            raise ValueError(
+                f"{where}: `stage` must be one of {STAGES}. "
+                f"Received: stage={entry['stage']!r}"
             )
         if entry["format"] not in FORMATS:
             raise ValueError(

@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.checkpoints.layouts.registry import FINE_TUNED
 from keras_pointpeft.checkpoints.loading import build
 from keras_pointpeft.checkpoints.loading import load_into
 from keras_pointpeft.checkpoints.reader import read_checkpoint
@@ -14,9 +15,10 @@ from keras_pointpeft.checkpoints.writer import published_state
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_folder
 from keras_pointpeft.peft.paths import weights_of
-from keras_pointpeft.presets.building import from_preset
+from keras_pointpeft.presets.construction import build as build_preset
 from keras_pointpeft.presets.directory import load
 from keras_pointpeft.presets.names import resolve
+from keras_pointpeft.presets.published import published_mode
 
 
 @telling("converting")
@@ -28,7 +30,7 @@ def convert(path, output, preset=None):
     what the model writes back in the published layout with the file itself.
 
     Args:
-        path: path of the `.pth` file.
+        path: path of the file, see `read_checkpoint`.
         output: directory to write; must not exist, or be empty.
         preset: optional string. The preset that the file belongs to; by
             default the model is told from the file.
@@ -60,19 +62,22 @@ def convert(path, output, preset=None):
 
 
 def _model_of(preset, state):
-    source, _ = identify(state)
     description = resolve(preset)
-    if source.pretrained and description.method is not None:
+    source, state = identify(state, description.backbone_class)
+    if source.stage != FINE_TUNED and description.method is not None:
         raise CheckpointMismatch(
             f"The file is {source.title}: a backbone alone. Convert it as "
             f"{description.pretrained!r}; tuned presets start from that. "
             f"Received: preset={preset!r}"
         )
-    return from_preset(preset, load_weights=False)
+    if description.method is not None:
+        description = published_mode(description, source, state)
+    return build_preset(description)
 
 
 def _compare_with_file(model, report, state):
-    source, state = identify(state)
+    backbone = getattr(model, "backbone", model)
+    source, state = identify(state, type(backbone).__name__)
     written = published_state(model)
     changed = [
         name

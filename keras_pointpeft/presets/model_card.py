@@ -145,7 +145,10 @@ def _results(preset):
     for row in results.read(folder / "published.csv", results.PUBLISHED):
         if row["preset"] == preset.name:
             what = f"{row['metric'].replace('_', ' ')}, {row['protocol']}"
-            rows.append((what, row["value"], row["source"]))
+            if row["measured_by"]:
+                what += f", run again by the {row['measured_by']}"
+            value = " ± ".join(filter(None, (row["value"], row["deviation"])))
+            rows.append((what, value, row["source"]))
     measured = results.read(folder / "measured.csv")
     own = [row for row in measured if row["preset"] == preset.name]
     for group in results.summarise(own):

@@ -11,7 +11,9 @@ from filelock import FileLock
 
 from keras_pointpeft.files.whole import whole_file
 
-# What is copied from papers.
+# What is copied from papers. `deviation` is that of several runs, where a paper
+# names it; `measured_by` says who ran a method, if not its own authors or the
+# paper whose table it stands in.
 PUBLISHED = (
     "preset",
     "method",
@@ -22,6 +24,8 @@ PUBLISHED = (
     "trained_millions",
     "protocol",
     "source",
+    "deviation",
+    "measured_by",
 )
 # What was measured with this package. Accuracies in percent.
 MEASURED = (

@@ -1,8 +1,7 @@
 """Where the weights of built-in presets are, and how they are loaded."""
 
+import os
 import urllib.parse
-
-from absl import logging
 
 from keras_pointpeft.files import downloads
 from keras_pointpeft.presets import cards
@@ -22,75 +21,34 @@ class WeightsNotFound(FileNotFoundError):
     """
 
 
-def load_pretrained(backbone, description):
-    """Loads the pre-trained weights under whatever a method added.
-
-    Args:
-        backbone: a backbone, with or without a method.
-        description: the `PresetDescription` that it was built from.
-
-    Raises:
-        WeightsNotFound: if the backbone has no pre-trained weights.
-    """
-    from keras_pointpeft.adapters.copying import copy_weights
-
-    entry = cards.read_weights().get(description.pretrained)
-    if entry is None:
-        raise not_found(description.pretrained)
+def plain_backbone(backbone):
+    """The backbone without its method, as it was pre-trained."""
     changes = {"peft": None}
     if hasattr(backbone, "use_class_token"):
-        changes["use_class_token"] = True  # as it was pre-trained
+        changes["use_class_token"] = True
     if getattr(backbone, "extra_channels", 0):
         changes["extra_channels"] = 0
-    plain = backbone.clone(weights=False, **changes)
-    load_file(plain, entry, description.pretrained)
-    copy_weights(plain, backbone)
+    return backbone.clone(weights=False, **changes)
 
 
-def load_file(model, entry, name):
-    """Loads a built-in preset's weights, wherever they are.
-
-    Args:
-        model: the model, built.
-        entry: dict, what `weights.json` says of the weights.
-        name: string, the preset.
-    """
-    path = find_file(entry)
-    logging.info("%s: loading %s", name, path)
-    if entry["format"] == "pth":
-        from keras_pointpeft import checkpoints
-
-        report = checkpoints.load_into(model, path)
-        logging.info("%s: %s", name, report)
-    elif entry["format"] == "adapter":
-        load_pretrained(model.backbone, resolve(name))
-        model.load_adapter(path)
-    else:
-        model.load_weights(path)
-
-
-def find_file(entry):
+def find_file(entry, name):
     """Returns the path of published weights, downloading them if needed.
 
     Args:
         entry: dict, what `weights.json` says of the weights.
+        name: string, the preset.
 
     Returns:
         `pathlib.Path`.
 
     Raises:
-        WeightsNotFound: if a file that the zoo should ship is not there.
+        WeightsNotFound: if a file that the zoo should ship is not there, or
+            only a browser gets it.
         DownloadError: if a file cannot be downloaded, or is not the right
             one.
     """
     if "browser" in entry:
-        raise WeightsNotFound(
-            "The authors publish these weights where only a browser gets "
-            "them. Download the file, convert it with\n"
-            "  python scripts/convert_checkpoint.py --checkpoint=FILE "
-            "--output=DIR\nand give `from_preset` the directory. "
-            f"Received: {entry['browser']}"
-        )
+        return _find_by_hand(entry, name)
     if "file" in entry:
         paths = [
             folder / "weights" / entry["file"] for folder in cards.folders()
@@ -104,9 +62,39 @@ def find_file(entry):
         _check_shipped(path, entry.get("sha256"))
         return path
     url = entry["url"]
-    location = urllib.parse.urlsplit(url).path.lstrip("/")
+    location = urllib.parse.urlsplit(url).path.strip("/")
     cached = downloads.cache_directory() / location
-    return downloads.fetch(url, cached, entry.get("sha256"))
+    try:
+        return downloads.fetch(url, cached, entry.get("sha256"))
+    except downloads.DownloadError as error:
+        source = entry.get("source")
+        if source is None:
+            raise
+        raise downloads.DownloadError(
+            f"{error}\n4) if the release has moved, its authors' page may say "
+            f"where to: {source}"
+        ) from error
+
+
+def _find_by_hand(entry, name):
+    """Weights that somebody has put into the cache, or that a mirror has."""
+    cached = downloads.cache_directory() / "by_hand" / f"{name}.pth"
+    page = entry["browser"]
+    if os.environ.get(downloads.MIRROR_VARIABLE) and not cached.exists():
+        url = f"https://{downloads.BY_HAND}/by_hand/{name}.pth"
+        return downloads.fetch(url, cached, entry.get("sha256"))
+    if cached.exists():
+        return downloads.fetch(page, cached, entry.get("sha256"))
+    raise WeightsNotFound(
+        f"Only a browser gets these weights: {page}\nWays on, with the file:\n"
+        f"1) put it at {cached}\n"
+        f"2) name it: from_preset({name!r}, load_weights=FILE)\n"
+        "3) convert it: python scripts/convert_checkpoint.py "
+        f"--checkpoint=FILE --preset={name} --output=DIR\n"
+        f"4) set {downloads.MIRROR_VARIABLE} to a mirror that has it as "
+        f"by_hand/{name}.pth\n"
+        f"Received: preset={name!r}"
+    )
 
 
 def _check_shipped(path, sha256):
@@ -123,10 +111,13 @@ def not_found(name):
         for name, entry in sorted(cards.read_weights().items())
         if "browser" not in entry
     )
+    card = cards.read_cards("backbones").get(resolve(name).backbone, {})
+    note = f" {card['note']}" if "note" in card else ""
     return WeightsNotFound(
-        f"No weights are published for {name!r}. Ways on:\n"
-        "1) convert a checkpoint (.pth) that you have with "
-        "scripts/convert_checkpoint.py, and give `from_preset` the folder\n"
+        f"No weights are published for {name!r}.{note} Ways on:\n"
+        "1) name a file (.pth, .safetensors) that you have, "
+        "`load_weights=FILE`, or convert it to a preset of your own with "
+        "scripts/convert_checkpoint.py\n"
         "2) start from random weights: `load_weights=False`\n"
         f"3) take a preset that has weights: {published}\n"
         f"Received: preset={name!r}"

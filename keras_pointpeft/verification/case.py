@@ -15,8 +15,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.checkpoints.layouts import layout_of
 from keras_pointpeft.checkpoints.names import to_reference
-from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.checkpoints.transfer import fill_layout
 from keras_pointpeft.peft.paths import weights_of
 from keras_pointpeft.verification import weights
 from keras_pointpeft.verification.gradients import value_and_gradients
@@ -300,17 +301,18 @@ def mean_cross_entropy(labels):
     return of
 
 
-def check_classifier(recorded, model, names, training=False, **parts):
+def check_classifier(recorded, model, training=False, **parts):
     """What every classification case compares.
 
     Args:
         recorded: the `Case`.
         model: our `PointCloudClassifier`, filled here.
-        names: its `NameMap`.
         training: bool. Whether the case was recorded in training mode.
         **parts: further symbolic tensors by array name.
     """
-    fill(model, recorded.weights(), names)
+    layout = layout_of(model)
+    names = layout.parameter
+    fill_layout(model, recorded.weights(), layout)
     recorded.check_counts(model, names)
     points = recorded.data["points"]
     backbone = model.backbone

@@ -4,13 +4,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.checkpoints.layouts import ga_prompt
-from keras_pointpeft.checkpoints.layouts import idpt
-from keras_pointpeft.checkpoints.layouts import point_gpt
-from keras_pointpeft.checkpoints.layouts import point_gst
-from keras_pointpeft.checkpoints.layouts import point_lora
-from keras_pointpeft.checkpoints.layouts import point_mae
-from keras_pointpeft.checkpoints.layouts import ppt
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointGPTBackbone
 from keras_pointpeft.models import PointMAEBackbone
@@ -53,7 +46,7 @@ def vpt_deep(recorded):
     model = point_mae_classifier(config, peft)
     # The published prompts stay in the sequence until the next block.
     tokens = config["num_group"] + 1
-    check_classifier(recorded, model, idpt.VPT, shown=tokens)
+    check_classifier(recorded, model, shown=tokens)
 
 
 READS = {
@@ -78,13 +71,10 @@ def instance_prompt(recorded):
         frozen_bn="track",
     )
     model = point_mae_classifier(config, peft)
-    small = module in ("dgcnn_light", "mlp")
     sequence = model.backbone.get_layer("tuner_sequence")
     check_classifier(
         recorded,
         model,
-        idpt.IDPT_SMALL if small else idpt.IDPT,
-        idpt.UNREAD if small else None,
         prompt=sequence.output[0][:, 1:2],
         pos_embed=model.backbone.get_layer("position").output,
     )
@@ -104,7 +94,6 @@ def positional_prompts(recorded):
     check_classifier(
         recorded,
         model,
-        ppt.PPT,
         order=prompts_last(config["num_group"], config["prompt_num_group"]),
         patch_tokens_0=backbone.get_layer("patch_encoder").output,
         patch_tokens_1=prompts,
@@ -123,7 +112,6 @@ def scales_and_updates(recorded):
     check_classifier(
         recorded,
         model,
-        point_lora.POINT_LORA,
         order=prompts_last(128, 40),
         patch_tokens_0=backbone.get_layer("patch_encoder").output,
         patch_tokens_1=tokens[0],
@@ -144,16 +132,12 @@ def spectral_adapters(recorded):
     peft = PointGST(
         config["rank"], config["local"], reference=True, frozen_bn="track"
     )
-    ignored = None
     if recorded.name.startswith("pointgst_pointgpt"):
         backbone = PointGPTBackbone(peft=peft, **backbone_arguments(config))
         model = PointCloudClassifier(backbone, config["cls_dim"], dropout=0.0)
-        names = point_gpt.names_for(backbone) | point_gst.ON_POINT_GPT
-        ignored = point_gpt.UNREAD
     else:
         model = point_mae_classifier(config, peft)
         backbone = model.backbone
-        names = point_mae.POINT_MAE | point_gst.ON_POINT_MAE
     spectral = outputs_of(backbone.get_layer("tuner_geometry"))
     found = keras.Model(backbone.input, spectral)(recorded.data["points"])
     found = {name: ops.convert_to_numpy(x) for name, x in found.items()}
@@ -169,7 +153,7 @@ def spectral_adapters(recorded):
             recorded.close(array, ours, BASIS, theirs * same)
         found[name] = theirs.reshape((-1, *spectral[name].shape[1:]))
     injected = [(spectral[name], found[name]) for name in spectral]
-    check_classifier(recorded, model, names, ignored, injected=injected)
+    check_classifier(recorded, model, injected=injected)
 
 
 # Eigenvectors of float32 matrices, where neighbouring values are close.
@@ -210,8 +194,6 @@ def geometry_aware_prompts(recorded):
     check_classifier(
         recorded,
         model,
-        ga_prompt.GA_PROMPT,
-        ga_prompt.UNREAD,
         shift_out=cloud["points"][:, : data["points"].shape[1]],
         shape_feature=geometry[:, 0],
     )

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.checkpoints.layouts import point_m2ae
-from keras_pointpeft.checkpoints.layouts.point_peft import fill_point_peft
-from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.checkpoints.layouts import layout_of
+from keras_pointpeft.checkpoints.loading import load_into
+from keras_pointpeft.checkpoints.transfer import fill_layout
 from keras_pointpeft.models import HierarchicalMaskedAutoencoder
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointM2AEBackbone
@@ -98,8 +98,9 @@ def pointm2ae_finetune(recorded):
         num_classes,
         pooling={"class_token": None, "patch_token": patch_token},
     )
-    names = point_m2ae.classifier_names(backbone)
-    fill(model, recorded.weights(), names)
+    layout = layout_of(model)
+    names = layout.names
+    fill_layout(model, recorded.weights(), layout)
     recorded.check_counts(model, names)
     points = data["points"]
     check_patches(recorded, patches_of(backbone, points))
@@ -128,9 +129,9 @@ def _autoencoder(recorded):
         decoder_drop_path_rate=config["drop_path_rate"],
         reference=True,
     )
-    names = point_m2ae.pretraining_names(model.backbone)
-    fill(model, recorded.weights(), names)
-    return model, names
+    layout = layout_of(model)
+    fill_layout(model, recorded.weights(), layout)
+    return model, layout.names
 
 
 @case("pointm2ae_pretrain_*")
@@ -187,9 +188,9 @@ def stage_features(recorded):
 def pointpeft_pointm2ae(recorded):
     data, bank = recorded.data, recorded.data["bank"]
     model = _point_peft(recorded)
-    read, trained = point_m2ae.point_peft_names(model.backbone)
+    trained = layout_of(model).parameter
     weights = recorded.weights()
-    fill_point_peft(model, weights, bank=bank, names=read)
+    load_into(model, weights, bank=bank)
     recorded.check_counts(model, trained)
     _check_second_choice(recorded, model.backbone)
     check_tokens(recorded, model.backbone, data["cp_feat"])
@@ -215,7 +216,7 @@ def pointpeft_pointm2ae(recorded):
         ("logits_propagate_0_1", {"propagation_scale": 0.1}),
     ):
         other = _point_peft(recorded, **changed)
-        fill_point_peft(other, weights, bank=bank, names=read)
+        load_into(other, weights, bank=bank)
         recorded.close(name, logits_of(other)(list(inputs)), LOGITS)
 
 

@@ -4,8 +4,8 @@ One function per family of cases: it builds our model from the published
 configuration and compares.
 """
 
-from keras_pointpeft.checkpoints.layouts import point_mae
-from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.checkpoints.layouts import layout_of
+from keras_pointpeft.checkpoints.transfer import fill_layout
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointMAEBackbone
 from keras_pointpeft.peft import DAPT
@@ -62,7 +62,6 @@ def pointmae_finetune(recorded):
     check_classifier(
         recorded,
         model,
-        point_mae.POINT_MAE,
         patch_tokens=backbone.get_layer("patch_encoder").output,
         centers=backbone.output["centers"],
         norm_out=backbone.get_layer("norm").output,
@@ -71,13 +70,13 @@ def pointmae_finetune(recorded):
 
 @case("dapt_pointmae_tiny_heads")
 def dapt_heads(recorded):
-    names = point_mae.POINT_MAE | point_mae.DAPT
     first = recorded.manifest["first_head_layer"]
     for option in recorded.manifest["head_options"]:
         keys = ("class_token", "prompt_token", "patch_token")
         config = {**recorded.config, **dict(zip(keys, option.split("_")))}
         model = _classifier(recorded, dapt(config), config)
-        fill(model, recorded.weights(first[option]), names)
+        weights = recorded.weights(first[option])
+        fill_layout(model, weights, layout_of(model))
         points = recorded.data["points"]
         pooled = model.token_pooling(model.backbone(points))
         recorded.close(f"{option}/pooled", pooled, TOKENS)
@@ -91,7 +90,6 @@ def dapt_pointmae(recorded):
     check_classifier(
         recorded,
         model,
-        point_mae.POINT_MAE | point_mae.DAPT,
         training=recorded.manifest["forward"]["mode"] == "train",
         patch_tokens=backbone.get_layer("patch_encoder").output,
         centers=backbone.output["centers"],

@@ -4,11 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.checkpoints.layouts import point_mae
-from keras_pointpeft.checkpoints.layouts.point_peft import TRAINED
-from keras_pointpeft.checkpoints.layouts.point_peft import fill_point_peft
-from keras_pointpeft.checkpoints.names import NameMap
-from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.checkpoints.layouts import layout_of
+from keras_pointpeft.checkpoints.loading import load_into
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointMAEBackbone
 from keras_pointpeft.peft import PointPEFT
@@ -86,8 +83,9 @@ def pointpeft_pointmae(recorded):
     training = record["forward"]["mode"] == "train"
     bank = data["bank"]
     model = classifier(recorded.config, training, bank_size=bank.shape[1])
-    fill_point_peft(model, recorded.weights(), bank=bank)
-    recorded.check_counts(model, TRAINED)
+    load_into(model, recorded.weights(), bank=bank)
+    trained = layout_of(model).parameter
+    recorded.check_counts(model, trained)
     points, feature = data["points"], data["cp_feat"]
     if not training:
         values = with_given_feature(model)((points, feature), training=False)
@@ -106,7 +104,7 @@ def pointpeft_pointmae(recorded):
         entropy = mean_cross_entropy(data["labels"])
         recorded.check_gradients(
             logits_of(model),
-            TRAINED,
+            trained,
             lambda call: entropy(call([points, feature])),
             training,
         )
@@ -181,7 +179,7 @@ def _check_alone(recorded, model):
 def _check_without_bank(recorded):
     data = recorded.data
     model = classifier(recorded.config, bank_size=0, prior=False)
-    fill_point_peft(model, recorded.weights())
+    load_into(model, recorded.weights())
     pooled = model.token_pooling(model.backbone(data["points"]))
     recorded.close("pooled_no_bank", pooled, TOKENS)
     recorded.close("logits_no_bank", model.head(pooled), LOGITS)
@@ -199,8 +197,9 @@ def pointpeft_modelnet(recorded):
         "prior_rank": 16,
     }
     model = classifier(config, bank_size=bank.shape[1], **changes)
-    fill_point_peft(model, weights, bank=bank)
-    recorded.check_counts(model, TRAINED)
+    load_into(model, weights, bank=bank)
+    trained = layout_of(model).parameter
+    recorded.check_counts(model, trained)
     inputs = (data["points"], data["cp_feat"])
     for name, value in with_given_feature(model)(inputs).items():
         if name in data:
@@ -208,16 +207,16 @@ def pointpeft_modelnet(recorded):
             recorded.close(name, value, tolerance)
     entropy = mean_cross_entropy(data["labels"])
     recorded.check_gradients(
-        logits_of(model), TRAINED, lambda call: entropy(call(list(inputs)))
+        logits_of(model), trained, lambda call: entropy(call(list(inputs)))
     )
     changes["neighborhood_pooling"] = "max+mean"
     model = classifier(config, bank_size=bank.shape[1], **changes)
-    fill_point_peft(model, weights, bank=bank)
+    load_into(model, weights, bank=bank)
     recorded.close("logits_maxmean", logits_of(model)(inputs), LOGITS)
     del changes["neighborhood_pooling"]
     model = classifier(config, bank_size=0, prior=False, **changes)
     without = {k: v for k, v in weights.items() if "cp_adapter" not in k}
-    fill_point_peft(model, without)
+    load_into(model, without)
     recorded.close("logits_no_bank", model(data["points"]), LOGITS)
 
 
@@ -234,16 +233,7 @@ def pointpeft_feature(recorded):
         drop_path_rate=transformer["drop_path_rate"],
         skip_origin=True,
     )
-    plain = point_mae.POINT_MAE
-    names = NameMap(plain.modules, {}, prefix="MAE_encoder.")
-    pretraining = r"^(mask_token|decoder_pos_embed|MAE_decoder|increase_dim)"
-    fill(
-        backbone,
-        recorded.weights(),
-        names,
-        ignored={pretraining: "of the pre-training alone"},
-        initial={r"class_tokens": "not of the frozen pass"},
-    )
+    load_into(backbone, recorded.weights())
     points = recorded.data["points"]
     feature = backbone.frozen_pass()(points)
     recorded.close("feature", feature, TOKENS)

@@ -1,12 +1,12 @@
-"""Names of pre-training models, and what their recorded cases compare."""
+"""Recorded cases of pre-training."""
 
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.checkpoints.layouts import point_gpt
-from keras_pointpeft.checkpoints.layouts import point_mae
-from keras_pointpeft.checkpoints.names import NameMap
-from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.checkpoints.layouts import layout_of
+from keras_pointpeft.checkpoints.transfer import fill_layout
+from keras_pointpeft.models import CenterPredictingAutoencoder
+from keras_pointpeft.models import PCPMAEBackbone
 from keras_pointpeft.models.point_gpt import PointGPTBackbone
 from keras_pointpeft.models.point_mae import PointMAEBackbone
 from keras_pointpeft.models.pretraining.generative_pretrainer import (
@@ -21,32 +21,11 @@ from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.family import check_counts
 from keras_pointpeft.verification.family import check_gradients
 
-ENCODER = {
-    **point_mae.PATCH_ENCODER,
-    **point_mae.POSITION,
-    **point_mae.BLOCKS,
-    r"norm": "norm",
-}
-DECODER = {
-    r"\w+/decoder_position/fc1": "decoder_pos_embed.0",
-    r"\w+/decoder_position/fc2": "decoder_pos_embed.2",
-    r"\w+/decoder_block_(\d+)/(norm1|norm2)": r"MAE_decoder.blocks.\1.\2",
-    r"\w+/decoder_block_(\d+)/(qkv|proj)": r"MAE_decoder.blocks.\1.attn.\2",
-    r"\w+/decoder_block_(\d+)/(fc1|fc2)": r"MAE_decoder.blocks.\1.mlp.\2",
-    r"\w+/decoder_norm": "MAE_decoder.norm",
-    r"\w+/increase_dim": "increase_dim.0",
-}
 
-POINT_MAE_PRETRAINING = NameMap(
-    {k: f"MAE_encoder.{name}" for k, name in ENCODER.items()} | DECODER,
-    {r"\w+/mask_token": "mask_token"},
-)
-
-
-def masked_autoencoder(config):
+def masked_autoencoder(config, kind=MaskedAutoencoder, trunk=PointMAEBackbone):
     """Our model of a published pre-training configuration."""
     transformer = config["transformer_config"]
-    backbone = PointMAEBackbone(
+    backbone = trunk(
         num_groups=config["num_group"],
         group_size=config["group_size"],
         dim=transformer["trans_dim"],
@@ -55,7 +34,7 @@ def masked_autoencoder(config):
         drop_path_rate=transformer["drop_path_rate"],
         skip_origin=True,
     )
-    return MaskedAutoencoder(
+    return kind(
         backbone,
         decoder_depth=transformer["decoder_depth"],
         decoder_num_heads=transformer["decoder_num_heads"],
@@ -70,8 +49,9 @@ def masked_autoencoder(config):
 @case("pointmae_pretrain_*")
 def pointmae_pretraining(recorded):
     model = masked_autoencoder(recorded.config)
-    names = POINT_MAE_PRETRAINING
-    fill(model, recorded.weights(), names)
+    layout = layout_of(model)
+    names = layout.names
+    fill_layout(model, recorded.weights(), layout)
     recorded.check_counts(model, names)
     data = recorded.data
     points, mask = data["points"], data["mask"]
@@ -144,12 +124,9 @@ def pointgpt_pretraining(recorded):
         generator_depth=transformer["decoder_depth"],
     )
     model = GenerativePretrainer(backbone, transformer["mask_ratio"])
-    names = point_gpt.POINT_GPT | NameMap({}, {}, "GPT_Transformer.")
-    ignored = {
-        pattern.replace("^", r"^GPT_Transformer\."): reason
-        for pattern, reason in point_gpt.UNREAD.items()
-    }
-    report = fill(model, recorded.weights(), names, ignored)
+    layout = layout_of(model)
+    names = layout.names
+    report = fill_layout(model, recorded.weights(), layout)
     check_counts(recorded, model, names, report)
     points, hidden = data["points"], data["in_column_mask"] > 0
     recorded.equal("hidden tokens", model.num_masked, int(hidden.sum()))
@@ -168,3 +145,43 @@ def pointgpt_pretraining(recorded):
         names,
         loss_fn=lambda call: model.compute_loss(y_pred=call(points, hidden)),
     )
+
+
+@case("pcpmae_pretrain_*")
+def pcpmae_pretraining(recorded):
+    config, data = recorded.config, recorded.data
+    # Recorded without stochastic depth, in training too.
+    transformer = config["transformer_config"] | {"drop_path_rate": 0.0}
+    model = masked_autoencoder(
+        config | {"transformer_config": transformer},
+        CenterPredictingAutoencoder,
+        PCPMAEBackbone,
+    )
+    recorded.equal("weight of centres", model.center_weight, config["ita"])
+    layout, state = layout_of(model), recorded.weights()
+    report = fill_layout(model, state, layout)
+    check_counts(recorded, model, layout.names, report)
+    points, hidden = data["points"], data["in_mask"] > 0
+    recorded.equal("masked patches", model.num_masked, int(hidden[0].sum()))
+    recorded.same_sets("knn0", model.patches(points)["neighbors"])
+
+    parts = model(points, hidden)
+    recorded.close("encoded_visible", parts["visible_tokens"], TOKENS)
+    recorded.close("encoded_masked", parts["masked_tokens"], TOKENS)
+    recorded.close("predicted_pos_code", parts["predicted_codes"], TOKENS)
+    size = model.backbone.group_size
+    rebuilt = ops.reshape(parts["reconstruction"], (-1, size, 3))
+    recorded.close("rebuilt_points", rebuilt, TOKENS)
+    losses = (
+        model.distance(parts["reconstruction"], parts["target"]),
+        model.center_weight * model.center_loss(parts),
+    )
+    recorded.close("losses", ops.stack(losses), LOSS)
+
+    def loss(call):
+        return model.compute_loss(y_pred=call(points, hidden))
+
+    names = layout.names
+    check_gradients(recorded, model, names, loss_fn=loss)
+    # With the statistics of the batch.
+    check_gradients(recorded, model, names, training=True, loss_fn=loss)

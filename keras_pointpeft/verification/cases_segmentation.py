@@ -4,16 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.checkpoints.layouts import act
-from keras_pointpeft.checkpoints.layouts import point_bert
-from keras_pointpeft.checkpoints.layouts import point_gpt
-from keras_pointpeft.checkpoints.layouts import point_m2ae
-from keras_pointpeft.checkpoints.layouts import point_mae
-from keras_pointpeft.checkpoints.layouts import ppt
-from keras_pointpeft.checkpoints.layouts import recon
-from keras_pointpeft.checkpoints.layouts import segmentation
-from keras_pointpeft.checkpoints.names import NameMap
-from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.checkpoints.layouts import layout_of
+from keras_pointpeft.checkpoints.transfer import fill_layout
 from keras_pointpeft.models import ACTBackbone
 from keras_pointpeft.models import PartSegmenter
 from keras_pointpeft.models import PointBERTBackbone
@@ -44,14 +36,13 @@ def pointmae_partseg(recorded):
         groups, size, skip_origin=True, use_class_token=False
     )
     model = PartSegmenter(backbone, recorded.config["cls_dim"], dropout=0.0)
-    names = point_mae.POINT_MAE | segmentation.TOKENS
     parts = {
         f"block_{i}": backbone.get_layer(f"block_{i}").output
         for i in model.blocks
     }
     parts["patch_tokens"] = backbone.get_layer("patch_encoder").output
     parts["propagation_0_first16"] = model.get_layer("propagation").output
-    _check_own(recorded, model, names, parts)
+    _check_own(recorded, model, parts)
     points = recorded.data["points"]
     check_patches(recorded, [backbone.get_layer("patches")(points)])
 
@@ -61,20 +52,21 @@ def pointm2ae_partseg(recorded):
     groups, sizes = zip(*recorded.config["hierarchy"])
     backbone = PointM2AEBackbone(groups, sizes, skip_origin=True)
     model = PartSegmenter(backbone, recorded.config["cls_dim"], dropout=0.0)
-    names = point_m2ae.encoder_names(backbone) | segmentation.STAGES
     parts = {}
     for i, tokens in enumerate(model.dense.output["tokens"]):
         parts[f"encoder_norm_{i}"] = tokens
         carried = model.get_layer(f"propagation_{i}").output
         parts[f"propagation_{i}_first16"] = carried
-    _check_own(recorded, model, names, parts)
+    _check_own(recorded, model, parts)
     check_patches(recorded, patches_of(backbone, recorded.data["points"]))
 
 
-def _check_own(recorded, model, names, parts):
+def _check_own(recorded, model, parts):
     """What the cases of the Point-MAE authors' layout compare."""
     data = recorded.data
-    fill(model, recorded.weights(), names)
+    layout = layout_of(model)
+    names = layout.names
+    fill_layout(model, recorded.weights(), layout)
     recorded.check_counts(model, names)
     inputs = {"points": data["points"], "category": data["category"]}
     values = _values(model, parts, inputs)
@@ -113,25 +105,19 @@ def _token_model(recorded, backbone_class, task_class=PartSegmenter, **kwargs):
 @case("pointbert_partseg_*")
 def pointbert_partseg(recorded):
     model = _token_model(recorded, PointBERTBackbone)
-    _check_family(recorded, model, point_bert.POINT_BERT | segmentation.GRAPH)
+    _check_family(recorded, model)
 
 
 @case("recon_partseg_*")
 def recon_partseg(recorded):
     model = _token_model(recorded, ReConBackbone)
-    _check_family(recorded, model, recon.RECON | segmentation.TOKENS)
+    _check_family(recorded, model)
 
 
 @case("pointgpt_?_partseg_*")
 def pointgpt_partseg(recorded):
     model = _token_model(recorded, PointGPTBackbone)
-    names = point_gpt.names_for(model.backbone) | segmentation.TOKENS
-    ignored = {
-        r"^blocks\.increase_dim\.": "no published model reads it",
-        r"^blocks\.ln_f\.": "for the generation branch alone",
-        r"^generator_blocks\.": "what it loses is thrown away",
-    }
-    _check_family(recorded, model, names, ignored)
+    _check_family(recorded, model)
 
 
 @case("act_*seg_*")
@@ -146,7 +132,7 @@ def act_segmentation(recorded):
         use_class_token=False,
         peft=LinearProbe("track"),
     )
-    _check_family(recorded, model, act.ACT | segmentation.TOKENS_CLS)
+    _check_family(recorded, model)
 
 
 @case("idpt_partseg_*")
@@ -159,17 +145,7 @@ def idpt_partseg(recorded):
     model = _token_model(
         recorded, PointMAEBackbone, use_class_token=False, peft=peft
     )
-    prompt = r"blocks.dgcnn_cls\1.conv5"
-    names = point_mae.POINT_MAE | segmentation.TOKENS_CLS
-    names = names | NameMap(
-        {
-            r"tuner_passing_(\d+)/linear": rf"{prompt}.0",
-            r"tuner_passing_(\d+)/norm": rf"{prompt}.1",
-        },
-        {r"tuner_passing_position_0/position": "prompt_cls_pos"},
-    )
-    unread = {r"^blocks\.dgcnn_cls\d+\.bn5\.": "no published module uses it"}
-    _check_family(recorded, model, names, unread)
+    _check_family(recorded, model)
 
 
 @case("ppt_partseg_*")
@@ -184,18 +160,19 @@ def ppt_partseg(recorded):
     )
     # The published rule forgets it.
     model.get_layer("category_feature").trainable = False
-    _check_family(recorded, model, ppt.PPT | segmentation.TOKENS)
+    _check_family(recorded, model)
 
 
-def _check_family(recorded, model, names, ignored=None):
+def _check_family(recorded, model):
     """What the cases of the other authors' layout compare."""
     data, backbone = recorded.data, model.backbone
     points = inputs = data["points"]
     if model.num_categories is not None:
         category = data["in_cls_label_onehot"].argmax(axis=-1)
         inputs = {"points": points, "category": category.astype("int32")}
-    report = fill(model, recorded.weights(), names, ignored)
-    check_counts(recorded, model, names, report)
+    layout = layout_of(model)
+    report = fill_layout(model, recorded.weights(), layout)
+    check_counts(recorded, model, layout.names, report)
     parts = block_outputs(backbone)
     parts["patch_tokens"] = encoded_tokens(backbone)
     check_parts(recorded, backbone, parts)

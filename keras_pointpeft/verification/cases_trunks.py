@@ -3,14 +3,12 @@
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.checkpoints.layouts import act
-from keras_pointpeft.checkpoints.layouts import point_bert
-from keras_pointpeft.checkpoints.layouts import point_gpt
-from keras_pointpeft.checkpoints.layouts import recon
-from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.checkpoints.layouts import layout_of
+from keras_pointpeft.checkpoints.transfer import fill_layout
 from keras_pointpeft.layers import TokenPooling
 from keras_pointpeft.layers.point_generator import generation_loss
 from keras_pointpeft.models import ACTBackbone
+from keras_pointpeft.models import PCPMAEBackbone
 from keras_pointpeft.models import PointBERTBackbone
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointGPTBackbone
@@ -46,7 +44,7 @@ def pointbert_finetune(recorded):
         token_dim=config["encoder_dims"], **backbone_arguments(config)
     )
     model = PointCloudClassifier(backbone, config["cls_dim"], dropout=0.0)
-    check_classifier(recorded, model, point_bert.POINT_BERT)
+    check_classifier(recorded, model)
     if "loss_label_smoothing_f64" in recorded.data:
         logits = ops.convert_to_numpy(model(recorded.data["points"]))
         smoothed = _smoothed_loss(logits, recorded.data["labels"], 0.2)
@@ -93,10 +91,31 @@ def act_transfer(recorded):
     model = PointCloudClassifier(
         backbone, config["cls_dim"], head_dims=head_dims, dropout=0.0
     )
-    names = act.ACT | act.SIDE_TUNING
-    if head_dims == ():
-        names = names | act.LINEAR_HEAD
-    check_classifier(recorded, model, names)
+    check_classifier(recorded, model)
+
+
+@case("pcpmae_finetune_*")
+@case("pcpmae_linear_*")
+def pcpmae_transfer(recorded):
+    config = recorded.config
+    linear = config["type"] == "linear"
+    backbone = PCPMAEBackbone(
+        peft=_probe() if linear else None, **backbone_arguments(config)
+    )
+    model = PointCloudClassifier(
+        backbone,
+        config["cls_dim"],
+        head_dims=() if linear else None,
+        dropout=0.0,
+    )
+    position = backbone.get_layer("position")
+    centers = backbone.output["centers"]
+    check_classifier(
+        recorded,
+        model,
+        pos_code=position.code(centers),
+        pos_embed=position.output,
+    )
 
 
 @case("recon_finetune_*")
@@ -113,14 +132,13 @@ def recon_transfer(recorded):
         head_dims=() if linear else None,
         dropout=0.0,
     )
-    names = recon.RECON | act.LINEAR_HEAD if linear else recon.RECON
-    check_classifier(recorded, model, names)
+    check_classifier(recorded, model)
 
 
 @case("recon_svm_feature_*")
 def recon_feature(recorded):
     backbone = ReConBackbone(**backbone_arguments(recorded.config))
-    fill(backbone, recorded.weights(), recon.RECON)
+    fill_layout(backbone, recorded.weights(), layout_of(backbone))
     parts = block_outputs(backbone)
     parts["patch_tokens"] = backbone.get_layer("patch_encoder").output
     check_parts(recorded, backbone, parts)
@@ -160,14 +178,11 @@ def pointgpt_finetune(recorded):
     depth = recorded.config["decoder_depth"]
     model = _point_gpt(recorded, generator_depth=depth)
     backbone, data = model.backbone, recorded.data
-    names = point_gpt.names_for(backbone)
     generated = backbone.output["generated_points"]
     size = recorded.config["group_size"]
     check_classifier(
         recorded,
         model,
-        names,
-        point_gpt.UNREAD,
         cls_norm_out=backbone.get_layer("class_norm").output,
         generated_points=ops.reshape(generated, (-1, size, 3)),
     )
@@ -183,5 +198,4 @@ def pointgpt_finetune(recorded):
 def dapt_pointgpt(recorded):
     peft = DAPT(frozen_bn="track", **DAPT_ON_POINT_GPT)
     model = _point_gpt(recorded, peft)
-    names = point_gpt.names_for(model.backbone) | point_gpt.DAPT
-    check_classifier(recorded, model, names, point_gpt.UNREAD)
+    check_classifier(recorded, model)

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.checkpoints.layouts import layout_of
 from keras_pointpeft.checkpoints.names import to_reference
-from keras_pointpeft.checkpoints.transfer import fill
+from keras_pointpeft.checkpoints.transfer import fill_layout
 from keras_pointpeft.peft.paths import weights_of
 from keras_pointpeft.verification.case import GRADIENT
 from keras_pointpeft.verification.case import LOGITS
@@ -35,8 +36,6 @@ TRAINED, TRAINED_GRADIENT = 2e-4, 5e-3
 def check_classifier(
     recorded,
     model,
-    names,
-    ignored=None,
     order=None,
     shown=None,
     injected=(),
@@ -47,9 +46,6 @@ def check_classifier(
     Args:
         recorded: the `reference.Case`.
         model: our `PointCloudClassifier` without dropout, filled here.
-        names: its `NameMap`.
-        ignored: dict from a regular expression on their names to the reason
-            why such a tensor is left out.
         order: optional list of ints, which of our tokens stand where in the
             recorded ones.
         shown: optional int. How many tokens in front of the recorded ones
@@ -61,7 +57,9 @@ def check_classifier(
     data, backbone = recorded.data, model.backbone
     points = data["points"]
     state = recorded.weights()
-    report = fill(model, state, names, ignored)
+    layout = layout_of(model)
+    names = layout.names
+    report = fill_layout(model, state, layout)
     check_counts(recorded, model, names, report)
 
     parts = {
@@ -89,9 +87,9 @@ def check_classifier(
     if "train_logits_f64" in data:
         logits = run(values, training=True)
         recorded.close("train_logits_f64", logits, TRAINED)
-        fill(model, state, names, ignored)
+        fill_layout(model, state, layout)
         check_gradients(recorded, run, names, values, training=True)
-        fill(model, state, names, ignored)
+        fill_layout(model, state, layout)
 
 
 def check_counts(recorded, model, names, report):
@@ -167,7 +165,8 @@ def check_gradients(
     if not recorded.gradients:
         return
     data = recorded.data
-    entropy = mean_cross_entropy(data["labels"])
+    if loss_fn is None:
+        entropy = mean_cross_entropy(data["labels"])
     points = data["points"] if points is None else points
     loss, gradients = value_and_gradients(
         model,

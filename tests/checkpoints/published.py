@@ -26,6 +26,8 @@ def classifier(name, classes=3, **kwargs):
 
 KINDS = {
     "pointmae": lambda: classifier("PointMAEBackbone"),
+    "pcpmae": lambda: classifier("PCPMAEBackbone"),
+    "pointpqae": lambda: classifier("PointPQAEBackbone"),
     "pointbert": lambda: classifier("PointBERTBackbone", token_dim=16),
     "act": lambda: classifier("ACTBackbone"),
     "recon": lambda: classifier("ReConBackbone"),

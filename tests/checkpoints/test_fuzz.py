@@ -20,6 +20,7 @@ ROUNDS = 12
 # Pre-trained files, and the small models that stand for theirs.
 LAYOUTS = {
     "act_pretrain": "act",
+    "pcpmae_pretrain": "pcpmae",
     "pointbert_pretrain": "pointbert",
     "pointgpt_postpretrain_b": "pointgpt_deep",
     "pointgpt_postpretrain_l": "pointgpt_deep",

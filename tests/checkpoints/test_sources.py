@@ -17,6 +17,7 @@ pytestmark = pytest.mark.once
 LAYOUTS = pathlib.Path(__file__).parents[1] / "golden" / "ckpt_layouts"
 BACKBONES = {
     "act_pretrain": "ACTBackbone",
+    "pcpmae_pretrain": "PCPMAEBackbone",
     "pointbert_pretrain": "PointBERTBackbone",
     "pointgpt_postpretrain_b": "PointGPTBackbone",
     "pointgpt_postpretrain_l": "PointGPTBackbone",
@@ -148,6 +149,8 @@ def test_takes_off_the_prefix_of_wrapped_models():
         ("pointgpt", "ReConBackbone"),
         ("pointmae", "PointGPTBackbone"),
         ("pointbert", "ReConBackbone"),
+        ("pointmae", "PCPMAEBackbone"),
+        ("pcpmae", "PointMAEBackbone"),
     ],
 )
 @pytest.mark.parametrize("pretrained", [False, True])

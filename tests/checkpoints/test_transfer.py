@@ -4,17 +4,18 @@ import pytest
 from keras_pointpeft.checkpoints import CheckpointMismatch
 from keras_pointpeft.checkpoints import export
 from keras_pointpeft.checkpoints import fill
-from keras_pointpeft.checkpoints.layouts.point_mae import DAPT as DAPT_NAMES
-from keras_pointpeft.checkpoints.layouts.point_mae import POINT_MAE
+from keras_pointpeft.checkpoints.layouts import layout_of
 from keras_pointpeft.peft import DAPT
 from tests.conftest import small_classifier
 
-NAMES = POINT_MAE | DAPT_NAMES
+
+def names_of(model):
+    return layout_of(model).names
 
 
 def entries(model):
     """The published layout of our small model."""
-    rows = []
+    rows, names = [], names_of(model)
     for variable in model.weights:
         if "seed_generator" in variable.path:
             continue
@@ -23,8 +24,7 @@ def entries(model):
             shape = shape[::-1]
             if "/conv" in variable.path:
                 shape = (*shape, 1)
-        # The small head has one hidden layer; names do not depend on it.
-        rows.append((NAMES(variable.path), shape, "float32"))
+        rows.append((names(variable.path), shape, "float32"))
     return rows
 
 
@@ -43,10 +43,10 @@ def random_state(model):
 
 def test_round_trip(model):
     state = random_state(model)
-    report = fill(model, state, NAMES)
+    report = fill(model, state, names_of(model))
     assert set(report.used) == set(state)
     assert not report.unused and not report.kept
-    again = export(model, entries(model), NAMES)
+    again = export(model, entries(model), names_of(model))
     assert set(again) == set(state)
     for name, value in state.items():
         np.testing.assert_array_equal(again[name], value)
@@ -83,7 +83,7 @@ def test_nothing_is_loaded_unless_everything_fits(model, spoil, message):
     spoil(state)
     before = [v.numpy().copy() for v in model.weights]
     with pytest.raises(CheckpointMismatch, match=message):
-        fill(model, state, NAMES)
+        fill(model, state, names_of(model))
     for variable, value in zip(model.weights, before):
         np.testing.assert_array_equal(variable.numpy(), value)
 
@@ -96,7 +96,7 @@ def test_reasons_are_reported(model):
     report = fill(
         model,
         state,
-        NAMES,
+        names_of(model),
         ignored={r"^decoder\.": "of pre-training"},
         initial={r"^class_tokens/token": "trained from scratch"},
     )

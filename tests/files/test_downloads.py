@@ -33,6 +33,8 @@ class Releases(http.server.BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(server.body) - start))
         self.send_header("ETag", server.tag)
+        if server.kind is not None:
+            self.send_header("Content-Type", server.kind)
         self.end_headers()
         stop = server.stop_after or len(server.body)
         self.wfile.write(server.body[start : start + stop])
@@ -45,7 +47,7 @@ class Releases(http.server.BaseHTTPRequestHandler):
 def server():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Releases)
     server.body, server.tag, server.ranges = BODY, '"one"', True
-    server.stop_after, server.seen = None, []
+    server.stop_after, server.seen, server.kind = None, [], None
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -57,7 +59,7 @@ def server():
 
 def leftovers(folder):
     names = {path.name for path in folder.iterdir()}
-    return {name for name in names if not name.endswith(".lock")}
+    return {name for name in names if not name.endswith((".lock", ".sha256"))}
 
 
 def test_download_and_reuse(server, tmp_path):
@@ -209,3 +211,30 @@ def test_other_schemes_are_refused(tmp_path):
 def test_cache_directory(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     assert downloads.cache_directory() == tmp_path / "keras_pointpeft"
+
+
+def test_a_changed_file_is_told(server, tmp_path, caplog):
+    path = tmp_path / "b.pth"
+    url = f"{server.url}/b.pth"
+    downloads.fetch(url, path)
+    downloads.fetch(url, path)
+    assert "first downloaded" not in caplog.text
+    kept = (tmp_path / "b.pth.sha256").read_text()
+    assert kept == SHA256
+    # Another file in the cache, or another one that the server sends.
+    path.write_bytes(b"mine")
+    downloads.fetch(url, path)
+    assert caplog.text.count("first downloaded") == 1
+    path.unlink()
+    server.body = BODY[::-1]
+    downloads.fetch(url, path)
+    assert caplog.text.count("first downloaded") == 2
+    assert SHA256 in caplog.text and path.read_bytes() == BODY[::-1]
+
+
+def test_a_page_is_no_file(server, tmp_path):
+    server.kind = "text/html; charset=utf-8"
+    with pytest.raises(downloads.DownloadError, match="web page") as error:
+        downloads.fetch(f"{server.url}/b.pth", tmp_path / "b.pth")
+    assert "Ways on" in str(error.value)
+    assert leftovers(tmp_path) == set()

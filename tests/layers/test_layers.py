@@ -6,6 +6,7 @@ from keras import ops
 from keras_pointpeft.layers import BatchNorm
 from keras_pointpeft.layers import ClassificationHead
 from keras_pointpeft.layers import ClassTokens
+from keras_pointpeft.layers import CodedPositionMLP
 from keras_pointpeft.layers import DropPath
 from keras_pointpeft.layers import PatchEncoder
 from keras_pointpeft.layers import PointPatches
@@ -33,6 +34,7 @@ CASES = {
         normal(2, 4, 3, 3),
     ),
     "position": (PositionMLP, {"dim": 6, "hidden_dim": 5}, normal(2, 4, 3)),
+    "coded position": (CodedPositionMLP, {"dim": 12}, normal(2, 4, 3)),
     "split": (
         SplitTokens,
         {"num_class_tokens": 1, "num_patches": 3},

@@ -156,8 +156,8 @@ def built():
     return count
 
 
-# Hundreds of millions of parameters.
-LARGE = ("pointgptb", "pointgptl")
+# Hundreds of millions of parameters; or the same ones as another's.
+LARGE = ("pointgptb", "pointgptl", "pointpqae")
 # Of the other methods, a few presets stand for all.
 CENTRAL = ("dapt", "full", "linear", "pointpeft")
 FEW = (

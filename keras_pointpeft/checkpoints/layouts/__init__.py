@@ -1,1 +1,54 @@
-"""How published files name what they hold: a file per backbone and method."""
+"""Names and layouts of published files, a file for each backbone and method.
+
+Importing this registers all of them; see `registry`.
+"""
+
+from keras_pointpeft.checkpoints.layouts import act
+from keras_pointpeft.checkpoints.layouts import classifier
+from keras_pointpeft.checkpoints.layouts import dapt
+from keras_pointpeft.checkpoints.layouts import ga_prompt
+from keras_pointpeft.checkpoints.layouts import idpt
+from keras_pointpeft.checkpoints.layouts import pcp_mae
+from keras_pointpeft.checkpoints.layouts import point_bert
+from keras_pointpeft.checkpoints.layouts import point_gpt
+from keras_pointpeft.checkpoints.layouts import point_gst
+from keras_pointpeft.checkpoints.layouts import point_lora
+from keras_pointpeft.checkpoints.layouts import point_m2ae
+from keras_pointpeft.checkpoints.layouts import point_mae
+from keras_pointpeft.checkpoints.layouts import point_peft
+from keras_pointpeft.checkpoints.layouts import point_pqae
+from keras_pointpeft.checkpoints.layouts import ppt
+from keras_pointpeft.checkpoints.layouts import pretraining
+from keras_pointpeft.checkpoints.layouts import recon
+from keras_pointpeft.checkpoints.layouts import segmentation
+from keras_pointpeft.checkpoints.layouts import side_tuning
+from keras_pointpeft.checkpoints.layouts import vpt
+from keras_pointpeft.checkpoints.layouts.registry import Layout
+from keras_pointpeft.checkpoints.layouts.registry import Source
+from keras_pointpeft.checkpoints.layouts.registry import layout_of
+
+__all__ = [
+    "Layout",
+    "Source",
+    "act",
+    "classifier",
+    "dapt",
+    "ga_prompt",
+    "idpt",
+    "layout_of",
+    "pcp_mae",
+    "point_bert",
+    "point_gpt",
+    "point_gst",
+    "point_lora",
+    "point_m2ae",
+    "point_mae",
+    "point_peft",
+    "point_pqae",
+    "ppt",
+    "pretraining",
+    "recon",
+    "segmentation",
+    "side_tuning",
+    "vpt",
+]

@@ -1,23 +1,30 @@
-"""Names of ACT, and of its ways of transfer."""
+"""Names of ACT: Point-MAE's, with a pre-training of its own."""
 
-from keras_pointpeft.checkpoints.layouts import point_mae
-from keras_pointpeft.checkpoints.layouts.point_bert import PROJECTION
-from keras_pointpeft.checkpoints.names import NameMap
+from keras_pointpeft.checkpoints.layouts.point_mae import POINT_MAE
+from keras_pointpeft.checkpoints.layouts.registry import PLAIN
+from keras_pointpeft.checkpoints.layouts.registry import PRETRAINING
+from keras_pointpeft.checkpoints.layouts.registry import TEACHER
+from keras_pointpeft.checkpoints.layouts.registry import Source
+from keras_pointpeft.checkpoints.layouts.registry import register_backbone
+from keras_pointpeft.checkpoints.layouts.segmentation import TOKENS_CLS
 
-ACT = point_mae.POINT_MAE | NameMap(PROJECTION, {})
-
-# A head of one linear layer, the first of a sequence.
-LINEAR_HEAD = NameMap({r"head/logits": "cls_head_finetune.0"}, {})
-
-SIDE_TUNING = NameMap(
-    {
-        **{
-            ours.replace("patch_encoder", "tuner_side/encoder"): (
-                theirs.replace("encoder", "side", 1)
-            )
-            for ours, theirs in point_mae.PATCH_ENCODER.items()
-        },
-        r"tuner_side/projection": "side_projection",
-    },
-    {r"tuner_side/alpha": "side_alpha"},
+register_backbone(
+    "ACTBackbone",
+    POINT_MAE,
+    (
+        Source(
+            "ACT, pre-trained",
+            PLAIN,
+            (r"^ACT_encoder\.",),
+            "ACT_encoder.",
+            {
+                r"^mask_token$": PRETRAINING,
+                r"^ACT_encoder\.(lm_head|cls_head)\.": PRETRAINING,
+                r"^(proj_head|decoder_pos_embed|ACT_decoder)\.": PRETRAINING,
+                r"^dvae_tokenizer\.": TEACHER,
+            },
+        ),
+    ),
+    prefix="ACT_encoder.",
+    segmentation=TOKENS_CLS,
 )

@@ -1,31 +1,82 @@
-"""Names of IDPT's and VPT's published versions of Point-MAE."""
+"""Names of IDPT's published versions of Point-MAE."""
 
-from keras_pointpeft.checkpoints.layouts import point_mae
+import numpy as np
+
+from keras_pointpeft.checkpoints.layouts.point_mae import BLOCK
+from keras_pointpeft.checkpoints.layouts.registry import Layout
+from keras_pointpeft.checkpoints.layouts.registry import register_method
+from keras_pointpeft.checkpoints.layouts.segmentation import TOKENS_CLS
 from keras_pointpeft.checkpoints.names import NameMap
 
-_PROMPT = r"tuner_sequence/prompt"
-_BLOCK = "blocks.cls.blocks.blocks.0"
+PROMPT = "tuner_sequence/prompt"
+# Modules that have a second norm in its place, and do not use the one.
+SMALL = ("dgcnn_light", "mlp")
+UNUSED = "no published module of this kind uses it"
 
-IDPT = point_mae.POINT_MAE | NameMap(
-    {
-        rf"{_PROMPT}/edge(\d)/linear": r"blocks.cls.conv\1.0",
-        rf"{_PROMPT}/edge(\d)/norm": r"blocks.cls.bn\1",
-        rf"{_PROMPT}/linear": "blocks.cls.conv5.0",
-        rf"{_PROMPT}/norm": "blocks.cls.bn5",
-        rf"{_PROMPT}/block/(norm1|norm2)": rf"{_BLOCK}.\1",
-        rf"{_PROMPT}/block/(qkv|proj)": rf"{_BLOCK}.attn.\1",
-        rf"{_PROMPT}/block/(fc1|fc2)": rf"{_BLOCK}.mlp.\1",
+CLASSIFIER = Layout(
+    NameMap(
+        {
+            f"{PROMPT}/edge{{i}}/linear": "blocks.cls.conv{i}.0",
+            f"{PROMPT}/edge{{i}}/norm": "blocks.cls.bn{i}",
+            f"{PROMPT}/linear": "blocks.cls.conv5.0",
+            f"{PROMPT}/norm": "blocks.cls.bn5",
+            **{
+                f"{PROMPT}/block/{ours}": f"blocks.cls.blocks.blocks.0.{theirs}"
+                for ours, theirs in BLOCK.items()
+            },
+        },
+        {"tuner_sequence/position": "prompt_pos"},
+    ),
+    # A norm is registered beside its convolution, and again behind it.
+    aliases={"blocks.cls.conv{i}.1.{leaf}": "blocks.cls.bn{i}.{leaf}"},
+    axes={
+        r"^blocks\.cls\.conv[123]\.0\.weight$": 4,
+        r"^blocks\.cls\.conv5\.0\.weight$": 3,
+        r"^prompt_(cls_)?pos$": 3,
     },
-    {r"tuner_sequence/position": "prompt_pos"},
 )
-# Two of the modules have a second norm in its place, and do not use the one.
-IDPT_SMALL = IDPT | NameMap({rf"{_PROMPT}/norm": "blocks.cls.conv5.1"}, {})
-UNREAD = {r"^blocks\.cls\.bn5\.": "no published module of this kind uses it"}
-
-VPT = point_mae.POINT_MAE | NameMap(
-    {},
-    {
-        r"block_(\d+)/tuner/embeddings": r"cls_prompt_list.\1",
-        r"block_(\d+)/tuner/positions": r"cls_prompt_pos_list.\1",
+PARTS = TOKENS_CLS | Layout(
+    NameMap(
+        {
+            "tuner_passing_{i}/linear": "blocks.dgcnn_cls{i}.conv5.0",
+            "tuner_passing_{i}/norm": "blocks.dgcnn_cls{i}.conv5.1",
+        },
+        {"tuner_passing_position_0/position": "prompt_cls_pos"},
+    ),
+    unread={r"^blocks\.dgcnn_cls\d+\.bn5\.": UNUSED},
+    axes={
+        r"^blocks\.dgcnn_cls\d+\.conv5\.0\.weight$": 3,
+        r"^prompt_cls_pos$": 3,
     },
+)
+
+
+def _norm(prefix, dim):
+    return {
+        f"{prefix}.weight": np.ones(dim),
+        f"{prefix}.bias": np.zeros(dim),
+        f"{prefix}.running_mean": np.zeros(dim),
+        f"{prefix}.running_var": np.ones(dim),
+    }
+
+
+# The small modules' norm stands behind their last convolution.
+OWN_NORM = Layout(
+    NameMap({f"{PROMPT}/norm": "blocks.cls.conv5.1"}),
+    unread={r"^blocks\.cls\.bn5\.": UNUSED},
+    extra=(lambda model: _norm("blocks.cls.bn5", model.backbone.dim),),
+)
+
+
+def layout(model):
+    if hasattr(model, "dense"):
+        return PARTS
+    backbone = getattr(model, "backbone", model)
+    if backbone.peft.module not in SMALL:
+        return CLASSIFIER
+    return CLASSIFIER | OWN_NORM
+
+
+register_method(
+    "IDPT", "IDPT", layout, r"^prompt_(cls_)?pos$", mode={"reference": True}
 )

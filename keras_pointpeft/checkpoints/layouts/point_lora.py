@@ -1,29 +1,45 @@
 """Names of PointLoRA's published version of Point-MAE."""
 
-from keras_pointpeft.checkpoints.layouts import point_mae
 from keras_pointpeft.checkpoints.layouts.ppt import shared_mlps
+from keras_pointpeft.checkpoints.layouts.registry import Layout
+from keras_pointpeft.checkpoints.layouts.registry import register_method
 from keras_pointpeft.checkpoints.names import NameMap
 
-_ATTENTION = r"blocks.blocks.\1.attn"
+ATTENTION = "blocks.blocks.{i}.attn"
+TUNER = "block_{i}/tuner"
 
-POINT_LORA = point_mae.POINT_MAE | NameMap(
-    {
-        r"block_(\d+)/(qkv|proj)": rf"{_ATTENTION}.\2.linear",
-        r"tuner_sequence/predictor/(fc1|fc2)": r"lora_mask_predictor.\1",
-        **shared_mlps(
-            {
-                "patch_mlp": "prompt_mlp",
-                "prompt_mlp": "prompt_pos_mlp",
-                "qkv_mlp": "prompt_qkv_mlp",
-                "proj_mlp": "prompt_proj_mlp",
-            }
-        ),
-    },
-    {
-        r"block_(\d+)/tuner/(qkv|proj)/down/kernel": (
-            rf"{_ATTENTION}.\2.lora_A"
-        ),
-        r"block_(\d+)/tuner/(qkv|proj)/up/kernel": rf"{_ATTENTION}.\2.lora_B",
-        r"block_(\d+)/tuner/(qkv|proj)_gate": rf"{_ATTENTION}.\2.weight",
-    },
+POINT_LORA = Layout(
+    NameMap(
+        {
+            # Wrapped, and so named anew.
+            "block_{i}/qkv": f"{ATTENTION}.qkv.linear",
+            "block_{i}/proj": f"{ATTENTION}.proj.linear",
+            "tuner_sequence/predictor/fc1": "lora_mask_predictor.fc1",
+            "tuner_sequence/predictor/fc2": "lora_mask_predictor.fc2",
+            **shared_mlps(
+                {
+                    "patch_mlp": "prompt_mlp",
+                    "prompt_mlp": "prompt_pos_mlp",
+                    "qkv_mlp": "prompt_qkv_mlp",
+                    "proj_mlp": "prompt_proj_mlp",
+                }
+            ),
+        },
+        {
+            f"{TUNER}/qkv/down/kernel": f"{ATTENTION}.qkv.lora_A",
+            f"{TUNER}/qkv/up/kernel": f"{ATTENTION}.qkv.lora_B",
+            f"{TUNER}/qkv_gate": f"{ATTENTION}.qkv.weight",
+            f"{TUNER}/proj/down/kernel": f"{ATTENTION}.proj.lora_A",
+            f"{TUNER}/proj/up/kernel": f"{ATTENTION}.proj.lora_B",
+            f"{TUNER}/proj_gate": f"{ATTENTION}.proj.weight",
+        },
+    )
+)
+register_method(
+    "PointLoRA",
+    "PointLoRA",
+    POINT_LORA,
+    r"lora_A",
+    mode={"reference": True},
+    trunks={"ReConBackbone": "PointMAEBackbone"},
 )

@@ -1,72 +1,106 @@
-"""Names of Point-MAE and of the methods' published versions of it."""
+"""Names of Point-MAE, which most others have too."""
 
+from keras_pointpeft.checkpoints.layouts.registry import NO_CLASS_TOKEN
+from keras_pointpeft.checkpoints.layouts.registry import PLAIN
+from keras_pointpeft.checkpoints.layouts.registry import PRETRAINING
+from keras_pointpeft.checkpoints.layouts.registry import Layout
+from keras_pointpeft.checkpoints.layouts.registry import Source
+from keras_pointpeft.checkpoints.layouts.registry import register_backbone
+from keras_pointpeft.checkpoints.layouts.segmentation import TOKENS
 from keras_pointpeft.checkpoints.names import NameMap
 
 PATCH_ENCODER = {
-    r"patch_encoder/conv1": "encoder.first_conv.0",
-    r"patch_encoder/norm1": "encoder.first_conv.1",
-    r"patch_encoder/conv2": "encoder.first_conv.3",
-    r"patch_encoder/conv3": "encoder.second_conv.0",
-    r"patch_encoder/norm2": "encoder.second_conv.1",
-    r"patch_encoder/conv4": "encoder.second_conv.3",
+    "patch_encoder/conv1": "encoder.first_conv.0",
+    "patch_encoder/norm1": "encoder.first_conv.1",
+    "patch_encoder/conv2": "encoder.first_conv.3",
+    "patch_encoder/conv3": "encoder.second_conv.0",
+    "patch_encoder/norm2": "encoder.second_conv.1",
+    "patch_encoder/conv4": "encoder.second_conv.3",
 }
 POSITION = {
-    r"position/fc1": "pos_embed.0",
-    r"position/fc2": "pos_embed.2",
+    "position/fc1": "pos_embed.0",
+    "position/fc2": "pos_embed.2",
+}
+BLOCK = {
+    "norm1": "norm1",
+    "norm2": "norm2",
+    "qkv": "attn.qkv",
+    "proj": "attn.proj",
+    "fc1": "mlp.fc1",
+    "fc2": "mlp.fc2",
 }
 BLOCKS = {
-    r"block_(\d+)/(norm1|norm2)": r"blocks.blocks.\1.\2",
-    r"block_(\d+)/(qkv|proj)": r"blocks.blocks.\1.attn.\2",
-    r"block_(\d+)/(fc1|fc2)": r"blocks.blocks.\1.mlp.\2",
-}
-HEAD = {
-    r"head/fc1": "cls_head_finetune.0",
-    r"head/norm1": "cls_head_finetune.1",
-    r"head/fc2": "cls_head_finetune.4",
-    r"head/norm2": "cls_head_finetune.5",
-    r"head/logits": "cls_head_finetune.8",
+    f"block_{{i}}/{ours}": f"blocks.blocks.{{i}}.{theirs}"
+    for ours, theirs in BLOCK.items()
 }
 CLASS_TOKENS = {
-    r"class_tokens/token": "cls_token",
-    r"class_tokens/position": "cls_pos",
+    "class_tokens/token": "cls_token",
+    "class_tokens/position": "cls_pos",
+}
+# A linear layer where the patches have another width than the tokens.
+PROJECTION = {"projection": "reduce_dim"}
+
+POINT_MAE = Layout(
+    NameMap(
+        {
+            **PATCH_ENCODER,
+            **PROJECTION,
+            **POSITION,
+            **BLOCKS,
+            "norm": "norm",
+        },
+        CLASS_TOKENS,
+    ),
+    # Point-wise convolutions of [out, in, 1].
+    axes={r"(first|second)_conv\.\d+\.weight$": 3},
+)
+
+DECODER = {
+    r"^mask_token$": PRETRAINING,
+    r"^decoder_pos_embed\.": PRETRAINING,
+    r"^increase_dim\.": PRETRAINING,
+    r"^MAE_decoder\.": PRETRAINING,
 }
 
-POINT_MAE = NameMap(
-    {**PATCH_ENCODER, **POSITION, **BLOCKS, r"norm": "norm", **HEAD},
-    CLASS_TOKENS,
-)
+
+def coded(state):
+    """Whether positions are made of a code of the coordinates."""
+    for prefix in ("", "MAE_encoder."):
+        kernel = state.get(f"{prefix}pos_embed.0.weight")
+        if kernel is not None and kernel.shape[-1:] != (3,):
+            return True
+    return False
 
 
-def _transforms():
-    """TFTS parameters of DAPT: ours by site, theirs by number."""
-    sites = {
-        "block_{i}/tuner/norm1": "blocks.blocks.{i}.tfts_{p}_1",
-        "block_{i}/tuner/norm2": "blocks.blocks.{i}.tfts_{p}_2",
-        "block_{i}/tuner/prompt/transform": "blocks.blocks.{i}.tfts_{p}_3",
-        "block_{i}/tuner/qkv": "blocks.blocks.{i}.attn.tfts_{p}_1",
-        "block_{i}/tuner/proj": "blocks.blocks.{i}.attn.tfts_{p}_2",
-        "block_{i}/tuner/fc1": "blocks.blocks.{i}.mlp.tfts_{p}_1",
-        "block_{i}/tuner/fc2": "blocks.blocks.{i}.mlp.tfts_{p}_2",
-        "tuner_patches": "tfts_{p}_1",
-        "tuner_norm": "tfts_{p}_2",
-    }
-    return {
-        ours.format(i=r"(\d+)") + "/" + p: theirs.format(i=r"\1", p=p)
-        for ours, theirs in sites.items()
-        for p in ("gamma", "beta")
-    }
+def plain(state):
+    return not coded(state)
 
 
-_ADAPTER = r"blocks.blocks.\1.Adapter_MLP"
-
-DAPT = NameMap(
-    {
-        r"block_(\d+)/tuner/adapter/norm": (
-            f"{_ADAPTER}.adapter_layer_norm_before"
+register_backbone(
+    "PointMAEBackbone",
+    POINT_MAE,
+    (
+        Source(
+            "Point-MAE, pre-trained",
+            PLAIN,
+            (r"^MAE_encoder\.",),
+            "MAE_encoder.",
+            DECODER,
+            {r"^class_tokens/": NO_CLASS_TOKEN},
+            without=(r"_contrast\.", r"\.mask_pos_token$"),
+            test=plain,
         ),
-        r"block_(\d+)/tuner/adapter/scale": f"{_ADAPTER}.scale",
-        r"block_(\d+)/tuner/adapter/down": f"{_ADAPTER}.down_proj",
-        r"block_(\d+)/tuner/adapter/up": f"{_ADAPTER}.up_proj",
-    },
-    _transforms(),
+        Source(
+            "Point-MAE or ACT, fine-tuned",
+            PLAIN,
+            (r"^blocks\.blocks\.\d+\.norm1\.",),
+            pretrained=False,
+            without=(r"_contrast\.", r"^reduce_dim\.", r"^h_encoder\."),
+            test=plain,
+        ),
+    ),
+    prefix="MAE_encoder.",
+    segmentation=TOKENS,
 )
+
+

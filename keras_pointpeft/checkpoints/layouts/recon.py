@@ -1,22 +1,62 @@
 """Names of ReCon."""
 
-from keras_pointpeft.checkpoints.layouts import point_mae
+from keras_pointpeft.checkpoints.layouts.point_mae import DECODER
+from keras_pointpeft.checkpoints.layouts.point_mae import POINT_MAE
+from keras_pointpeft.checkpoints.layouts.registry import PRETRAINING
+from keras_pointpeft.checkpoints.layouts.registry import TEACHER
+from keras_pointpeft.checkpoints.layouts.registry import Layout
+from keras_pointpeft.checkpoints.layouts.registry import Source
+from keras_pointpeft.checkpoints.layouts.registry import register_backbone
+from keras_pointpeft.checkpoints.layouts.segmentation import TOKENS
 from keras_pointpeft.checkpoints.names import NameMap
 
-_BLOCK = r"block_(\d+)/contrast"
+# Of the class, image and text tokens, which have weights of their own.
+CONTRAST = {
+    "norm1": "norm1_contrast",
+    "norm2": "norm2_contrast",
+    "query": "attn_contrast.q",
+    "key_value": "attn_contrast.kv",
+    "proj": "attn_contrast.proj",
+    "fc1": "mlp_contrast.fc1",
+    "fc2": "mlp_contrast.fc2",
+}
+RECON = POINT_MAE | Layout(
+    NameMap(
+        {
+            f"block_{{i}}/contrast/{ours}": f"blocks.blocks.{{i}}.{theirs}"
+            for ours, theirs in CONTRAST.items()
+        },
+        {
+            "image_token/token": "img_token",
+            "image_token/position": "img_pos",
+            "text_token/token": "text_token",
+            "text_token/position": "text_pos",
+        },
+    )
+)
 
-RECON = point_mae.POINT_MAE | NameMap(
-    {
-        rf"{_BLOCK}/(norm1|norm2)": r"blocks.blocks.\1.\2_contrast",
-        rf"{_BLOCK}/query": r"blocks.blocks.\1.attn_contrast.q",
-        rf"{_BLOCK}/key_value": r"blocks.blocks.\1.attn_contrast.kv",
-        rf"{_BLOCK}/proj": r"blocks.blocks.\1.attn_contrast.proj",
-        rf"{_BLOCK}/(fc1|fc2)": r"blocks.blocks.\1.mlp_contrast.\2",
-    },
-    {
-        r"image_token/token": "img_token",
-        r"image_token/position": "img_pos",
-        r"text_token/token": "text_token",
-        r"text_token/position": "text_pos",
-    },
+register_backbone(
+    "ReConBackbone",
+    RECON,
+    (
+        Source(
+            "ReCon, pre-trained",
+            ("ReConBackbone",),
+            (r"^MAE_encoder\..*_contrast\.",),
+            "MAE_encoder.",
+            {
+                **DECODER,
+                r"^(img|text)_proj\.": PRETRAINING,
+                r"^(img|text)_encoder\.": TEACHER,
+            },
+        ),
+        Source(
+            "ReCon, fine-tuned",
+            ("ReConBackbone",),
+            (r"^blocks\.blocks\.\d+\.norm1_contrast\.",),
+            pretrained=False,
+        ),
+    ),
+    prefix="MAE_encoder.",
+    segmentation=TOKENS,
 )

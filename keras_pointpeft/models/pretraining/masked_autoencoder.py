@@ -124,9 +124,7 @@ class MaskedAutoencoder(MaskedPretrainer):
         ]
         self.norm = backbone.get_layer("norm")
 
-        self.decoder_position = PositionMLP(
-            dim, dtype=policy, name="decoder_position"
-        )
+        self.add_position_layers()
         rates = drop_path_rates(decoder_drop_path_rate, decoder_depth)
         self.decoder_blocks = [
             TransformerBlock(
@@ -156,12 +154,21 @@ class MaskedAutoencoder(MaskedPretrainer):
             initializer=keras.initializers.RandomNormal(stddev=0.02),
             name="mask_token",
         )
-        self.decoder_position.build((None, None, 3))
+        self.build_position_layers()
         for block in self.decoder_blocks:
             block.build((None, None, dim))
         self.decoder_norm.build((None, None, dim))
         self.increase_dim.build((None, None, dim))
         self.built = True
+
+    def add_position_layers(self):
+        """Makes what positions need besides the backbone."""
+        self.decoder_position = PositionMLP(
+            self.backbone.dim, dtype=self.dtype_policy, name="decoder_position"
+        )
+
+    def build_position_layers(self):
+        self.decoder_position.build((None, None, 3))
 
     def call(self, points, hidden=None, training=False):
         groups, size = self.backbone.num_groups, self.backbone.group_size
@@ -177,14 +184,8 @@ class MaskedAutoencoder(MaskedPretrainer):
 
         # All patches are encoded: batch statistics include the hidden ones.
         tokens = self.patch_encoder(patches["neighborhoods"], training=training)
-        x = gather(tokens, order[:, :seen])
         centers = gather(centers, order)
-        positions = self.position(centers[:, :seen])
-        for block in self.blocks:
-            x = block(x + positions, training=training)
-        encoded = self.norm(x)
-
-        positions = self.decoder_position(centers)
+        encoded, positions, more = self.encode(tokens, order, centers, training)
         x = self.with_blanks(encoded)
         for block in self.decoder_blocks:
             x = block(x + positions, training=training)
@@ -200,7 +201,28 @@ class MaskedAutoencoder(MaskedPretrainer):
             "visible_patches": patches[:, :seen],
             "visible_centers": centers[:, :seen],
             "visible_tokens": encoded,
+            **more,
         }
+
+    def encode(self, tokens, order, centers, training):
+        """What the backbone makes of the patches.
+
+        Args:
+            tokens: `(batch, num_groups, dim)`, of all patches.
+            order: int `(batch, num_groups)`, the visible ones first.
+            centers: `(batch, num_groups, 3)`, in that order.
+            training: bool.
+
+        Returns:
+            The visible tokens `(batch, num_visible, dim)`, positions for the
+            decoder `(batch, num_groups, dim)`, and a dict of further outputs.
+        """
+        seen = self.num_visible
+        x = gather(tokens, order[:, :seen])
+        positions = self.position(centers[:, :seen])
+        for block in self.blocks:
+            x = block(x + positions, training=training)
+        return self.norm(x), self.decoder_position(centers), {}
 
     def drawn_layers(self):
         return (self.patch_encoder, self.position, *self.blocks)
