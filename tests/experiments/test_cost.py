@@ -65,6 +65,7 @@ def test_what_is_kept_is_known_on_torch_alone(clouds):
         cost.kept_for_backward(small_classifier(), *clouds)
 
 
+@pytest.mark.once
 def test_growth_of_the_process():
     size = 200 * 2**20
     code = (
