@@ -111,6 +111,8 @@ def test_preset_directory(saved, from_directory):
 @every
 def test_model_file(saved, from_file):
     saved.same_outputs(from_file)
+    # It is compiled as it was, and training goes on where it stopped.
+    assert int(from_file.optimizer.iterations) == 2
 
 
 def arrays(folder):

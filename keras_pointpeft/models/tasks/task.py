@@ -110,6 +110,9 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
 
         config = dict(config)
         undecayed = config.pop("undecayed", ())
+        # Keras has written what it chose for the backend that saved the file;
+        # this may be another one.
+        config.pop("jit_compile", None)
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None:
             exclude(self.optimizer, self.trainable_variables, undecayed)
