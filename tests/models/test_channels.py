@@ -38,6 +38,7 @@ def test_without_training_nothing_changes(clouds, colored):
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("peft", [None, DAPT(rank=4)])
 def test_what_colors_say_is_learnt(colored, peft):
     model = small_classifier(peft, extra_channels=3)
@@ -75,6 +76,7 @@ def test_configs_and_adapters(colored, tmp_path):
     )
 
 
+@pytest.mark.once
 def test_scenes_with_colors(colored):
     model = models.SemanticSegmenter(
         small_backbone(extra_channels=3),

@@ -81,6 +81,7 @@ def test_preset_round_trip(method, clouds, tmp_path):
     assert isinstance(backbone, PointMAEBackbone)
 
 
+@pytest.mark.once
 def test_optimizer_is_no_part_of_task_weights(clouds, tmp_path):
     model = small_classifier(DAPT(rank=4))
     model.save_task_weights(str(tmp_path / "a.task.weights.h5"))

@@ -82,6 +82,7 @@ def test_bad_labels(model, clouds):
         np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.once
 def test_another_loss_takes_one_hot(clouds):
     points, labels = clouds
     model = small_classifier(num_classes=np.uint8(3))
@@ -114,6 +115,7 @@ def test_points_without_a_label_change_nothing(parts, clouds):
         parts.predict_parts(points, categories + 1)
 
 
+@pytest.mark.once
 def test_metrics_know_the_categories(parts, clouds):
     """A cloud of the larger category without its third part."""
     points = clouds[0][:2]
