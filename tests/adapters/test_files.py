@@ -11,6 +11,8 @@ from keras_pointpeft.peft import DAPT
 from tests.conftest import METHODS
 from tests.conftest import small_classifier
 
+pytestmark = pytest.mark.once
+
 
 def values(model):
     return {v.path: v.numpy().copy() for v in model.weights}

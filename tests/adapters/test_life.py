@@ -82,6 +82,7 @@ def test_training_changes_the_adapter_in_place_alone(clouds):
     np.testing.assert_array_equal(logits(model, points), trained)
 
 
+@pytest.mark.once
 def test_a_second_task_on_the_same_backbone(clouds, tmp_path):
     points, labels = clouds
     first = small_classifier(peft.DAPT(rank=4))
@@ -111,6 +112,7 @@ def test_a_second_task_on_the_same_backbone(clouds, tmp_path):
     np.testing.assert_array_equal(logits(second, points), moved)
 
 
+@pytest.mark.once
 def test_slots_of_the_optimizer_belong_to_one_adapter(clouds):
     points, labels = clouds
     model = small_classifier(peft.LoRA(rank=2))
@@ -140,6 +142,7 @@ def test_slots_of_the_optimizer_belong_to_one_adapter(clouds):
     assert float(optimizer.learning_rate) == 0.25
 
 
+@pytest.mark.once
 def test_names_are_checked(clouds):
     model = small_classifier(peft.DAPT(rank=4))
     with pytest.raises(ValueError, match="no named adapters"):
@@ -178,6 +181,7 @@ def test_the_base_comes_back_bit_for_bit(frozen_bn, clouds):
         )
 
 
+@pytest.mark.once
 def test_the_base_is_kept_with_the_weights(clouds, tmp_path):
     points, labels = clouds
     model = small_classifier(peft.DAPT(rank=4, frozen_bn="track"))
@@ -204,6 +208,7 @@ def test_the_base_is_kept_with_the_weights(clouds, tmp_path):
     same(copies(stripped.backbone), expected)
 
 
+@pytest.mark.once
 def test_a_file_that_does_not_know_the_base(tmp_path):
     model = small_classifier(peft.DAPT(rank=4))
     for variable in model.trainable_variables:
@@ -241,6 +246,7 @@ def same(found, expected):
         np.testing.assert_array_equal(found[path], value, path)
 
 
+@pytest.mark.once
 def test_full_fine_tuning_leaves_no_base():
     model = small_classifier(peft.Full())
     with pytest.raises(ValueError, match="changes the backbone itself"):
@@ -301,6 +307,7 @@ def test_transforms_of_dapt_are_merged_on_request(clouds):
     )
 
 
+@pytest.mark.once
 def test_what_cannot_be_merged_is_refused():
     for method in (peft.Adapter(4), peft.VPT(2), peft.PPT(rank=4)):
         with pytest.raises(ValueError, match="cannot be merged"):
@@ -309,6 +316,7 @@ def test_what_cannot_be_merged_is_refused():
         small_classifier(None).merge()
 
 
+@pytest.mark.once
 def test_a_negative_scale_behind_the_maximum_is_refused():
     model = small_classifier(peft.SSF())
     gamma = model.backbone.get_layer("tuner_patches").gamma
@@ -317,6 +325,7 @@ def test_a_negative_scale_behind_the_maximum_is_refused():
         model.merge()
 
 
+@pytest.mark.once
 def test_safetensors_there_and_back(clouds, tmp_path):
     pytest.importorskip("safetensors")
     points, _ = clouds
@@ -331,6 +340,7 @@ def test_safetensors_there_and_back(clouds, tmp_path):
     np.testing.assert_array_equal(logits(other, points), logits(model, points))
 
 
+@pytest.mark.once
 def test_the_card_says_what_it_is(tmp_path):
     model = small_classifier(peft.LoRA(rank=2))
     model.save_adapter(tmp_path)
@@ -340,6 +350,7 @@ def test_the_card_says_what_it_is(tmp_path):
     assert config["base_fingerprint"] in card
 
 
+@pytest.mark.once
 def test_a_handle_is_fetched(clouds, tmp_path, monkeypatch):
 
     points, _ = clouds
@@ -352,6 +363,7 @@ def test_a_handle_is_fetched(clouds, tmp_path, monkeypatch):
     np.testing.assert_array_equal(logits(other, points), logits(model, points))
 
 
+@pytest.mark.once
 def test_upload(tmp_path, monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
     calls = []
@@ -393,6 +405,7 @@ def test_bfloat16_comes_back(tmp_path):
         )
 
 
+@pytest.mark.once
 def test_named_adapters_are_not_saved_with_the_model(clouds, tmp_path):
     points, _ = clouds
     model = small_classifier(peft.LoRA(rank=2))

@@ -194,6 +194,7 @@ def test_reconstruct():
         assert cdist(seen, cloud).min(axis=1).max() < 1e-5
 
 
+@pytest.mark.once
 def test_save_and_load(tmp_path):
     model = make_model(
         mask_type="block", loss="chamfer_l1", mask_ratio=0.5, seed=5

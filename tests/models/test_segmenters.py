@@ -100,6 +100,7 @@ def test_a_method_trains_and_keeps_its_adapter(method, batch, tmp_path):
         np.testing.assert_allclose(found, before, atol=1e-6)
 
 
+@pytest.mark.once
 def test_the_keras_file_comes_back(batch, tmp_path):
     inputs, _ = batch
     model = make_parts(peft=DAPT(rank=4))
@@ -113,6 +114,7 @@ def test_the_keras_file_comes_back(batch, tmp_path):
     )
 
 
+@pytest.mark.once
 def test_without_class_token_weights_are_a_subset(batch):
     from keras_pointpeft.adapters.copying import copy_weights
 
@@ -156,6 +158,7 @@ def test_scenes(tmp_path):
     assert config["class_weights"] == (1.0, 2.0)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("depth", (1, 2, 4))
 def test_any_depth_has_blocks_for_segmentation(depth, batch):
     backbone = make_backbone(peft=DAPT(rank=4), depth=depth)

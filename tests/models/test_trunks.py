@@ -51,6 +51,7 @@ def test_outputs(name, clouds):
         assert symbolic.shape[1:] == outputs[key].shape[1:]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", BACKBONES)
 def test_config_and_freezing_come_back(name, method):

@@ -261,6 +261,7 @@ def test_what_trains():
     }
 
 
+@pytest.mark.once
 def test_full_size_counts():
     backbone = PointMAEBackbone(
         num_groups=128, peft=PointPEFT(reference=True, bank_size=8)
@@ -289,6 +290,7 @@ def test_arguments_are_checked():
 # === Saving ===
 
 
+@pytest.mark.once
 def test_the_adapter_brings_the_bank(clouds, tmp_path):
     points, labels = clouds
     model = with_bank(clouds)
@@ -302,6 +304,7 @@ def test_the_adapter_brings_the_bank(clouds, tmp_path):
     np.testing.assert_array_equal(logits(other, points), logits(model, points))
 
 
+@pytest.mark.once
 def test_an_adapter_without_the_bank(clouds, tmp_path):
     points, _ = clouds
     model = with_bank(clouds)
@@ -320,6 +323,7 @@ def test_an_adapter_without_the_bank(clouds, tmp_path):
     np.testing.assert_array_equal(logits(other, points), logits(model, points))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", ("preset", "keras"))
 def test_whole_models_round_trip(clouds, tmp_path, kind):
     points = clouds[0]
@@ -341,6 +345,7 @@ def test_whole_models_round_trip(clouds, tmp_path, kind):
     np.testing.assert_array_equal(logits(other, points), logits(model, points))
 
 
+@pytest.mark.once
 def test_mixed_precision(clouds):
     points, labels = clouds
     model = small_classifier(method(), dtype="mixed_bfloat16")
