@@ -140,7 +140,8 @@ def base_values(backbone):
     if _same(frozen, memory.frozen):
         return memory.values
     if memory.added and _same(added, memory.added):
-        # Other weights came in, and no training since.
+        # Other weights were loaded and have not been trained since: they are
+        # the new base.
         set_base(backbone)
         return backbone._base_memory.values
     return None

@@ -29,8 +29,8 @@ from keras_pointpeft.peft.freezing import trained_paths
 from keras_pointpeft.peft.paths import is_added
 
 FORMAT = 2
-# Exponents of trained weights are much alike: side by side, they take an
-# eighth of the file less.
+# "shuffle" stores the first bytes of all numbers together, then the second
+# ones: exponents of trained weights are much alike, which saves an eighth.
 PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 WORTH_PACKING = 4096  # bytes
 
@@ -65,7 +65,7 @@ def split_variables(task):
     for variable in task.weights:
         if "seed_generator" in variable.path:
             continue
-        # What a method adds moves along with it.
+        # Statistics of the method's own layers are part of the adapter.
         added = is_added(variable.path)
         mine = (
             variable.path in trained
@@ -228,7 +228,8 @@ def write_arrays(file, arrays):
     """
     # In memory first: on a full disk, HDF5 ends the process.
     image = io.BytesIO()
-    # The newer groups and chunks: of a hundred bytes, not of thousands.
+    # The newer file format spends about a hundred bytes on a group or chunk,
+    # the older one thousands.
     with h5py.File(image, "w", libver="v110") as h5:
         for name, value in arrays.items():
             pack = value.nbytes >= WORTH_PACKING

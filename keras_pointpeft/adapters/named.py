@@ -31,7 +31,7 @@ class AdapterSet:
     def __init__(self, task, name="default"):
         self.task = task
         self.active = name
-        # None stands for what the variables have.
+        # The active adapter has None: its values are in the variables.
         self.values = {name: None}
         # What each was trained on.
         self.contracts = {name: task.contract}

@@ -28,7 +28,7 @@ class AdapterLife:
         make, arguments = super().__reduce__()
         if self._adapters is None:
             return make, arguments
-        # Keras' way has the active one alone, which it has put in place.
+        # Keras would restore the active adapter alone.
         return _with_adapters, (make, arguments, self._adapters.state())
 
     def __call__(self, *args, **kwargs):
@@ -72,7 +72,8 @@ class AdapterLife:
         ```
         """
         if self._adapters is None:
-            # Past Keras, which would save it with the model.
+            # Not by plain assignment: Keras would track it and save it with the
+            # model.
             object.__setattr__(self, "_adapters", AdapterSet(self))
         self._adapters.add(name, path)
 

@@ -10,7 +10,7 @@ from keras_pointpeft.checkpoints.names import from_reference
 from keras_pointpeft.checkpoints.names import to_reference
 from keras_pointpeft.peft.paths import weights_of
 
-# What stands before the name of a tensor that a part of is looked for.
+# Marks the name of a tensor that our variable is only a difference to.
 DIFFERENCE = "difference to "
 SHOWN = 12
 

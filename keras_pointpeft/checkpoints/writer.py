@@ -76,7 +76,7 @@ def _shape(path, value, name, layout):
     axes = next(wanted, len(shape))
     if kernel:
         return (*shape[::-1], *(1,) * (axes - len(shape)))
-    # Axes of one element in front.
+    # Published parameters have further axes of length 1 in front.
     return (*(1,) * (axes - len(shape)), *shape[max(0, len(shape) - axes) :])
 
 

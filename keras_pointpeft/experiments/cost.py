@@ -94,12 +94,14 @@ def bytes_kept(forward, own=()):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
-        # An output that keeps itself, graph and all, would never be freed.
+        # Without `detach`, an output that is saved for its own gradient would
+        # hold its graph, which holds the output: it would never be freed.
         return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         loss = forward()
-        # The graph, and with it what it keeps, lives as long as the loss.
+        # Counted while `loss` exists: the graph and all that it keeps are
+        # freed with it.
         total = sum(kept.values())
     del loss
     return total

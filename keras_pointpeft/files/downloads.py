@@ -19,7 +19,8 @@ from keras_pointpeft.files.whole import put
 
 MIRROR_VARIABLE = "KERAS_POINTPEFT_RELEASES"
 CHUNK = 1 << 18
-# Stands for the host of files that have no address; a mirror takes its place.
+# The host in the address of files that have none, so that a mirror can have
+# them.
 BY_HAND = "by-hand.invalid"
 
 

@@ -8,7 +8,7 @@ import time
 # Seconds without a word, at most.
 INTERVAL = 4.0
 
-# Those that are under way; the innermost one speaks.
+# The tasks that are running; only the innermost one reports.
 _running = []
 _lock = threading.RLock()
 _muted = 0

@@ -17,7 +17,7 @@ def freeze(backbone, peft):
     every = backbone.trainable_variables
     frozen = tuple(v for v in every if not peft.trains(v.path))
     trained = frozenset(v.path for v in every if peft.trains(v.path))
-    # Past Keras, which would take them for parts of the model.
+    # Not by plain assignment: Keras would track them as parts of the model.
     object.__setattr__(backbone, "_frozen", frozen)
     object.__setattr__(backbone, "_trained_paths", trained)
     freeze_again(backbone)

@@ -268,7 +268,7 @@ def _mean_and_std(runs, column):
 
 
 def _lock_of(path):
-    # Not beside the file: results lie in a folder that is shipped.
+    # In the temporary folder, because the folder of results is shipped.
     name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"keras_pointpeft_{name}.lock"
 

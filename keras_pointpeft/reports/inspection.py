@@ -71,7 +71,7 @@ def inspect(backbone, points) -> Inspection:
             calls[layer.name] = (layer, args, kwargs)
         return layer(*args, **kwargs)
 
-    # The same layers in a second graph, whose calls pass by here.
+    # A second graph of the same layers, in which `call` sees every call.
     copy = keras.models.clone_model(
         backbone, clone_function=lambda layer: layer, call_function=call
     )

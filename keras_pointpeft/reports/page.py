@@ -14,7 +14,7 @@ def whole(title, body):
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        # Else a browser asks for one.
+        # An empty icon, so that a browser does not ask a server for one.
         '<link rel="icon" href="data:,">'
         f"<title>{title}</title><style>{STYLE}</style>"
         f"<script>{get_plotlyjs()}</script><script>{SCRIPT}</script></head>"

@@ -54,7 +54,8 @@ def write_png(path, entries, title):
     axes.set_ylabel("%, mean and deviation over seeds")
     axes.set_title(title)
     axes.grid(color="0.9")
-    # Not beside the points: methods of one size would hide each other.
+    # A legend, not labels at the points: those of methods of the same size
+    # would cover each other.
     figure.legend(loc="outside right center", fontsize=8, frameon=False)
     with whole_file(path) as place:
         figure.savefig(place, dpi=150)

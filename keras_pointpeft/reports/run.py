@@ -116,7 +116,8 @@ def describe(folder, train_split, test_split):
             preset, train_split, test_split, told["num_classes"]
         ),
     )
-    # Full fine-tuning changes the very weights: looked at before they load.
+    # Full fine-tuning changes the backbone itself, so that its features are
+    # computed before the tuned weights are loaded.
     given = findings.samples(model, test_split, recipe, preset.class_names)
     before = _features(model.backbone, given, recipe)
     model.load_adapter(folder / "adapter")

@@ -9,7 +9,7 @@ from keras_pointpeft.checkpoints.layouts.segmentation import TOKENS_CLS
 from keras_pointpeft.checkpoints.names import NameMap
 
 PROMPT = "tuner_sequence/prompt"
-# Modules that have a second norm in its place, and do not use the one.
+# Modules that use a second norm and leave the first one unused.
 SMALL = ("dgcnn_light", "mlp")
 UNUSED = "no published module of this kind uses it"
 

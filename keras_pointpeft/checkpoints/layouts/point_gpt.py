@@ -52,7 +52,7 @@ MODULES = {
 PARAMETERS = {
     **_blocks(QKV, "", "blocks"),
     **_blocks(QKV, "generator/", "generator_blocks"),
-    # Swapped in the published model, and so here.
+    # The published model swaps the positions of these two tokens.
     "class_tokens/token": "cls_token",
     "class_tokens/position": "cls_pos",
     "start_token/token": "blocks.sos",

@@ -11,7 +11,7 @@ TUNER = "block_{i}/tuner"
 POINT_LORA = Layout(
     NameMap(
         {
-            # Wrapped, and so named anew.
+            # The published code wraps these layers, which changes their names.
             "block_{i}/qkv": f"{ATTENTION}.qkv.linear",
             "block_{i}/proj": f"{ATTENTION}.proj.linear",
             "tuner_sequence/predictor/fc1": "lora_mask_predictor.fc1",

@@ -12,7 +12,7 @@ VPT = Layout(
             "block_{i}/tuner/positions": "cls_prompt_pos_list.{i}",
         },
     ),
-    # Of a batch of one.
+    # The published prompts have a batch axis of 1 in front.
     axes={r"^cls_prompt_(pos_)?list\.": 3},
 )
 register_method("VPT", "VPT", VPT, r"^cls_prompt_list\.")

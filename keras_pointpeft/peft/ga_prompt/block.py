@@ -121,7 +121,7 @@ class GAPromptTuner(Configurable, BlockTuner):
             geometry["chosen"],
             geometry["propagation"],
             rows=self._rows(tokens, start),
-            # In place of an attention, each token as it is.
+            # No attention inside a neighbourhood: each token stays as it is.
             attention=_tokens_at,
             # The published code counts rows as if there were no prompts.
             stride=patches.shape[1] if self.reference else None,

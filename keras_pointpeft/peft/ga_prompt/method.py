@@ -162,7 +162,8 @@ class GAPrompt(PeftMethod):
             self.propagation_scale,
             self.propagation,
             self.before_attention,
-            # Only rows with prompts are looked up amiss.
+            # The published indices are wrong only where prompts stand in the
+            # sequence.
             self.reference and self.propagation == "permutation",
             drop_path_rate=where.drop_path_rate,
             **where.layer,

@@ -201,7 +201,7 @@ class PointPEFTTuner(Configurable, BlockTuner):
                 f"num_heads={self.attention_gate.shape[1]}"
             )
         scores = ops.einsum("bthw,bphw->bhtp", query, key) * width**-0.5
-        # Twice, as the published code does it.
+        # The published code applies the softmax twice.
         weights = ops.softmax(ops.softmax(scores, axis=-1), axis=-1)
         weights = ops.cast(self.attention_gate, weights.dtype) * weights
         return ops.einsum("bhtp,bphw->bthw", weights, value)

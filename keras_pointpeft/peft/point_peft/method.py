@@ -235,7 +235,8 @@ class PointPEFT(PeftMethod):
             **where.layer,
         )
         if self.prior and last and not tuner.reads_prior:
-            # The bank belongs to a model of which no block is prompted, too.
+            # A model keeps its bank even if none of its blocks has prompts:
+            # a tuner has to read the prior, or it is no part of the graph.
             tuner.needs = (*tuner.needs, "prior")
         return tuner
 

@@ -96,7 +96,7 @@ class PriorQuery(Configurable, keras.layers.Layer):
             (self.bank_size, feature_shape[-1]), "bank", "float32"
         )
         self.count = state((), "count", "int32")
-        # Of the frozen weights that the bank was made with.
+        # The fingerprint of the frozen weights that made the bank.
         self.fingerprint = state((FINGERPRINT_BYTES,), "fingerprint", "int32")
 
     @property

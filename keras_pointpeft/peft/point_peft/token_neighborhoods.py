@@ -119,7 +119,8 @@ class TokenNeighborhoods(PatchNeighborhoods):
         parts = super().compute_output_spec(points, centers)
         if not (self.num_prompts or self.prompted):
             return parts
-        # Tensors of their own: a graph tells outputs apart by identity.
+        # New symbolic tensors, because Keras tells the outputs of a layer
+        # apart by identity.
         again = super().compute_output_spec(points, centers)
         again = {f"prompted_{name}": part for name, part in again.items()}
         shape = (centers.shape[0], self.num_patches, 3)
