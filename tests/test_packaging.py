@@ -173,3 +173,23 @@ def test_wheel_works_without_the_repository(installed, tmp_path):
     place, shape = process.stdout.splitlines()
     assert place == str(installed[1] / "keras_pointpeft")
     assert shape == "(4, 2)"
+
+
+@pytest.mark.once
+def test_wheel_brings_the_console_command(installed, tmp_path):
+    command = installed[1] / "bin" / "keras-pointpeft"
+    environment = {**os.environ, "PYTHONPATH": str(installed[1])}
+
+    def shown(*words):
+        return subprocess.run(
+            [sys.executable, str(command), *words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    assert "keras-pointpeft train --preset=" in shown()
+    assert "dapt_pointmaetiny_shapes" in shown("presets", "dapt_*_shapes")
+    assert "--learning_rate=" in shown("train", "--help")

@@ -74,6 +74,7 @@ def merge(task, partial=False):
     for path, variable in places.items():
         weights.setdefault(path, np.zeros(variable.shape))
     assign_common(weights, merged)
+    merged.contract = task.contract
     if rest is not None:
         set_base(merged.backbone, UNKNOWN)
     return merged

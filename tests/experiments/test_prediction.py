@@ -125,6 +125,23 @@ def test_arrays_that_are_not_prepared_are_warned_of(adapter):
             model.predict(other, verbose=0)
 
 
+def test_what_is_known_goes_along(adapter, tmp_path):
+    model = keras_pointpeft.from_adapter(adapter)
+    assert model.contract.class_names == NAMES
+    assert model.clone().contract == model.contract
+    # A head for other classes knows nothing of them.
+    assert model.clone(num_classes=5).contract.class_names is None
+    model.save_to_preset(tmp_path / "model")
+    loaded = keras_pointpeft.from_preset(tmp_path / "model")
+    assert loaded.contract == model.contract
+    # Several adapters of one backbone each have their own.
+    model.add_adapter("fresh")
+    model.set_adapter("fresh")
+    assert model.contract.class_names is None
+    model.set_adapter("default")
+    assert model.contract.class_names == NAMES
+
+
 def test_classes_are_matched_by_name(adapter):
     names = keras_pointpeft.adapters.read_contract(adapter).class_names
     assert names == NAMES

@@ -336,6 +336,7 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         twin = type(self).from_config({**config, **theirs})
         if weights and not changes_head(before, twin.get_config()):
             copy_head(self, twin)
+            twin.contract = self.contract
         twin.preset = getattr(self, "preset", None)
         same = _trained(self) == _trained(twin)
         if compile and same and self.compiled:
