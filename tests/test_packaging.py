@@ -1,3 +1,4 @@
+import os
 import pathlib
 import shutil
 import subprocess
@@ -107,6 +108,7 @@ def test_nothing_private_is_imported():
 
 
 IN_AN_EMPTY_FOLDER = """
+import os
 import pathlib
 import sys
 
