@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import sys
 import textwrap
 
@@ -96,7 +97,8 @@ def help_text(module, program):
         for name in names:
             flag = module.FLAGS[name]
             lines.append(f"  {_spelled(flag)}")
-            text = flag.help
+            # Values are said already.
+            text = re.sub(r"^<[^>]*>: ", "", flag.help)
             if flag.default not in (None, [], False, True):
                 text += f" By default {flag.default_as_str.strip(chr(39))}."
             lines += textwrap.wrap(
