@@ -27,7 +27,7 @@ CHECK = flags.DEFINE_string("check", None, "Runs one check here.")
 COLUMNS = ("check", "what", "value", "at_most", "state", "device", "date")
 # Fixtures whose gradients are near their bounds, by part of their names.
 FIXTURES = "tests/golden"
-STEPS = 6
+STEPS = 8
 # Kernels of a product may differ between a graph and the same without one.
 CLOSE = 1e-5
 
@@ -74,6 +74,7 @@ def graph(name):
         return values, losses, predicted, report
 
     plain, plain_losses, plain_predicted, _ = trained(False)
+    again = trained(False)[0]
     values, losses, predicted, report = trained(True)
     for kind, rows in report.items():
         for row in rows:
@@ -84,10 +85,17 @@ def graph(name):
         close = 1e-2
     else:
         close = CLOSE
-    worst = max(
-        float(np.abs(a - b).max()) for a, b in zip(plain, values, strict=True)
-    )
-    yield "weights", worst, close
+
+    def worst_of(values, others):
+        pairs = zip(values, others, strict=True)
+        return max(float(np.abs(a - b).max()) for a, b in pairs)
+
+    # Where sums are added up in any order, Adam makes steps of either sign of
+    # gradients that are zero but for rounding.
+    spread = worst_of(plain, again)
+    yield "weights, twice without a graph", spread, 0.1
+    close = max(close, 4 * spread)
+    yield "weights", worst_of(plain, values), close
     yield (
         "losses",
         float(np.abs(np.subtract(plain_losses, losses)).max()),

@@ -19,7 +19,7 @@ PARTS=${PARTS:-check benchmark train}
 # Processes that check at the same time, and seconds that one may take.
 JOBS=${JOBS:-6}
 CASE_SECONDS=${CASE_SECONDS:-100}
-BENCHMARKS=${BENCHMARKS:-dapt_step_gpu,dapt_step_gpu_bfloat16,full_step_gpu,dapt_against_full,pointpeft_step,dapt_memory,dapt_memory_lean,fit_epoch,sampling_grouping_gpu}
+BENCHMARKS=${BENCHMARKS:-dapt_step_gpu,dapt_step_gpu_bfloat16,dapt_step_gpu_bfloat16_128,full_step_gpu,dapt_against_full,pointpeft_against_full,dapt_memory,dapt_memory_lean,fit_epoch,sampling_grouping_gpu}
 BENCHMARK_SECONDS=${BENCHMARK_SECONDS:-150}
 TRAIN_SECONDS=${TRAIN_SECONDS:-45}
 

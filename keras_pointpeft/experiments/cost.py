@@ -9,6 +9,7 @@ from keras import ops
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.peft.fingerprint import fingerprint
 from keras_pointpeft.peft.point_peft.bank import prior_layer
+from keras_pointpeft.step.running import WARM_UP
 
 
 def interleaved_seconds(steps, repeats, warmup=1):
@@ -127,7 +128,9 @@ def peak_growth(step):
         if torch.cuda.is_available():
             step()
             torch.cuda.reset_peak_memory_stats()
-            step()
+            # A capture takes what a step takes; a replay allocates nothing.
+            for _ in range(WARM_UP + 1):
+                step()
             return torch.cuda.max_memory_allocated()
     before = _status("VmRSS")
     step()

@@ -1,5 +1,6 @@
 """torch: a function of tensors as one CUDA graph."""
 
+import contextlib
 import gc
 
 import torch
@@ -42,11 +43,11 @@ class Graph:
         self.graph = torch.cuda.CUDAGraph()
         generator = torch.cuda.default_generators[device.index]
         before = generator.get_state()
-        reason = None
+        pool, reason = _pool(device), None
         try:
             with torch.cuda.graph(
                 self.graph,
-                pool=_pool(device),
+                pool=pool,
                 stream=side_stream(device),
                 # Other threads may read figures of earlier steps meanwhile.
                 capture_error_mode="thread_local",
@@ -56,7 +57,7 @@ class Graph:
             reason = _root(error)
         if reason is not None:
             self.graph = self.outputs = None
-            _recover(generator, before)
+            _recover(generator, before, pool)
             raise CaptureFailed(reason)
         self.recoveries = _RECOVERIES[0]
 
@@ -107,6 +108,21 @@ def _pool(device):
     return _POOLS[device]
 
 
+def _end_allocation(device, pool):
+    """As PyTorch's own trees of graphs do it, for which it has no public way.
+
+    Without these functions, or if the capture did end it, there is nothing to
+    do: `RuntimeError` says the latter.
+    """
+    end = getattr(torch._C, "_cuda_endAllocateToPool", None)
+    release = getattr(torch._C, "_cuda_releasePool", None)
+    if end is None or release is None:
+        return
+    with contextlib.suppress(RuntimeError):
+        end(device.index, pool)
+        release(device.index, pool)
+
+
 def _root(error):
     """The first of the errors: the end of a broken capture fails too."""
     while error.__context__ is not None:
@@ -115,13 +131,17 @@ def _root(error):
     return f"{type(error).__name__}: {text[0] if text else ''}"
 
 
-def _recover(generator, before):
+def _recover(generator, before, pool):
     """Gives back memory, and a random generator that is not captured.
 
     The generator of a capture that broke off believes that it goes on. Its
-    state is a part that can be exchanged.
+    state is a part that can be exchanged. So does the allocator, where the
+    end of the capture failed too.
     """
     _RECOVERIES[0] += 1
+    _end_allocation(generator.device, pool)
+    # What takes this one's place knows nothing of what happened.
+    _POOLS.pop(generator.device, None)
     gc.collect()
     torch.cuda.synchronize()
     fresh = torch.Generator(device=generator.device)

@@ -17,7 +17,17 @@ _READS = (
     "repeat_interleave",
     "bincount",
 )
+# Each waits for the device within: decompositions of matrices.
+_WAITS = (
+    "_linalg_eigh",
+    "_linalg_svd",
+    "linalg_eig",
+    "linalg_eigvals",
+    "linalg_lstsq",
+)
 _COPIES = ("_to_copy", "copy_")
+# What `torch.tensor` and `torch.as_tensor` make of the host's numbers.
+_MAKES = "lift_fresh"
 
 
 class Forbidden(TorchDispatchMode):
@@ -43,6 +53,10 @@ class Forbidden(TorchDispatchMode):
             name == "index" and _has_mask(args[1] if len(args) > 1 else ())
         ):
             self._add(f"{name}, which gives the host a value")
+        elif name in _WAITS:
+            self._add(f"{name}, which waits for the device")
+        elif name == _MAKES:
+            self._add("a number of the host that becomes a tensor")
         elif name in _COPIES and _crosses(name, args, result):
             self._add(f"{name} between host and device")
         return result

@@ -125,8 +125,8 @@ class _Entry:
         return self.outputs.wrap([x.clone() for x in self.graph()])
 
     def _warm_up(self, running, data, arrays):
+        from keras_pointpeft.ops.accelerators.torch_constants import Constants
         from keras_pointpeft.step import cuda_graph
-        from keras_pointpeft.step.constants import Constants
         from keras_pointpeft.step.forbidden import Forbidden
 
         model = running._model()
@@ -158,8 +158,8 @@ class _Entry:
         return self.outputs.wrap(found)
 
     def _capture(self, running, data):
+        from keras_pointpeft.ops.accelerators.torch_constants import Constants
         from keras_pointpeft.step import cuda_graph
-        from keras_pointpeft.step.constants import Constants
 
         model = running._model()
         arrays = [_as_tensor(leaf) for leaf in keras.tree.flatten(data)]
@@ -289,10 +289,14 @@ def why_eager(model):
 
 
 def phase(model):
-    """Which of the batches of one update comes next; 0 without several."""
+    """A number of batches after which the next does what it does now.
+
+    Of several that make an update, all but the last do the same.
+    """
     every = getattr(model.optimizer, "gradient_accumulation_steps", None)
     batches = getattr(model.optimizer, "batches", None) if every else None
-    return 0 if batches is None else batches % every
+    updates = batches is not None and (batches + 1) % every == 0
+    return every - 1 if updates else 0
 
 
 def _counted(model, number):

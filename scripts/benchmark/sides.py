@@ -14,11 +14,15 @@ A side is a line of words: what does it, the preset, and changes such as
     weights full_pointmae_scanobjectnn      a file with all weights
     sampling points=8192                    farthest point sampling
     plain sampling                          the classic loop
+    fit dapt_pointmae_scanobjectnn          an epoch of `EPOCH` steps in `fit`
     grouping                                sampling, neighbours, patches
     plain grouping                          the same in eager torch
     cuda grouping                           the same in `plain_cuda.py`
+
+`dtype=bfloat16` is our policy `mixed_bfloat16`, and autocast of the plain one.
 """
 
+import dataclasses
 import itertools
 import pathlib
 import tempfile
@@ -48,6 +52,8 @@ SIZES = {
 }
 # Points of a cloud in the files of a data set.
 STORED_POINTS = {"modelnet40": 8192}
+# Steps of an epoch.
+EPOCH = 40
 
 
 def parse(side):
@@ -60,7 +66,12 @@ def parse(side):
 def make(side, batch_size):
     """A function that does it once, and one of the bytes that it keeps."""
     (*kind, name), changes = parse(side)
-    makers = {(): _ours, ("plain",): _plain, ("input",): _input}
+    makers = {
+        (): _ours,
+        ("plain",): _plain,
+        ("input",): _input,
+        ("fit",): _fit,
+    }
     return makers[tuple(kind)](name, batch_size, **changes)
 
 
@@ -73,7 +84,15 @@ def sizes_of(size=None, **numbers):
 # === Training steps ===
 
 
-def _ours(name, batch_size, remat=None, without=None, stem=None, **sizes):
+def _ours(
+    name,
+    batch_size,
+    remat=None,
+    without=None,
+    stem=None,
+    dtype=None,
+    **sizes,
+):
     from keras_pointpeft import ops
     from keras_pointpeft.experiments import cost
     from keras_pointpeft.models import frozen_stem
@@ -81,19 +100,20 @@ def _ours(name, batch_size, remat=None, without=None, stem=None, **sizes):
     from keras_pointpeft.training import compile_for
 
     sizes = sizes_of(**sizes)
-    preset, recipe, model = build(name, remat, sizes)
+    preset, recipe, model = build(name, remat, sizes, dtype)
     objective = Objective(model)
     batch = _batch(preset, sizes.get("batch", batch_size), sizes)
     if stem == "kept":
         stem, model = frozen_stem.split(model)
         batch = stem.predict(batch[0], verbose=0), batch[1]
     compile_for(model, recipe, objective)
+    placed = _on_device(batch)
 
     def step():
         # What it returns are the metrics, on the host: the step is done.
         off = ops.disable_accelerators(without) if without else nullcontext()
         with off:
-            return train(model, batch)
+            return train(model, placed)
 
     return step, lambda: cost.kept_for_backward(model, *batch)
 
@@ -108,14 +128,24 @@ def train(model, batch):
     return float(model.train_function([batch])["loss"])
 
 
-def build(name, remat=None, sizes=None):
+def _on_device(batch):
+    """On a GPU, where the plain side has its batch too."""
+    if torch_device() == "cpu":
+        return batch
+    import torch
+
+    return [torch.tensor(x, device="cuda") for x in batch]
+
+
+def build(name, remat=None, sizes=None, dtype=None):
     """A preset, its recipe, and its model with random weights and bank."""
     from keras_pointpeft import presets
     from keras_pointpeft.experiments import cost
     from keras_pointpeft.experiments import runs
 
     preset = presets.resolve(name)
-    recipe = runs.recipe_for(preset, remat=remat)
+    dtype = dtype and f"mixed_{dtype}"
+    recipe = runs.recipe_for(preset, remat=remat, dtype=dtype)
     model = runs.build_model(
         preset,
         recipe,
@@ -155,7 +185,7 @@ def _arguments(preset, sizes):
     return found
 
 
-def _plain(name, batch_size, sampling=None, **sizes):
+def _plain(name, batch_size, sampling=None, dtype=None, **sizes):
     """The same in plain PyTorch, with its own optimizer and clipping.
 
     With `sampling=cuda` its patches come from `plain_cuda.py`.
@@ -189,7 +219,9 @@ def _plain(name, batch_size, sampling=None, **sizes):
     labels = labels.long()
 
     def loss():
-        return torch.nn.functional.cross_entropy(model(points), labels)
+        with torch.autocast(device, torch.bfloat16, enabled=bool(dtype)):
+            scores = model(points)
+        return torch.nn.functional.cross_entropy(scores.float(), labels)
 
     def step():
         optimizer.zero_grad()
@@ -204,6 +236,11 @@ def _plain(name, batch_size, sampling=None, **sizes):
 
 
 def torch_device():
+    """Where the sides compute; the CPU if not with torch."""
+    import keras
+
+    if keras.backend.backend() != "torch":
+        return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -245,6 +282,26 @@ def _input(name, batch_size):
         # Another epoch every time: nothing is there from before.
         batches.epoch = next(turns)
         return batches[0]
+
+    return step, None
+
+
+def _fit(name, batch_size, **sizes):
+    """An epoch as training makes it, batches and all."""
+    from keras_pointpeft import data
+    from keras_pointpeft.training import Objective
+    from keras_pointpeft.training import compile_for
+
+    preset, recipe, model = build(name, sizes=sizes_of(**sizes))
+    recipe = dataclasses.replace(recipe, batch_size=batch_size)
+    clouds = random_clouds(preset, EPOCH * batch_size, preset.num_points)
+    split = data.Split(*clouds, preset.class_names)
+    objective = Objective(model)
+    compile_for(model, recipe, objective)
+    batches = objective.training_batches(split, recipe)
+
+    def step():
+        model.fit(batches, verbose=0)
 
     return step, None
 

@@ -15,9 +15,9 @@ if keras.config.backend() != "torch":
 
 import torch
 
+from keras_pointpeft.ops.accelerators.torch_constants import Constants
+from keras_pointpeft.ops.accelerators.torch_constants import NewConstant
 from keras_pointpeft.step import running
-from keras_pointpeft.step.constants import Constants
-from keras_pointpeft.step.constants import NewConstant
 from keras_pointpeft.step.forbidden import Forbidden
 from tests.step.cases import cases
 

@@ -164,7 +164,7 @@ def _sample(points, num_samples, skip_origin):
             skip_origin,
             torch.get_num_threads(),
         )
-        return torch.from_numpy(chosen)
+        return _indices(chosen)
     if torch_cuda.fits(points):
         return torch_cuda.farthest_point_sample(
             points, num_samples, skip_origin
@@ -178,10 +178,21 @@ def _knn(queries, points, k):
     loops = host.numba_loops() if points.device.type == "cpu" else None
     if loops is not None and k <= loops.MAX_NEIGHBORS:
         arrays = (tensor.detach().numpy() for tensor in (queries, points))
-        return torch.from_numpy(host.knn(*arrays, k, torch.get_num_threads()))
+        return _indices(host.knn(*arrays, k, torch.get_num_threads()))
     if torch_cuda.fits(points, k):
         return torch_cuda.knn(queries, points, k)
     return _topk(queries, points, k)
+
+
+def _indices(array):
+    """An array of numpy as a tensor of the backend's own.
+
+    An array that becomes a tensor by itself is what a captured step must not
+    have, and `step.forbidden` cannot tell one from another.
+    """
+    found = torch.empty(array.shape, dtype=torch.int32)
+    found.numpy()[...] = array
+    return found
 
 
 def _topk(queries, points, k):

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import torch
 
+from keras_pointpeft.ops.accelerators import torch_constants
 from keras_pointpeft.ops.accelerators.torch_random import Tape
 
 
@@ -71,7 +72,7 @@ class Remade:
         def unpack(kept):
             if isinstance(kept, torch.Tensor):
                 return kept
-            with _cast_as(cast), torch.no_grad():
+            with torch_constants.again(), _cast_as(cast), torch.no_grad():
                 return self.make(x).as_strided(*kept)
 
         with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
@@ -106,6 +107,7 @@ class _Call:
         self.values = {}
         drawn = nullcontext() if self.random is None else self.random.again()
         with (
+            torch_constants.again(),
             drawn,
             self.tape.read() if self.tape else nullcontext(),
             _cast_as(self.autocast),

@@ -5,12 +5,16 @@ several times in a step. On a GPU each is a copy that the host waits for, and
 that a graph cannot hold.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
 _MAKERS = {torch.as_tensor, torch.tensor, torch.asarray}
 _NUMBERS = (bool, int, float, complex)
+# Those of the steps that run now, innermost last.
+_ACTIVE = []
 
 
 class NewConstant(RuntimeError):
@@ -36,6 +40,14 @@ class Constants(TorchFunctionMode):
         self.made = {} if made is None else made
         self.fixed = fixed
         self.copies = 0
+
+    def __enter__(self):
+        _ACTIVE.append(self)
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        _ACTIVE.pop()
+        return super().__exit__(*error)
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -73,6 +85,22 @@ class Constants(TorchFunctionMode):
         self.copies += made.device.type != "cpu"
         self.made[key] = made
         return made
+
+
+
+@contextmanager
+def again():
+    """The innermost `Constants`, where PyTorch has left it.
+
+    A function that is handed to such a mode runs outside of it, and
+    `torch.autograd.grad` is one: what a backward pass computes again would
+    make its constants anew.
+    """
+    if not _ACTIVE:
+        yield
+        return
+    with Constants(_ACTIVE[-1].made, _ACTIVE[-1].fixed):
+        yield
 
 
 def _is_tensor(value):
