@@ -16,7 +16,8 @@ export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 
 RESULTS=${RESULTS:-runs/gpu_check}
 PARTS=${PARTS:-check benchmark train}
-# Processes that check at the same time, and seconds that one may take.
+# Which checks, as a file pattern of their names: ONLY. Processes that check at
+# the same time, and seconds that one may take.
 JOBS=${JOBS:-6}
 CASE_SECONDS=${CASE_SECONDS:-100}
 BENCHMARKS=${BENCHMARKS:-dapt_step_gpu,dapt_step_gpu_bfloat16,dapt_step_gpu_bfloat16_128,full_step_gpu,dapt_against_full,pointpeft_against_full,dapt_memory,dapt_memory_lean,fit_epoch,sampling_grouping_gpu}
@@ -33,7 +34,7 @@ status=0
 for part in $PARTS; do
     case $part in
     check)
-        python scripts/gpu_check.py --results="$RESULTS" --jobs="$JOBS" \
+        python scripts/gpu_check.py --results="$RESULTS" --jobs="$JOBS" --only="${ONLY:-*}" \
             --seconds="$CASE_SECONDS" || status=1
         ;;
     benchmark)
