@@ -113,6 +113,7 @@ def test_examples_run(name, tmp_path, monkeypatch):
 
 
 def test_classes_have_examples():
+    assert set(NOT_RUN) <= set(PUBLIC)
     without = {
         name
         for name, value in PUBLIC.items()
