@@ -179,7 +179,10 @@ def of_this_backend(name):
 def test_training_state(saved, from_file):
     points, labels = write.clouds()
     split = Split(points, labels, ("a", "b", "c"), name="clouds")
-    recipe = Recipe(epochs=2, batch_size=2, warmup_epochs=1)
+    # The selection was the default then.
+    recipe = Recipe(
+        epochs=2, batch_size=2, warmup_epochs=1, selection="held_out"
+    )
     spoil(from_file.variables)
     about = identity(from_file, recipe, split)
     state = TrainingCheckpoint(saved.files / "state.npz", about)
