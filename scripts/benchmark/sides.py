@@ -132,9 +132,12 @@ def _on_device(batch):
     """On a GPU, where the plain side has its batch too."""
     if torch_device() == "cpu":
         return batch
+    import keras
     import torch
 
-    return [torch.tensor(x, device="cuda") for x in batch]
+    return keras.tree.map_structure(
+        lambda x: torch.tensor(x, device="cuda"), batch
+    )
 
 
 def build(name, remat=None, sizes=None, dtype=None):
