@@ -14,26 +14,22 @@ import pathlib
 from absl import app
 from absl import flags
 
+from keras_pointpeft.commands import shared
+
 PRESET = flags.DEFINE_string(
     "preset", None, "A preset, such as pointpeft_pointmae_scanobjectnn."
 )
-DATA = flags.DEFINE_string("data", None, "Folder of the data set's files.")
-DATASET = flags.DEFINE_string(
-    "dataset",
-    None,
-    "Another data set than the preset's; own clouds: 'folder' or 'h5'.",
-)
+shared.data_flags(flags.FLAGS)
+shared.start_flags(flags.FLAGS)
 SPLIT = flags.DEFINE_string("split", "train", "Which split.")
 OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.")
-WEIGHTS = flags.DEFINE_enum(
-    "weights", "backbone", ["backbone", "random"], "Of the frozen backbone."
+BANK_SIZE = flags.DEFINE_integer(
+    "bank_size",
+    None,
+    "At most so many entries. All by default.",
+    lower_bound=1,
 )
-BACKBONE = flags.DEFINE_string(
-    "backbone", None, "Preset directory of a backbone to use."
-)
-SIZE = flags.DEFINE_integer(
-    "size", None, "At most so many entries. All by default.", lower_bound=1
-)
+flags.DEFINE_alias("size", "bank_size")
 SAMPLING = flags.DEFINE_enum(
     "sampling",
     "class_balanced",
@@ -44,9 +40,6 @@ DTYPE = flags.DEFINE_enum(
     "dtype", "float16", ["float16", "float32"], "Of the entries."
 )
 NORMALIZE = flags.DEFINE_bool("normalize", True, "Whether entries get norm 1.")
-LIMIT = flags.DEFINE_integer(
-    "limit", None, "At most so many clouds.", lower_bound=1
-)
 SEED = flags.DEFINE_integer("seed", 0, "Of sampling and random weights.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Clouds in a batch.")
 flags.mark_flags_as_required(["preset", "output"])
@@ -56,30 +49,33 @@ def main(_):
     from keras_pointpeft import presets
     from keras_pointpeft.experiments import runs
 
+    values = flags.FLAGS
     preset = presets.resolve(PRESET.value)
-    if DATA.value is None and (DATASET.value or preset.loader) != "shapes":
-        raise app.UsageError(
-            f"--data=DIR is missing: the folder of {preset.dataset}. "
-            "Received: no --data"
-        )
+    shared.need_data(values, preset)
     split = runs.load_split(
-        preset, SPLIT.value, DATA.value, DATASET.value, LIMIT.value
+        preset,
+        SPLIT.value,
+        values.data,
+        values.dataset,
+        values.limit,
+        **shared.loader_options(values),
     )
     recipe = runs.recipe_for(preset, seed=SEED.value)
     model = runs.build_model(
-        preset, recipe, split.num_classes, WEIGHTS.value, BACKBONE.value
+        preset, recipe, split.num_classes, values.weights, values.backbone
     )
     bank = runs.build_bank(
         model,
         split,
         recipe,
-        source=f"{DATASET.value or preset.dataset} {SPLIT.value}",
+        source=f"{values.dataset or preset.dataset} {SPLIT.value}",
         normalize=NORMALIZE.value,
         dtype=DTYPE.value,
         batch_size=BATCH_SIZE.value,
     )
-    if SIZE.value is not None and SIZE.value < len(bank):
-        bank = bank.sample(SIZE.value, SAMPLING.value, SEED.value)
+    size = BANK_SIZE.value
+    if size is not None and size < len(bank):
+        bank = bank.sample(size, SAMPLING.value, SEED.value)
     output = pathlib.Path(OUTPUT.value)
     output.parent.mkdir(parents=True, exist_ok=True)
     bank.save(output)

@@ -27,6 +27,8 @@ from absl import logging
 from rich.console import Console
 from rich.table import Table
 
+from keras_pointpeft.commands import shared
+
 PRESET = flags.DEFINE_string(
     "preset", None, "A preset of classification, such as dapt_pointmae_..."
 )
@@ -58,12 +60,7 @@ SELECTION = flags.DEFINE_enum(
     ["last", "best_on_test"],
     "Which epoch is reported. best_on_test is what papers report.",
 )
-WEIGHTS = flags.DEFINE_enum(
-    "weights", "backbone", ["backbone", "random"], "What to start from."
-)
-BACKBONE = flags.DEFINE_string(
-    "backbone", None, "Preset directory of a backbone to start from."
-)
+shared.start_flags(flags.FLAGS)
 SEED = flags.DEFINE_integer("seed", 0, "Of episodes of one's own, and heads.")
 RESULTS = flags.DEFINE_string(
     "results", None, "CSV file of few-shot results to add rows to."
@@ -115,7 +112,7 @@ def identity(preset, ways, shots):
         "epochs": EPOCHS.value,
         "selection": SELECTION.value,
         "protocol": runs.protocol_of(recipe, preset, limit()),
-        "weights": BACKBONE.value or WEIGHTS.value,
+        "weights": flags.FLAGS.backbone or flags.FLAGS.weights,
     }
     if DATA.value is None or DATASET.value is not None:
         wanted["test_clouds"] = ways * QUERIES.value
@@ -178,7 +175,7 @@ def measure(preset, ways, shots, splits):
         dataset_name(preset),
         adapter_bytes,
         time.perf_counter() - begin,
-        BACKBONE.value or WEIGHTS.value,
+        flags.FLAGS.backbone or flags.FLAGS.weights,
         limit(),
     )
     del row["last_accuracy"], row["best_accuracy"]
@@ -232,8 +229,8 @@ def fine_tune(preset, episode, support, query):
         preset,
         recipe,
         support.num_classes,
-        WEIGHTS.value,
-        BACKBONE.value,
+        flags.FLAGS.weights,
+        flags.FLAGS.backbone,
     )
     runs.prepare(model, support, recipe)
     result = training.train(model, support, query, recipe)

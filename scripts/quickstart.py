@@ -19,6 +19,8 @@ from absl import logging
 from rich.console import Console
 from rich.table import Table
 
+from keras_pointpeft.commands import shared
+
 METHODS = flags.DEFINE_list(
     "methods", ["dapt", "full", "linear"], "Methods to compare."
 )
@@ -32,12 +34,7 @@ EPOCHS = flags.DEFINE_integer(
 LIMIT = flags.DEFINE_integer(
     "limit", None, "At most so many clouds of each split.", lower_bound=1
 )
-WEIGHTS = flags.DEFINE_enum(
-    "weights", "backbone", ["backbone", "random"], "What to start from."
-)
-BACKBONE = flags.DEFINE_string(
-    "backbone", None, "Preset directory of a backbone to start from."
-)
+shared.start_flags(flags.FLAGS)
 OUTPUT = flags.DEFINE_string(
     "output", None, "Folder for adapters and logs. Thrown away by default."
 )
@@ -104,8 +101,8 @@ def fine_tune(preset, seed, train_split, test_split, output):
         preset,
         recipe,
         train_split.num_classes,
-        WEIGHTS.value,
-        BACKBONE.value,
+        flags.FLAGS.weights,
+        flags.FLAGS.backbone,
     )
     runs.prepare(model, train_split, recipe)
     folder = output / f"{preset.name}_seed{seed}"
@@ -128,7 +125,7 @@ def fine_tune(preset, seed, train_split, test_split, output):
         preset.dataset,
         adapter_bytes,
         seconds,
-        BACKBONE.value or WEIGHTS.value,
+        flags.FLAGS.backbone or flags.FLAGS.weights,
         LIMIT.value,
     )
     report = model.peft_summary(print_fn=None)

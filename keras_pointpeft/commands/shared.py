@@ -6,6 +6,9 @@ import sys
 from absl import app
 from absl import flags
 
+# What is defined here belongs to the verb or script that asks for it.
+flags.disclaim_key_flags()
+
 # Arguments of `training.Recipe` that flags of the same name set.
 RECIPE = (
     "epochs",
@@ -82,9 +85,8 @@ def recipe_flags(values, names=RECIPE):
 
     def define(name, kind, text, *more, **keywords):
         if name in names:
-            flag = "precision" if name == "dtype" else name
             kind = getattr(flags, f"DEFINE_{kind}")
-            kind(flag, None, *more, text, flag_values=values, **keywords)
+            kind(name, None, *more, text, flag_values=values, **keywords)
 
     define("epochs", "integer", "Epochs.", lower_bound=1)
     define(
@@ -148,6 +150,9 @@ def recipe_flags(values, names=RECIPE):
         "The model's dtype policy.",
         ["float32", "mixed_bfloat16", "mixed_float16"],
     )
+    if "dtype" in names:
+        # What it was called at first.
+        flags.DEFINE_alias("precision", "dtype", flag_values=values)
     define(
         "remat",
         "enum",
@@ -160,9 +165,8 @@ def recipe_changes(values):
     """What recipe flags were given, as arguments of `Recipe`."""
     given = {}
     for name in RECIPE:
-        flag = "precision" if name == "dtype" else name
-        if flag in values and values[flag].value is not None:
-            given[name] = values[flag].value
+        if name in values and values[name].value is not None:
+            given[name] = values[name].value
     if given.get("class_weights") == "none":
         del given["class_weights"]
     return given

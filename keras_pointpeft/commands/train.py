@@ -135,7 +135,7 @@ GROUPS = {
         "seed",
     ],
     "Which epoch, and how it is measured": ["selection", "votes"],
-    "Time and memory": ["cache", "precision", "remat", "all_devices"],
+    "Time and memory": ["cache", "dtype", "remat", "all_devices"],
     "What to write": [
         "output",
         "resume",
