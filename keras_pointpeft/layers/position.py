@@ -95,6 +95,7 @@ class CodedPositionMLP(PositionMLP):
         """The fixed code, `(batch, groups, dim)` in float32."""
         waves = self.dim // 6
         rates = 10000.0 ** (-np.arange(waves, dtype="float32") / waves)
+        rates = ops.convert_to_tensor(rates)
         angles = ops.cast(centers, "float32")[..., None] * rates
         parts = ops.concatenate((ops.sin(angles), ops.cos(angles)), axis=-1)
         return ops.reshape(parts, (-1, centers.shape[1], self.dim))

@@ -121,7 +121,8 @@ class GenerativePretrainer(Pretrainer):
         # Adding 1 ranks the tokens in front behind all others, so that they
         # are never hidden.
         front = np.arange(groups) < self.num_kept
-        rank = ops.argsort(ops.argsort(order + front.astype("float32")))
+        front = ops.convert_to_tensor(front.astype("float32"))
+        rank = ops.argsort(ops.argsort(order + front))
         return rank < self.num_masked
 
     def compute_loss(
