@@ -9,8 +9,6 @@ import torch
 from keras_pointpeft.ops.accelerators import host
 from keras_pointpeft.ops.accelerators import torch_block
 from keras_pointpeft.ops.accelerators import torch_cuda
-from keras_pointpeft.ops.accelerators import torch_dynamic_adapter
-from keras_pointpeft.ops.accelerators import torch_linear
 from keras_pointpeft.ops.accelerators import torch_random
 from keras_pointpeft.ops.accelerators import torch_recompute
 from keras_pointpeft.ops.accelerators import torch_seeded
@@ -22,10 +20,10 @@ affine = torch_block.affine
 affine_gelu = torch_block.affine_gelu
 attention = torch_block.attention
 dropout_mask = torch_random.dropout_mask
-dynamic_adapter = torch_dynamic_adapter.dynamic_adapter
+dynamic_adapter = torch_block.dynamic_adapter
 layer_norm = torch_block.layer_norm
 layer_norm_affine = torch_block.layer_norm_affine
-linear = torch_linear.linear
+linear = torch_block.linear
 recomputed = torch_recompute.Recomputed
 remade = torch_recompute.Remade
 seeded_mask = torch_random.seeded_mask
@@ -58,7 +56,7 @@ def group(points, centers, k):
     )
     if torch.compiler.is_compiling() or differentiated:
         return None
-    if not torch_cuda.fits(points, k):
+    if not (points.is_cuda and torch_cuda.fits(points, k)):
         return None
     return torch_cuda.group(centers, points, k)
 
@@ -139,7 +137,7 @@ def report():
         "farthest_point_sample": {"cpu": fast or "numpy"},
         "knn": {"cpu": fast or "torch.topk, cloud by cloud"},
         "weighted_sum": {"cpu": "torch.nn.functional.embedding_bag"},
-        "linear": {"cpu": "oneDNN" if torch_linear.usable() else "torch"},
+        "linear": {"cpu": "oneDNN" if torch_block.usable() else "torch"},
     }
     if torch.cuda.is_available():
         eager = {
@@ -165,7 +163,7 @@ def _sample(points, num_samples, skip_origin):
             torch.get_num_threads(),
         )
         return _indices(chosen)
-    if torch_cuda.fits(points):
+    if points.is_cuda and torch_cuda.fits(points):
         return torch_cuda.farthest_point_sample(
             points, num_samples, skip_origin
         )
@@ -179,7 +177,7 @@ def _knn(queries, points, k):
     if loops is not None and k <= loops.MAX_NEIGHBORS:
         arrays = (tensor.detach().numpy() for tensor in (queries, points))
         return _indices(host.knn(*arrays, k, torch.get_num_threads()))
-    if torch_cuda.fits(points, k):
+    if points.is_cuda and torch_cuda.fits(points, k):
         return torch_cuda.knn(queries, points, k)
     return _topk(queries, points, k)
 

@@ -1,13 +1,17 @@
 """torch: parts of a transformer block in few calls, which keep little."""
 
+import functools
+import time
+
 import torch
 from torch.nn import functional
 
 from keras_pointpeft.ops.accelerators import torch_fused
+from keras_pointpeft.ops.accelerators.switch import allowed
 
 
 def layer_norm(x, scale, shift, epsilon):
-    """As `keras_pointpeft.ops.channelwise.layer_norm`."""
+    """As `keras_pointpeft.ops.arithmetic.layer_norm`."""
     if x.dtype == torch.float32:
         return functional.layer_norm(x, scale.shape, scale, shift, epsilon)
     wide = functional.layer_norm(
@@ -30,7 +34,7 @@ def layer_norm_affine(x, gamma, beta, epsilon, scale, shift):
 
 
 def affine(x, scale, shift):
-    """As `keras_pointpeft.ops.channelwise.affine`."""
+    """As `keras_pointpeft.ops.arithmetic.affine`."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         # Of which exporters make one operation.
         return x * scale.to(x.dtype) + shift.to(x.dtype)
@@ -56,3 +60,161 @@ def attention(query, key, value, is_causal, scale):
         scale=scale,
     )
     return mixed.transpose(1, 2)
+
+
+# Multiplications below which a call costs more than it saves.
+SMALLEST = 2**20
+
+
+def linear(x, kernel, bias):
+    if not (_suits(x, kernel) and usable()):
+        if bias is None:
+            return torch.matmul(x, kernel)
+        # With one call for both, the bias costs no pass over the output.
+        return torch.nn.functional.linear(x, kernel.t(), bias)
+    rows = _Product.apply(x.reshape(-1, x.shape[-1]), kernel, bias)
+    return rows.reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def _suits(x, kernel):
+    return (
+        # First, for an exported program must not depend on sizes.
+        not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and x.device.type == "cpu"
+        and x.dtype == kernel.dtype == torch.float32
+        and x.numel() * kernel.shape[-1] >= SMALLEST
+    )
+
+
+def usable():
+    """Whether products may go through oneDNN, and are faster so."""
+    return (
+        allowed("onednn")
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and is_faster()
+    )
+
+
+@functools.cache
+def is_faster():
+    """Whether oneDNN multiplies clearly faster here. Measured once.
+
+    It takes half the time, or about as much: where little is to be had, a
+    choice that falls one way today and the other tomorrow would change a
+    run's last digits from one process to the next.
+    """
+    # Nothing random: what a run draws must not depend on this having run.
+    x, kernel = torch.full((512, 384), 0.5), torch.full((384, 384), 0.5)
+
+    def seconds(product):
+        taken = []
+        for _ in range(6):
+            begin = time.perf_counter()
+            product()
+            taken.append(time.perf_counter() - begin)
+        return min(taken)
+
+    with torch.no_grad():
+        return seconds(lambda: _one_dnn(x, kernel.t())) < 0.75 * seconds(
+            lambda: torch.matmul(x, kernel)
+        )
+
+
+def _one_dnn(x, weight, bias=None):
+    """`x @ weight.T + bias`; `weight` may be a transposed view."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+class _Product(torch.autograd.Function):
+    """Keeps the input for backward only where the kernel trains."""
+
+    @staticmethod
+    def forward(ctx, x, kernel, bias):
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, kernel)
+        return _one_dnn(x, kernel.t(), bias)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        x, kernel = ctx.saved_tensors
+        of_x, of_kernel, of_bias = ctx.needs_input_grad
+        return (
+            _one_dnn(gradient, kernel) if of_x else None,
+            _one_dnn(x.t(), gradient.t()) if of_kernel else None,
+            gradient.sum(0) if of_bias else None,
+        )
+
+
+def dynamic_adapter(x, norm, scale, down, up, mask):
+    """As `keras_pointpeft.ops.arithmetic`; None where it does not suit."""
+    *affine, epsilon = norm
+    tensors = (*affine, *scale, *down, *up)
+    if (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or not torch.is_grad_enabled()
+        or torch.is_autocast_enabled(x.device.type)
+        or any(t.dtype != x.dtype for t in tensors)
+    ):
+        return None
+    rows = x.reshape(-1, x.shape[-1])
+    if mask is not None:
+        mask = mask.reshape(-1, mask.shape[-1])
+    return _DynamicAdapter.apply(rows, *tensors, mask, epsilon).view(x.shape)
+
+
+class _DynamicAdapter(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx, x, gamma, beta, scale, scale_bias, down, down_bias, up, up_bias,
+        mask, epsilon,
+    ):  # fmt: skip
+        normed, mean, deviation = torch.native_layer_norm(
+            x, gamma.shape, gamma, beta, epsilon
+        )
+        inner = torch.addmm(down_bias, normed, down)
+        factor = torch.addmm(scale_bias, normed, scale).relu_()
+        hidden = functional.gelu(inner)
+        if mask is not None:
+            hidden *= mask
+        ctx.epsilon = epsilon
+        ctx.save_for_backward(
+            x, mean, deviation, inner, factor, mask,
+            gamma, beta, scale, down, up, up_bias,
+        )  # fmt: skip
+        return torch.addmm(up_bias, hidden, up).mul_(factor)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        (
+            x, mean, deviation, inner, factor, mask,
+            gamma, beta, scale, down, up, up_bias,
+        ) = ctx.saved_tensors  # fmt: skip
+        normed = functional.layer_norm(x, gamma.shape, gamma, beta, ctx.epsilon)
+        hidden = functional.gelu(inner)
+        if mask is not None:
+            hidden *= mask
+        # Of `hidden @ up + up_bias`, times the factor or a column's sum.
+        of_hidden = gradient @ up.t()
+        of_factor = (of_hidden * hidden).sum(1) + gradient @ up_bias
+        of_factor = of_factor[:, None] * (factor > 0)
+        of_up_bias = factor.t() @ gradient
+        of_hidden *= factor
+        of_up = (hidden * factor).t() @ gradient
+        if mask is not None:
+            of_hidden *= mask
+        of_inner = torch.ops.aten.gelu_backward(of_hidden, inner)
+        of_normed = torch.addmm(of_factor @ scale.t(), of_inner, down.t())
+        of_x, of_gamma, of_beta = torch.ops.aten.native_layer_norm_backward(
+            of_normed, x, gamma.shape, mean, deviation, gamma, beta,
+            ctx.needs_input_grad[:3],
+        )  # fmt: skip
+        return (
+            of_x, of_gamma, of_beta,
+            normed.t() @ of_factor, of_factor.sum(0),
+            normed.t() @ of_inner, of_inner.sum(0),
+            of_up, of_up_bias[0],
+            None, None,
+        )  # fmt: skip
