@@ -13,21 +13,19 @@ import sys
 PACKAGE = "keras_pointpeft"
 # Modules, and the classes that they register with Keras.
 TABLE = """
-layers.batch_norm: BatchNorm
 layers.chain_order: ChainOrder
 layers.contrast_tokens: ContrastTokens
-layers.drop_path: DropPath
-layers.dropout: Dropout
+layers.dropout: Dropout DropPath
 layers.feature_propagation: FeaturePropagation
 layers.graph_propagation: GraphPropagation
 layers.heads: TokenPooling ClassificationHead
-layers.layer_normalization: LayerNormalization
 layers.linear: Linear
 layers.near_mask: NearMask
-layers.patch_encoder: PatchEncoder
+layers.norms: LayerNormalization BatchNorm
+layers.patch_channels: PatchChannels
+layers.patches: PointPatches PatchEncoder
 layers.point_generator: PointGenerator
 layers.point_head: CategoryEmbedding PointHead
-layers.point_patches: PointPatches
 layers.position: PositionMLP SinePosition
 layers.token_propagation: TokenPropagation
 layers.tokens: ClassTokens SplitTokens

@@ -1,10 +1,10 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.batch_norm import BatchNorm
 from keras_pointpeft.layers.dropout import Dropout
 from keras_pointpeft.layers.linear import Linear
-from keras_pointpeft.layers.part_call import part_call
+from keras_pointpeft.layers.norms import BatchNorm
+from keras_pointpeft.layers.recompute import part_call
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

@@ -3,10 +3,10 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.drop_path import DropPath
-from keras_pointpeft.layers.layer_normalization import LayerNormalization
+from keras_pointpeft.layers.dropout import DropPath
 from keras_pointpeft.layers.linear import Linear
-from keras_pointpeft.layers.part_call import part_call
+from keras_pointpeft.layers.norms import LayerNormalization
+from keras_pointpeft.layers.recompute import part_call
 from keras_pointpeft.layers.recompute import recomputed
 from keras_pointpeft.layers.recompute import recomputed_gelu
 from keras_pointpeft.layers.recompute import recomputed_layer

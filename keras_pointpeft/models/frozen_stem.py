@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_pointpeft.layers.batch_norm import BatchNorm
+from keras_pointpeft.layers.norms import BatchNorm
 from keras_pointpeft.layers.recompute import is_random_state
 from keras_pointpeft.ops.symbolic import PointOperation
 from keras_pointpeft.step.stepping import Stepping

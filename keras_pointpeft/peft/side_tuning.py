@@ -2,7 +2,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.linear import Linear
-from keras_pointpeft.layers.patch_encoder import PatchEncoder
+from keras_pointpeft.layers.patches import PatchEncoder
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import Configurable

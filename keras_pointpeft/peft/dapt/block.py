@@ -1,6 +1,6 @@
 """What DAPT does in one transformer block."""
 
-from keras_pointpeft.layers.part_call import part_call
+from keras_pointpeft.layers.recompute import part_call
 from keras_pointpeft.peft.dapt.dynamic_adapter import DynamicAdapter
 from keras_pointpeft.peft.dapt.internal_prompt import InternalPrompt
 from keras_pointpeft.peft.parts.feature_transform import BLOCK_SITES

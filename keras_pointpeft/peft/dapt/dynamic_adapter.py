@@ -4,9 +4,9 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.dropout import Dropout
-from keras_pointpeft.layers.layer_normalization import LayerNormalization
 from keras_pointpeft.layers.linear import Linear
-from keras_pointpeft.layers.part_call import part_call
+from keras_pointpeft.layers.norms import LayerNormalization
+from keras_pointpeft.layers.recompute import part_call
 from keras_pointpeft.ops.arithmetic import dynamic_adapter
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.part_call import part_call
+from keras_pointpeft.layers.recompute import part_call
 from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable

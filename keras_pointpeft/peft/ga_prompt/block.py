@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.dropout import Dropout
-from keras_pointpeft.layers.layer_normalization import LayerNormalization
+from keras_pointpeft.layers.norms import LayerNormalization
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
 from keras_pointpeft.peft.parts.geometry_aware_adapter import (

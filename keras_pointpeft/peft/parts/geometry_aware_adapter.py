@@ -1,8 +1,8 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.batch_norm import BatchNorm
-from keras_pointpeft.layers.drop_path import DropPath
+from keras_pointpeft.layers.dropout import DropPath
+from keras_pointpeft.layers.norms import BatchNorm
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
