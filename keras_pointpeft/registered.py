@@ -26,13 +26,17 @@ layers.patch_channels: PatchChannels
 layers.patches: PointPatches PatchEncoder
 layers.point_generator: PointGenerator
 layers.point_head: CategoryEmbedding PointHead
-layers.position: PositionMLP SinePosition
+layers.position: PositionMLP SinePosition CodedPositionMLP
 layers.token_propagation: TokenPropagation
 layers.tokens: ClassTokens SplitTokens
 layers.transformer_block: TransformerBlock
+models.pcp_mae: PCPMAEBackbone
 models.point_gpt: PointGPTBackbone
 models.point_m2ae: PointM2AEBackbone
 models.point_mae: PointMAEBackbone ACTBackbone PointBERTBackbone
+models.point_pqae: PointPQAEBackbone
+models.pretraining.center_predicting_autoencoder:
+    CenterPredictingAutoencoder
 models.pretraining.generative_pretrainer: GenerativePretrainer
 models.pretraining.hierarchical_masked_autoencoder:
     HierarchicalMaskedAutoencoder
