@@ -44,6 +44,10 @@ class Graph:
         generator = torch.cuda.default_generators[device.index]
         before = generator.get_state()
         pool, reason = _pool(device), None
+        # `keras.tree` leaves circles of references to tensors, and by them
+        # nodes of earlier steps, perhaps of another stream, which a capture
+        # must not meet.
+        gc.collect()
         try:
             with torch.cuda.graph(
                 self.graph,
