@@ -29,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy.face(
         "make_shapes": "data.shapes",
         "predict_room": "data.room_dataset",
         "read_cloud": "data.geometry_files",
+        "read_content": "data.geometry_files",
         "sample_episode": "data.few_shot",
         "sample_points": "data.sampling",
         "train_validation_split": "data.splits",

@@ -9,8 +9,9 @@ from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import allocate
 from keras_pointpeft.data.checks import tell_empty
+from keras_pointpeft.data.coordinates import turned
 from keras_pointpeft.data.geometry_files import EXTENSIONS
-from keras_pointpeft.data.geometry_files import read_cloud
+from keras_pointpeft.data.geometry_files import read_content
 from keras_pointpeft.data.normalization import check_finite
 from keras_pointpeft.data.normalization import prepared
 from keras_pointpeft.data.splits import Split
@@ -36,6 +37,7 @@ def load_folder(
     up_axis: str | None = None,
     bin_columns: int | None = None,
     class_names=None,
+    part_labels: bool = False,
 ) -> Split:
     """Loads clouds and meshes from `<class>/<file>`.
 
@@ -67,6 +69,10 @@ def load_folder(
         up_axis, bin_columns: see `read_cloud`.
         class_names: optional sequence of strings, the classes in the order of
             their labels. Defaults to None: the folders, by the alphabet.
+        part_labels: bool, also read a label for each point, for part
+            segmentation: a property or column "label" or "classification",
+            "labels" of an .npz, the classification of .las. Then the classes
+            are the categories; -1 and 255 stand for no label.
 
     Returns:
         `Split`, the files' places as ids.
@@ -89,21 +95,24 @@ def load_folder(
     shape = (len(files), num_points, 3)
     what = f"{data_dir} with {len(files)} files"
     points = allocate(what, shape, max_bytes, storage)
-    labels, ids = [], []
+    labels, ids, parts = [], [], []
     for number, (path, label) in enumerate(files):
         place = os.path.relpath(path, data_dir).replace(os.sep, "/")
         rng = np.random.default_rng((seed, number))
         try:
-            cloud = read_cloud(
-                path, num_points, rng, max_bytes, up_axis, bin_columns
+            content = read_content(
+                path, num_points, rng, max_bytes, bin_columns
             )
+            cloud = turned(content.points, up_axis)
             if len(cloud) < num_points and not repeat_points:
                 raise ValueError(
                     f"{len(cloud)} points, fewer than {num_points}"
                 )
             check_finite(cloud)
-            cloud = cloud[_chosen(len(cloud), num_points, rng)]
-            points[len(ids)] = prepared(cloud, normalize)
+            chosen = _chosen(len(cloud), num_points, rng)
+            points[len(ids)] = prepared(cloud[chosen], normalize)
+            if part_labels:
+                parts.append(_labels(content)[chosen])
         except ValueError as error:
             bad.add(place, str(error), path)
             continue
@@ -117,7 +126,17 @@ def load_folder(
         class_names,
         ids,
         name if split is None else f"{name} {split}",
+        np.stack(parts) if parts else None,
     )
+
+
+def _labels(content):
+    if content.labels is None:
+        raise ValueError(
+            'it must have a label for each point, a property or column "label"'
+            ' or "classification". Received: none'
+        )
+    return content.labels
 
 
 def _chosen(available, wanted, rng):

@@ -79,7 +79,7 @@ def read_cloud(
 def read_content(
     path, num_points=None, rng=None, max_bytes=MAX_BYTES, bin_columns=None
 ):
-    """Reads the points of one file with what it says about each.
+    """Reads the points of one file, and what it says about each of them.
 
     Args:
         path, num_points, rng, max_bytes, bin_columns: see `read_cloud`.
@@ -93,6 +93,15 @@ def read_content(
     Raises:
         ValueError: an unknown extension or a damaged file.
         ImportError: a package is needed that is not installed.
+
+    Example:
+
+    ```python
+    from keras_pointpeft.data import read_content
+
+    plot = read_content("plot.las")
+    plot.points, plot.labels, plot.intensity
+    ```
     """
     content = read_vertices(path, max_bytes, bin_columns)
     if content.faces is not None:

@@ -5,13 +5,11 @@ data sets and generators. All are checked by one `Door`, arrays at once and
 what streams in batch by batch.
 """
 
-import copy
-import types
-
 import keras
 import numpy as np
 
 from keras_pointpeft.data.checks import UNLABELLED
+from keras_pointpeft.data.streams import checked_stream
 from keras_pointpeft.ops.validation import validate_points
 
 
@@ -61,18 +59,11 @@ class Door:
             ValueError: says what is wrong, and the way on. Of what yields
                 batches, as soon as the batch comes.
         """
-        if isinstance(x, CheckedDataset) or x is None:
+        if x is None:
             return x, y
-        if isinstance(x, keras.utils.PyDataset):
-            return CheckedDataset(x, self), y
-        if isinstance(x, types.GeneratorType):
-            return (self.batch(batch) for batch in x), y
-        if _is_from(x, "torch.utils.data", "DataLoader"):
-            loader = copy.copy(x)
-            loader.collate_fn = _CheckedCollate(x.collate_fn, self)
-            return loader, y
-        if hasattr(x, "element_spec") and hasattr(x, "map"):
-            return _checked_tf(x, self), y
+        stream = checked_stream(x, self)
+        if stream is not None:
+            return stream, y
         if not _in_memory(x):
             return x, y
         x = self.inputs(x)
@@ -151,8 +142,14 @@ class Door:
             )
 
     def check_call(self, x):
-        """Looks at shapes alone, as far as they are known."""
+        """Looks at the shapes of tensors, as far as they are known.
+
+        The values of tensors may be on a device that would have to be waited
+        for, or not be there yet; those of arrays are looked at.
+        """
         points = x.get("points") if isinstance(x, dict) else x
+        if isinstance(points, np.ndarray):
+            validate_points(points, self.largest)
         shape = tuple(getattr(points, "shape", ()))
         # A trace has symbols where it leaves a size open.
         if shape and all(n is None or type(n) is int for n in shape):
@@ -168,7 +165,7 @@ class Door:
         Returns:
             The labels; of points, those of `UNLABELLED` as -1.
         """
-        if self.integer_labels is None:
+        if labels is None or self.integer_labels is None:
             return labels
         if isinstance(labels, (list, tuple)):
             labels = np.asarray(labels)
@@ -233,47 +230,6 @@ class Door:
         )
 
 
-class CheckedDataset(keras.utils.PyDataset):
-    """A data set whose batches go through a `Door`.
-
-    Args:
-        dataset: `keras.utils.PyDataset`.
-        door: `Door`.
-    """
-
-    def __init__(self, dataset, door):
-        super().__init__(
-            workers=dataset.workers,
-            use_multiprocessing=dataset.use_multiprocessing,
-            max_queue_size=dataset.max_queue_size,
-        )
-        self.dataset = dataset
-        self.door = door
-
-    @property
-    def num_batches(self):
-        return self.dataset.num_batches
-
-    def __getitem__(self, index):
-        return self.door.batch(self.dataset[index])
-
-    def on_epoch_begin(self):
-        self.dataset.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self.dataset.on_epoch_end()
-
-
-class _CheckedCollate:
-    """What a torch `DataLoader` makes a batch with, and the door behind."""
-
-    def __init__(self, collate, door):
-        self.collate, self.door = collate, door
-
-    def __call__(self, samples):
-        return self.door.batch(self.collate(samples))
-
-
 def integer_labels(loss):
     """Whether a loss takes numbers of classes; None if that is not known."""
     known = getattr(loss, "integer_labels", None)
@@ -287,41 +243,6 @@ def integer_labels(loss):
         "categoricalcrossentropy": False,
         "categoricalfocalcrossentropy": False,
     }.get(name)
-
-
-def _checked_tf(dataset, door):
-    """A `tf.data.Dataset` whose batches are looked at on the host."""
-    import tensorflow as tf
-
-    def look(*batch):
-        flat = tf.nest.flatten(batch)
-        kinds = [tensor.dtype for tensor in flat]
-        if len(batch) > 1 and door.integer_labels:
-            # Behind the inputs; -1 needs a sign.
-            kinds[len(tf.nest.flatten(batch[0]))] = tf.int32
-
-        def check(*values):
-            arrays = [value.numpy() for value in values]
-            seen = door.batch(tf.nest.pack_sequence_as(batch, arrays))
-            return [
-                tf.cast(value, kind)
-                for value, kind in zip(tf.nest.flatten(seen), kinds)
-            ]
-
-        seen = tf.py_function(check, flat, kinds)
-        for tensor, before in zip(seen, flat):
-            tensor.set_shape(before.shape)
-        seen = tf.nest.pack_sequence_as(batch, seen)
-        return seen if len(seen) > 1 else seen[0]
-
-    return dataset.map(look)
-
-
-def _is_from(x, module, name):
-    return any(
-        kind.__module__.startswith(module) and kind.__name__ == name
-        for kind in type(x).__mro__
-    )
 
 
 def _in_memory(x):

@@ -269,3 +269,24 @@ def test_raw_rows_are_read_where_told(tmp_path):
         load_folder(tmp_path, None, num_points=40)
     split = load_folder(tmp_path, None, num_points=40, bin_columns=4)
     assert len(split) == 1
+
+
+def test_parts_of_files_with_labels(tmp_path):
+    labels = np.arange(40) % 4
+    (tmp_path / "mug").mkdir()
+    np.savetxt(
+        tmp_path / "mug" / "a.txt",
+        np.c_[CLOUD, labels],
+        header="x y z label",
+        comments="",
+    )
+    np.savez(tmp_path / "mug" / "b.npz", points=CLOUD, labels=labels)
+    split = load_folder(
+        tmp_path, None, num_points=30, normalize=False, part_labels=True
+    )
+    for cloud, parts in zip(split.points, split.part_labels):
+        distance = np.abs(cloud[:, None] - CLOUD).max(axis=-1)
+        np.testing.assert_array_equal(parts, labels[distance.argmin(axis=1)])
+    write_cloud(tmp_path / "mug" / "c.npy")
+    with pytest.raises(ValueError, match="mug/c.npy: it must have a label"):
+        load_folder(tmp_path, None, num_points=30, part_labels=True)

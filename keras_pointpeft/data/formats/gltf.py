@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import struct
+import urllib.parse
 
 import numpy as np
 
@@ -248,6 +249,7 @@ def _buffer(path, entry, blob):
         data = base64.b64decode(uri.partition(",")[2], validate=True)
     else:
         # Only what lies beside the file itself.
+        uri = urllib.parse.unquote(uri)
         if os.path.basename(uri) != uri or uri in ("", ".", ".."):
             raise ValueError(f"its buffer {uri!r} does not lie beside it")
         with open(os.path.join(os.path.dirname(path), uri), "rb") as file:

@@ -245,6 +245,12 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         self.check_class_weight(kwargs.get("class_weight"))
         if not self.compiled:
             self.compile()
+        if self.labels_per_point and kwargs.get("class_weight"):
+            raise ValueError(
+                "Keras' `class_weight` is for one label a cloud. Of points, "
+                "`class_weights` of `SemanticSegmenter` or `sample_weight` "
+                f"weigh the classes. Received: {kwargs['class_weight']}"
+            )
         if isinstance(x, keras.utils.PyDataset):
             # Keras would shuffle its batches by global random state.
             kwargs.setdefault("shuffle", False)
@@ -460,8 +466,7 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
 
     def __call__(self, *args, **kwargs):
         if args:
-            # Also within another model. Values are not looked at here: that
-            # would make every step wait for the device.
+            # Also within another model.
             self.door.check_call(args[0])
         return super().__call__(*args, **kwargs)
 
