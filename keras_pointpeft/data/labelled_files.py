@@ -4,6 +4,8 @@ import os
 
 import numpy as np
 
+from keras_pointpeft.data.formats.ply import read_elements
+from keras_pointpeft.data.formats.ply import write_elements
 from keras_pointpeft.data.geometry_files import TEXTS
 from keras_pointpeft.data.geometry_files import read_vertices
 
@@ -78,39 +80,28 @@ def _write_scan(source, labels, target):
 
 
 def _write_ply(source, labels, target):
-    import plyfile
-
-    ply = plyfile.PlyData.read(source)
-    vertices = ply["vertex"]
-    _check(source, vertices.count, labels)
-    labels = _small(labels)
-    kept = [p for p in vertices.data.dtype.descr if p[0] != NAME]
-    data = np.empty(vertices.count, [*kept, (NAME, labels.dtype.str)])
-    for name, *_ in kept:
-        data[name] = vertices.data[name]
-    data[NAME] = labels
-    elements = [
-        plyfile.PlyElement.describe(data, "vertex") if e is vertices else e
-        for e in ply.elements
-    ]
-    plyfile.PlyData(elements, ply.text, ply.byte_order, ply.comments).write(
-        target
-    )
+    elements = []
+    for name, count, properties, values in read_elements(source):
+        if name == "vertex":
+            _check(source, count, labels)
+            properties = [p for p in properties if p[0] != NAME]
+            properties.append(_property(labels))
+            values = {**values, NAME: labels}
+        elements.append((name, count, properties, values))
+    write_elements(target, elements)
 
 
 def _write_new_ply(source, labels, target):
-    import plyfile
-
     points = read_vertices(source).points
     _check(source, len(points), labels)
-    labels = _small(labels)
-    kinds = [(axis, points.dtype.str) for axis in "xyz"]
-    data = np.empty(len(points), [*kinds, (NAME, labels.dtype.str)])
-    for axis, column in zip("xyz", points.T):
-        data[axis] = column
-    data[NAME] = labels
-    element = plyfile.PlyElement.describe(data, "vertex")
-    plyfile.PlyData([element], byte_order="<").write(target)
+    properties = [(axis, points.dtype.str[1:], None) for axis in "xyz"]
+    properties.append(_property(labels))
+    values = {**dict(zip("xyz", points.T)), NAME: labels}
+    write_elements(target, [("vertex", len(points), properties, values)])
+
+
+def _property(labels):
+    return (NAME, _small(labels).dtype.str[1:], None)
 
 
 def _write_text(source, labels, target):

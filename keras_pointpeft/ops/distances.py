@@ -1,7 +1,10 @@
 """Distances that come out bit by bit the same on every backend."""
 
 import keras
+import numpy as np
 from keras import ops
+
+from keras_pointpeft.ops.validation import check_digits
 
 # Larger than the square of any sensible coordinate.
 HUGE = 1e30
@@ -18,7 +21,16 @@ def check_points(points, name):
 
 
 def as_points(points):
-    """`points` as a float32 tensor, whatever the dtype policy."""
+    """`points` as a float32 tensor, whatever the dtype policy.
+
+    Raises:
+        ValueError: an array in more digits, so far from the origin that
+            float32 would cut its coordinates.
+    """
+    if isinstance(points, np.ndarray) and points.dtype != "float32":
+        # Queries may be few; of one point no size is known.
+        if points.ndim == 3 and points.shape[1] > 1:
+            check_digits(points)
     return ops.cast(points, "float32")
 
 

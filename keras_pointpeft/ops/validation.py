@@ -61,9 +61,33 @@ def validate_points(points, largest=None):
     if suspicious:
         bad = ~np.isfinite(array).all(axis=(-2, -1))
         _refuse(bad, "hold NaN or infinite coordinates")
+    reach = check_digits(array)
+    if largest is not None:
+        _refuse(
+            reach > largest,
+            f"reach further than {largest:g} from the origin, while models "
+            "know clouds of about the unit sphere; is it the unit? "
+            "`data.unit_sphere` scales them",
+        )
+    return points
+
+
+def check_digits(array):
+    """Raises for clouds that become others when they become float32.
+
+    Args:
+        array: array of numbers `(..., points, 3 or more)`.
+
+    Returns:
+        The largest coordinate of the array, or of each cloud.
+
+    Raises:
+        ValueError: numbers that float32 does not have, or a cloud so far from
+            the origin that float32 cuts its coordinates.
+    """
     reach = _reach(array)
     if reach <= _NEAR:
-        return points
+        return np.asarray(reach)
     if reach > np.finfo("float32").max:
         large = np.abs(array).max(axis=(-2, -1)) > np.finfo("float32").max
         _refuse(large, "hold coordinates that float32 cannot hold")
@@ -81,14 +105,7 @@ def validate_points(points, largest=None):
         "centre them first, in float64 (`data.unit_sphere`, "
         "`normalize=True`)",
     )
-    if largest is not None:
-        _refuse(
-            reach > largest,
-            f"reach further than {largest:g} from the origin, while models "
-            "know clouds of about the unit sphere; is it the unit? "
-            "`data.unit_sphere` scales them",
-        )
-    return points
+    return reach
 
 
 def check_steps(points, center, radius):

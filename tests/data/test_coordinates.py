@@ -99,6 +99,14 @@ def to_validated(clouds, folder):
     return ops.validate_points(clouds, largest=100)
 
 
+def to_farthest_points(clouds, folder):
+    return ops.farthest_point_sample(clouds, 20)
+
+
+def to_neighbors(clouds, folder):
+    return ops.knn(clouds[:, :8], clouds, 4)
+
+
 def to_batches_as_they_are(clouds, folder):
     return ops.validate_points(data.PointCloudDataset(clouds)[0][0], 100)
 
@@ -115,7 +123,13 @@ NORMALIZED = (
     to_samples,
     lambda clouds, folder: data.unit_sphere(clouds),
 )
-AS_THEY_ARE = (to_augmented, to_validated, to_batches_as_they_are)
+AS_THEY_ARE = (
+    to_augmented,
+    to_farthest_points,
+    to_neighbors,
+    to_validated,
+    to_batches_as_they_are,
+)
 
 
 @pytest.mark.parametrize("move", MOVES)
@@ -134,8 +148,8 @@ def test_a_moved_cloud_is_the_same_input(tmp_path, entry, move):
 @pytest.mark.parametrize("entry", AS_THEY_ARE)
 def test_what_is_not_centred_is_refused(tmp_path, entry, move):
     entry(CLOUDS, tmp_path)
-    if move == "millimetres" and entry is to_augmented:
-        return  # a scale of its own is for the model to refuse
+    if move == "millimetres" and entry in AS_THEY_ARE[:3]:
+        return  # what scale makes sense is for the model to say
     with pytest.raises(ValueError, match="unit_sphere") as error:
         entry(MOVES[move](CLOUDS), tmp_path)
     assert len(str(error.value)) < 300

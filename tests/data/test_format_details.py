@@ -1,5 +1,6 @@
 """What single formats allow, and what of them is told as left out."""
 
+import pathlib
 import struct
 
 import numpy as np
@@ -188,3 +189,19 @@ def test_points_beside_a_mesh_are_not_mixed(tmp_path):
     path = put(tmp_path / "a.glb", header + body)
     with pytest.raises(ValueError, match="3 points beside 1 meshes"):
         read_vertices(path)
+
+
+def test_ply_is_written_as_it_is_read(tmp_path):
+    from keras_pointpeft.data.formats.ply import read_elements
+    from keras_pointpeft.data.formats.ply import write_elements
+
+    folder = pathlib.Path(__file__).parent / "files"
+    for path in sorted(folder.glob("*.ply")):
+        elements = read_elements(path)
+        write_elements(tmp_path / "a.ply", elements)
+        again = read_elements(tmp_path / "a.ply")
+        assert [e[:3] for e in again] == [e[:3] for e in elements]
+        for (*_, before), (*_, after) in zip(elements, again):
+            for name, values in before.items():
+                for one, other in zip(values, after[name]):
+                    np.testing.assert_allclose(one, other, rtol=1e-6)

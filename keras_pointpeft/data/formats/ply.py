@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 
+from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.formats.content import from_columns
 from keras_pointpeft.data.formats.content import role_of
@@ -20,6 +21,7 @@ _KINDS = {
     "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2",
     "int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8",
 }  # fmt: skip
+_NAMES = {kind: name for name, kind in reversed(_KINDS.items())}
 _ORDERS = {
     b"ascii": "<",
     b"binary_little_endian": "<",
@@ -38,11 +40,9 @@ def read(path, max_bytes):
         `Content`. A vertex property such as "label" or "scalar_Class" gives
         the labels.
     """
-    with open(path, "rb") as file:
-        form, elements = _header(path, file, max_bytes)
-        body = _Body(file.read(), _ORDERS[form], form == b"ascii")
-    found = {name: body.take(*rest) for name, *rest in elements}
-    counts = {name: count for name, count, _ in elements}
+    elements = read_elements(path, max_bytes)
+    found = {name: values for name, _, _, values in elements}
+    counts = {name: count for name, count, *_ in elements}
     if "vertex" not in found:
         raise ValueError(f"it has no vertices, only {sorted(found)}")
     columns = {}
@@ -68,6 +68,67 @@ def read(path, max_bytes):
     ]
     faces = np.concatenate(faces) if faces else None
     return from_columns(columns, faces, left_out)
+
+
+def read_elements(path, max_bytes=MAX_BYTES):
+    """All that a PLY file holds.
+
+    Args:
+        path: string.
+        max_bytes: int.
+
+    Returns:
+        list of (name, count, properties, values): properties are (name, type,
+        type of a list's length or None), values a dict from their names to
+        arrays, of lists of different lengths to lists of arrays.
+    """
+    with open(path, "rb") as file:
+        form, elements = _header(path, file, max_bytes)
+        body = _Body(file.read(), _ORDERS[form], form == b"ascii")
+    return [(*element, body.take(*element[1:])) for element in elements]
+
+
+def write_elements(path, elements):
+    """Writes what `read_elements` gives as a binary PLY file."""
+    lines = ["ply", "format binary_little_endian 1.0"]
+    for name, count, properties, _ in elements:
+        lines.append(f"element {name} {count}")
+        for item, kind, length in properties:
+            kinds = [_NAMES[kind]]
+            if length is not None:
+                kinds = ["list", _NAMES[length], *kinds]
+            lines.append(f"property {' '.join(kinds)} {item}")
+    with open(path, "wb") as file:
+        file.write("\n".join([*lines, "end_header", ""]).encode())
+        for _, count, properties, values in elements:
+            file.write(_packed(count, properties, values))
+
+
+def _packed(count, properties, values):
+    """The rows of one element as bytes."""
+    columns = []
+    for name, kind, length in properties:
+        column = values[name]
+        if length is None or isinstance(column, np.ndarray):
+            column = np.asarray(column).astype(f"<{kind}")
+        if length is not None and isinstance(column, np.ndarray):
+            size = column.shape[1] if column.ndim == 2 else 0
+            columns.append(np.full(count, size, f"<{length}"))
+        columns.append(column)
+    if all(isinstance(column, np.ndarray) for column in columns):
+        parts = [(f"f{i}", c.dtype, c.shape[1:]) for i, c in enumerate(columns)]
+        rows = np.empty(count, np.dtype(parts))
+        for (name, *_), column in zip(parts, columns):
+            rows[name] = column
+        return rows.tobytes()
+    found = []
+    for row in range(count):
+        for name, kind, length in properties:
+            entry = np.asarray(values[name][row]).astype(f"<{kind}")
+            if length is not None:
+                found.append(np.array(len(entry), f"<{length}").tobytes())
+            found.append(entry.tobytes())
+    return b"".join(found)
 
 
 class _Body:
