@@ -95,13 +95,6 @@ class PlainBackbone(PointBackbone):
         self.extra_channels = extra_channels
         self.num_class_tokens = int(use_class_token)
 
-    def get_config(self):
-        config = super().get_config()
-        if self.extra_channels:
-            # Named where it is used, so that other configs stay as they were.
-            config["extra_channels"] = self.extra_channels
-        return config
-
 
 @serializable
 class PointMAEBackbone(PlainBackbone):

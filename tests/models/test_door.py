@@ -158,13 +158,3 @@ def test_scenes_with_points_without_a_label(clouds):
     np.testing.assert_array_equal(
         found, model.predict_room(points - (4e5, 5.4e6, 352), num_points=64)
     )
-
-
-def test_class_weight_is_for_clouds(parts, clouds):
-    points, labels = clouds
-    with pytest.raises(ValueError, match="class_weights"):
-        parts.fit(
-            {"points": points, "category": labels % 2},
-            np.zeros(points.shape[:2], int),
-            class_weight={0: 1.0, 1: 2.0, 2: 1.0},
-        )

@@ -245,12 +245,6 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         self.check_class_weight(kwargs.get("class_weight"))
         if not self.compiled:
             self.compile()
-        if self.labels_per_point and kwargs.get("class_weight"):
-            raise ValueError(
-                "Keras' `class_weight` is for one label a cloud. Of points, "
-                "`class_weights` of `SemanticSegmenter` or `sample_weight` "
-                f"weigh the classes. Received: {kwargs['class_weight']}"
-            )
         if isinstance(x, keras.utils.PyDataset):
             # Keras would shuffle its batches by global random state.
             kwargs.setdefault("shuffle", False)
