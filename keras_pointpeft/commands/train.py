@@ -40,6 +40,7 @@ from absl import flags
 from absl import logging
 
 from keras_pointpeft.commands import shared
+from keras_pointpeft.files.whole import whole_file
 
 FLAGS = flags.FlagValues()
 PRESET = flags.DEFINE_string(
@@ -228,7 +229,8 @@ def fine_tune():
     report.update(arguments=arguments(preset))
     report.update(contract=model.contract.to_dict())
     text = json.dumps(report, indent=2)
-    (output / "result.json").write_text(text + "\n", encoding="utf-8")
+    with whole_file(output / "result.json") as place:
+        place.write_text(text + "\n", encoding="utf-8")
     print_result(preset, recipe, result, output)
     if RESULTS.value is not None:
         row = runs.result_row(

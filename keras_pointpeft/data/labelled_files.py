@@ -8,6 +8,7 @@ from keras_pointpeft.data.formats.ply import read_elements
 from keras_pointpeft.data.formats.ply import write_elements
 from keras_pointpeft.data.geometry_files import TEXTS
 from keras_pointpeft.data.geometry_files import read_vertices
+from keras_pointpeft.files.whole import whole_file
 
 NAME = "label"
 
@@ -37,7 +38,6 @@ def write_labels(source, labels, output):
             "Points with labels are written to another folder than that of "
             f"their files. Received: {os.fspath(output)!r}"
         )
-    os.makedirs(output, exist_ok=True)
     stem, extension = os.path.splitext(os.path.basename(source))
     extension = extension.lower()
     labels = np.asarray(labels)
@@ -45,13 +45,8 @@ def write_labels(source, labels, output):
     if write is None:
         write, extension = _write_new_ply, ".ply"
     target = os.path.join(output, stem + extension)
-    temporary = os.path.join(output, f".{stem}.part{extension}")
-    try:
-        write(source, labels, temporary)
-        os.replace(temporary, target)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with whole_file(target) as place:
+        write(source, labels, os.fspath(place))
     return target
 
 

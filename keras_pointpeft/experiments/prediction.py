@@ -13,6 +13,7 @@ from keras_pointpeft.data.geometry_files import read_cloud
 from keras_pointpeft.data.geometry_files import read_vertices
 from keras_pointpeft.data.labelled_files import write_labels
 from keras_pointpeft.files.progress import Progress
+from keras_pointpeft.files.whole import whole_file
 from keras_pointpeft.presets.adapted import from_adapter
 
 
@@ -196,21 +197,21 @@ def write_table(found, names, output, votes=1):
     columns = ["file", "class", "confidence", "votes", "passes"]
     shares = "share of points" if of_points else "probability"
     columns += [f"{shares}: {name}" for name in names]
-    with open(f"{output}.part", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        for row in found:
-            writer.writerow(
-                [
-                    row.path,
-                    row.name,
-                    f"{row.confidence:.4f}",
-                    row.votes,
-                    votes,
-                    *(f"{score:.4f}" for score in row.scores),
-                ]
-            )
-    os.replace(f"{output}.part", output)
+    with whole_file(output) as place:
+        with open(place, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            for row in found:
+                writer.writerow(
+                    [
+                        row.path,
+                        row.name,
+                        f"{row.confidence:.4f}",
+                        row.votes,
+                        votes,
+                        *(f"{score:.4f}" for score in row.scores),
+                    ]
+                )
 
 
 def _read(files, bad, num_points, up_axis, progress, batch_size):

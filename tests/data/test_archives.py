@@ -39,7 +39,7 @@ def test_zip_and_tar(tmp_path):
     member = tarfile.TarInfo("y/c.txt")
     unpack(make_tar(tmp_path / "a.tgz", [(member, b"c")]), tmp_path / "tar")
     assert (tmp_path / "tar/y/c.txt").read_text() == "c"
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob(".part-*"))
 
 
 @pytest.mark.parametrize(
