@@ -232,7 +232,8 @@ def disable_adapters(task):
 
     Example:
     ```python
-    with model.disable_adapters() as base:
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    with keras_pointpeft.adapters.disable_adapters(model) as base:
         tokens = base(points)["patch_tokens"]
     ```
     """

@@ -48,10 +48,15 @@ class Contract:
         appearance: `Appearance` of the training clouds.
 
     Example:
-
     ```python
-    model.contract.class_names  # ("mug", "chair")
-    points = model.contract.prepare([cloud])  # a cloud of any size, anywhere
+    from keras_pointpeft.data import Contract
+
+    contract = Contract(
+        class_names=("mug", "chair"),
+        num_points=512,
+        normalization="unit_sphere",
+    )
+    contract.class_names[1]  # "chair"
     ```
     """
 

@@ -17,6 +17,25 @@ class EpochDataset(keras.utils.PyDataset):
         workers: int. Threads that make batches; with 1, the caller does.
         use_multiprocessing: must be False; threads do.
         max_queue_size: int. How many batches are made ahead at most.
+
+    Raises:
+        ValueError: for `use_multiprocessing`, and for numbers of workers or
+            batches out of range.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_pointpeft.data import EpochDataset
+
+    class Noise(EpochDataset):
+        num_batches = 4
+
+        def make_batch(self, index):
+            rng = np.random.default_rng((self.epoch, index))
+            return rng.normal(size=(2, 64, 3)), np.zeros(2, "int32")
+
+    points, labels = Noise(workers=2)[0]
+    ```
     """
 
     def __init__(self, workers=1, use_multiprocessing=False, max_queue_size=10):

@@ -32,6 +32,16 @@ class Prediction:
             the points that each class got.
         labels: int array `(points,)`, of the file's points, or None.
         written: string, the file with these labels, or None.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_pointpeft.experiments import Prediction
+
+    scores = np.array([0.2, 0.8])
+    found = Prediction("a.npy", 1, "chair", 0.8, votes=1, scores=scores)
+    print(found.path, found.name, found.confidence)
+    ```
     """
 
     path: str

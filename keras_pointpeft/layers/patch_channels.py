@@ -24,6 +24,14 @@ class PatchChannels(Configurable, keras.layers.Layer):
 
     Output shape:
         `(batch, groups, points of a patch, units)`.
+
+    Example:
+    ```python
+    channels = keras_pointpeft.layers.PatchChannels(units=128)
+    neighbors = np.zeros((2, 32, 16), "int32")
+    added = channels(np.random.rand(2, 512, 3), neighbors)
+    added.shape  # (2, 32, 16, 128)
+    ```
     """
 
     config_names = ("units",)

@@ -35,10 +35,10 @@ def from_adapter(path, backbone=None, preset=None):
             on, is not there.
 
     Example:
-
     ```python
-    model = keras_pointpeft.from_adapter("runs/my_scans/adapter")
-    model.contract.class_names
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    model.save_adapter("my_task")
+    again = keras_pointpeft.from_adapter("my_task")
     ```
     """
     path = local_directory(path)

@@ -31,9 +31,12 @@ def suited(recipe, clouds, length=True, batches=True):
         `Recipe`.
 
     Example:
-
     ```python
-    recipe = suited(Recipe(epochs=15, num_points=512), len(train_split))
+    from keras_pointpeft import training
+
+    recipe = training.Recipe(epochs=15, num_points=512)
+    recipe = training.suited(recipe, clouds=40)
+    recipe.batch_size  # 8
     ```
     """
     if batches:
