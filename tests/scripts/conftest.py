@@ -1,6 +1,7 @@
 import contextlib
 import io
 import pathlib
+import runpy
 import sys
 import traceback
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ import pytest
 from absl import app
 from absl import flags
 
-from tests.conftest import imported_script
-
+# Once in a process, before any script does.
+app.define_help_flags()
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -23,20 +24,17 @@ class Finished:
     stderr: str
 
 
-def finish(path, arguments):
-    """Runs a script to its end by absl's own `app.run`.
+def finish(path):
+    """Runs a script with the arguments in `sys.argv`, as Python would.
 
     In this process: another one imports Keras and a backend first, which is
     most of the time that the scripts take here.
     """
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        imported_script(path) as module,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    known = set(flags.FLAGS)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            app.run(module.main, argv=[path, *arguments])
+            runpy.run_path(path, run_name="__main__")
         except SystemExit as end:
             code = end.code or 0
             if isinstance(code, str):
@@ -45,8 +43,10 @@ def finish(path, arguments):
         except Exception:
             traceback.print_exc()
             code = 1
-        finally:
-            flags.FLAGS.unparse_flags()
+    # Two scripts may have flags of one name.
+    for name in set(flags.FLAGS) - known:
+        delattr(flags.FLAGS, name)
+    flags.FLAGS.unparse_flags()
     return Finished(code, out.getvalue(), err.getvalue())
 
 
@@ -57,9 +57,10 @@ def run_script(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(name, *arguments, check=True):
-        path = f"scripts/{name}"
-        monkeypatch.setattr(sys, "argv", [path, *arguments])
-        process = finish(path, arguments)
+        path = ROOT / "scripts" / name
+        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+        monkeypatch.syspath_prepend(path.parent)
+        process = finish(str(path))
         if check and process.returncode != 0:
             raise AssertionError(
                 f"exit status {process.returncode}\n"
