@@ -31,7 +31,6 @@ def finish(path):
     most of the time that the scripts take here.
     """
     out, err, code = io.StringIO(), io.StringIO(), 0
-    known = set(flags.FLAGS)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             runpy.run_path(path, run_name="__main__")
@@ -43,9 +42,9 @@ def finish(path):
         except Exception:
             traceback.print_exc()
             code = 1
-    # Two scripts may have flags of one name.
-    for name in set(flags.FLAGS) - known:
-        delattr(flags.FLAGS, name)
+    # Two scripts may have flags of one name. absl knows a program's by its path.
+    for flag in flags.FLAGS.flags_by_module_dict().get(path, ()):
+        delattr(flags.FLAGS, flag.name)
     flags.FLAGS.unparse_flags()
     return Finished(code, out.getvalue(), err.getvalue())
 
