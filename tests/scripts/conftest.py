@@ -42,8 +42,8 @@ def finish(path):
         except Exception:
             traceback.print_exc()
             code = 1
-    # Two scripts may have flags of one name. absl knows a program's by its path.
-    for flag in flags.FLAGS.flags_by_module_dict().get(path, ()):
+    # Two scripts may have flags of one name; absl knows them by the path.
+    for flag in list(flags.FLAGS.flags_by_module_dict().get(path, ())):
         delattr(flags.FLAGS, flag.name)
     flags.FLAGS.unparse_flags()
     return Finished(code, out.getvalue(), err.getvalue())
