@@ -19,6 +19,7 @@ layers.dropout: Dropout DropPath
 layers.feature_propagation: FeaturePropagation
 layers.graph_propagation: GraphPropagation
 layers.heads: TokenPooling ClassificationHead
+layers.layer_normalization: LayerNormalization
 layers.linear: Linear
 layers.near_mask: NearMask
 layers.norms: LayerNormalization BatchNorm
@@ -26,7 +27,7 @@ layers.patch_channels: PatchChannels
 layers.patches: PointPatches PatchEncoder
 layers.point_generator: PointGenerator
 layers.point_head: CategoryEmbedding PointHead
-layers.position: PositionMLP SinePosition CodedPositionMLP
+layers.position: PositionMLP CodedPositionMLP SinePosition
 layers.token_propagation: TokenPropagation
 layers.tokens: ClassTokens SplitTokens
 layers.transformer_block: TransformerBlock
@@ -35,8 +36,7 @@ models.point_gpt: PointGPTBackbone
 models.point_m2ae: PointM2AEBackbone
 models.point_mae: PointMAEBackbone ACTBackbone PointBERTBackbone
 models.point_pqae: PointPQAEBackbone
-models.pretraining.center_predicting_autoencoder:
-    CenterPredictingAutoencoder
+models.pretraining.center_predicting_autoencoder: CenterPredictingAutoencoder
 models.pretraining.generative_pretrainer: GenerativePretrainer
 models.pretraining.hierarchical_masked_autoencoder:
     HierarchicalMaskedAutoencoder
@@ -45,6 +45,7 @@ models.recon: ReConBackbone
 models.tasks.classifier: PointCloudClassifier
 models.tasks.part_segmenter: PartSegmenter
 models.tasks.semantic_segmenter: SemanticSegmenter
+models.trunk: FrozenPass
 ops.symbolic: PointOperation
 peft.adapter: AdapterTuner Adapter
 peft.adaptformer: AdaptFormerTuner AdaptFormer

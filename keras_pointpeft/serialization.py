@@ -6,6 +6,8 @@ import operator
 import keras
 import numpy as np
 
+from keras_pointpeft.pieces import Piece
+
 serializable = keras.saving.register_keras_serializable("keras_pointpeft")
 # Arguments that a config has under another form, or that Keras adds itself.
 NOT_OWN = {"self", "backbone", "peft", "shared", "dtype", "name"}
@@ -32,7 +34,7 @@ def positive_integer(name, value) -> int:
     return number
 
 
-class Configurable:
+class Configurable(Piece):
     """Writes `get_config` from one list of constructor arguments.
 
     A class keeps each of its arguments under an attribute of the same name.
@@ -62,6 +64,8 @@ class Configurable:
             )
 
     def get_config(self):
+        if "_whole" in vars(self):
+            return super().get_config()
         parent = getattr(super(), "get_config", dict)()
         own = {name: getattr(self, name) for name in self.config_names}
         for name, value in own.items():
@@ -71,9 +75,9 @@ class Configurable:
 
     @classmethod
     def from_config(cls, config):
-        config = cls.translated(config)
-        make = getattr(super(), "from_config", None)
-        return cls(**config) if make is None else make(config)
+        if "piece_of" not in config:
+            config = cls.translated(config)
+        return super().from_config(config)
 
     @classmethod
     def translated(cls, config):

@@ -3,11 +3,12 @@ from keras import ops
 
 from keras_pointpeft.ops import gather
 from keras_pointpeft.ops import nearest_neighbor_chain
+from keras_pointpeft.pieces import Piece
 from keras_pointpeft.serialization import serializable
 
 
 @serializable
-class ChainOrder(keras.layers.Layer):
+class ChainOrder(Piece, keras.layers.Layer):
     """Puts patches into a row in which neighbours in space follow each other.
 
     The order is a greedy chain over their centres, see

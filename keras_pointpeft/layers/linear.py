@@ -4,11 +4,12 @@ import keras
 from keras import ops
 
 from keras_pointpeft.ops.arithmetic import linear
+from keras_pointpeft.pieces import Piece
 from keras_pointpeft.serialization import serializable
 
 
 @serializable
-class Linear(keras.layers.Dense):
+class Linear(Piece, keras.layers.Dense):
     """A `keras.layers.Dense` that starts as PyTorch's linear layers do.
 
     Kernel and bias are drawn uniformly within `1 / sqrt(inputs)` of 0, which

@@ -20,6 +20,7 @@ from keras_pointpeft.models.trunk import normalized
 from keras_pointpeft.peft.freezing import freeze
 from keras_pointpeft.peft.freezing import freeze_again
 from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.pieces import make_pieces
 from keras_pointpeft.serialization import Configurable
 
 
@@ -103,6 +104,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         freeze(self, peft)
         if peft is not None:
             set_base(self)
+            make_pieces(self)
         if not trainable:
             self.trainable = False
         show_parameters(self)

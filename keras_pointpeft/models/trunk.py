@@ -10,6 +10,8 @@ from keras import ops
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.ops import gather
 from keras_pointpeft.peft.fingerprint import NOT_OF_THE_BASE
+from keras_pointpeft.pieces import Piece
+from keras_pointpeft.serialization import serializable
 
 
 @dataclasses.dataclass
@@ -215,7 +217,8 @@ def normalized(norm, tuner, tokens):
     return tuner(normed, tokens) if both else tuner(normed)
 
 
-class FrozenPass(keras.layers.Layer):
+@serializable
+class FrozenPass(Piece, keras.layers.Layer):
     """The walk without a method as a node of a graph, without gradient.
 
     Args:

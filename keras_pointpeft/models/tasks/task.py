@@ -101,7 +101,10 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
 
         config = super().get_compile_config()
         if self.optimizer is not None and (paths := undecayed_paths(self)):
-            config["undecayed"] = paths
+            # Beside its own config, where a plain model's `compile` that is
+            # made of this one looks for nothing.
+            optimizer = dict(config["optimizer"], undecayed=paths)
+            config["optimizer"] = optimizer
         return config
 
     def compile_from_config(self, config):
@@ -109,10 +112,10 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         from keras_pointpeft.step.optimizer import exclude
 
         config = dict(config)
-        undecayed = config.pop("undecayed", ())
         # Keras has written what it chose for the backend that saved the file;
         # this may be another one.
         config.pop("jit_compile", None)
+        undecayed = (config.get("optimizer") or {}).get("undecayed", ())
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None:
             exclude(self.optimizer, self.trainable_variables, undecayed)

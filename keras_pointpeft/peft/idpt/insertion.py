@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_pointpeft.peft.idpt.instance_prompt import InstancePrompt
 from keras_pointpeft.peft.parts.prompts import insert_behind
+from keras_pointpeft.pieces import Piece
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -85,7 +86,7 @@ class PromptInsertion(Configurable, keras.layers.Layer):
 
 
 @serializable
-class PromptPosition(keras.layers.Layer):
+class PromptPosition(Piece, keras.layers.Layer):
     """The one position of all prompts.
 
     Input shape:

@@ -14,7 +14,7 @@ SITES = ("patches", *BLOCK_SITES, "final")
 
 
 @serializable
-class FeatureTransform(keras.layers.Layer):
+class FeatureTransform(Configurable, keras.layers.Layer):
     """Task-specific feature transform (TFTS): `x * gamma + beta` per channel.
 
     Section 3.3 of the paper; `gamma` starts at N(1, 0.02^2) and `beta` at

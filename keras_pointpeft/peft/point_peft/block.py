@@ -10,12 +10,13 @@ from keras_pointpeft.peft.parts.geometry_aware_adapter import (
 )
 from keras_pointpeft.peft.parts.patch_neighborhoods import PatchNeighborhoods
 from keras_pointpeft.peft.point_peft.prompt import PointPriorPrompt
+from keras_pointpeft.pieces import Piece
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
 
 @serializable
-class NormDelta(keras.layers.Layer):
+class NormDelta(Piece, keras.layers.Layer):
     """Changes scale and offset of a norm without touching the norm.
 
     Input shape:
