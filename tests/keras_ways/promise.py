@@ -126,3 +126,26 @@ def refuses(words):
     return pytest.raises(
         (ValueError, NotImplementedError), match=re.compile(words, re.S)
     )
+
+
+def rows(ways, everywhere):
+    """Parameters of a test: some rows for every backend, the others once.
+
+    A row on jax or tensorflow compiles for seconds.
+
+    Args:
+        ways: functions, or a dict by name.
+        everywhere: string, the names of those for every backend.
+    """
+    every = ways.items() if isinstance(ways, dict) else None
+    every = every or [(way.__name__, way) for way in ways]
+    unknown = set(everywhere.split()) - {name for name, _ in every}
+    assert not unknown, unknown
+    return [
+        pytest.param(
+            way,
+            id=name,
+            marks=() if name in everywhere.split() else pytest.mark.once,
+        )
+        for name, way in every
+    ]

@@ -13,6 +13,7 @@ from tests.keras_ways.promise import fit
 from tests.keras_ways.promise import logits
 from tests.keras_ways.promise import make_task
 from tests.keras_ways.promise import refuses
+from tests.keras_ways.promise import rows
 from tests.keras_ways.promise import values
 
 WORKS = {
@@ -35,6 +36,7 @@ def test_a_format_that_is_not_written(case, format):
     case.check(case.model, moved=False)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("format", WORKS[:1])
 def test_a_trained_task(case, format):
     pytest.importorskip("onnxscript")
@@ -75,17 +77,18 @@ EMPTY = {
 }
 
 
-@pytest.mark.parametrize("name", EMPTY)
-def test_an_empty_bank(name):
+@pytest.mark.parametrize("act", rows(EMPTY, "a_call fit_inside_another"))
+def test_an_empty_bank(act):
     model = make_task(prompted(), num_groups=8)
     points, labels = clouds()
     before = values(model.weights)
     with refuses("bank"):
-        EMPTY[name](model, points, labels)
+        act(model, points, labels)
     found = values(model.weights)
     assert all((found[path] == x).all() for path, x in before.items())
 
 
+@pytest.mark.once
 def test_a_bank_that_was_filled(tmp_path):
     model = make_task(prompted(), num_groups=8)
     PriorBank.build(model, clouds()[0], verbose=0).attach(model)

@@ -17,6 +17,7 @@ from tests.keras_ways.promise import fit
 from tests.keras_ways.promise import logits
 from tests.keras_ways.promise import make_task
 from tests.keras_ways.promise import refuses
+from tests.keras_ways.promise import rows
 from tests.keras_ways.promise import values
 
 
@@ -114,7 +115,7 @@ WAYS = (
 )
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", rows(WAYS, "whole weights pickled tree"))
 def test_what_was_trained_comes_back(case, way):
     fit(case.model)
     found = way(case.model, case.folder)
@@ -128,7 +129,7 @@ def test_what_was_trained_comes_back(case, way):
 STRANGE = (listed, tree, one_by_one)
 
 
-@pytest.mark.parametrize("way", STRANGE, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", rows(STRANGE, "listed"))
 def test_weights_of_another_base(case, way, monkeypatch):
     """Nobody knows what their class token was: the base is refused."""
     fit(case.model)
@@ -149,6 +150,7 @@ def test_weights_of_another_base(case, way, monkeypatch):
             pass
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("way", (listed, tree), ids=lambda way: way.__name__)
 def test_untrained_weights_are_the_base(case, way, monkeypatch):
     """Pre-trained weights may come in by anything that Keras offers."""
@@ -162,6 +164,7 @@ def test_untrained_weights_are_the_base(case, way, monkeypatch):
     case.check(found)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("ours", (True, False))
 def test_plain_weights_come_in(case, ours):
     """The base's own weights file, by Keras' own function."""
@@ -210,7 +213,7 @@ def same_training(found, model):
 COMPILED = (whole, pickled, copied)
 
 
-@pytest.mark.parametrize("way", COMPILED, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", rows(COMPILED, "whole"))
 def test_training_goes_on(case, way, recwarn):
     model = case.model
     optimizer = make_optimizer(model, weight_decay=0.9, learning_rate=0.01)
@@ -222,6 +225,7 @@ def test_training_goes_on(case, way, recwarn):
     same_training(found, model)
 
 
+@pytest.mark.once
 def test_training_of_another_model_goes_on(case):
     """Keras' own optimizer of a model around the task."""
     inner = case.model
@@ -238,6 +242,7 @@ def test_training_of_another_model_goes_on(case):
     np.testing.assert_allclose(logits(found), logits(outer), atol=1e-6)
 
 
+@pytest.mark.once
 def test_own_exceptions_from_decay(case):
     model = case.model
     optimizer = keras.optimizers.AdamW(0.01, weight_decay=0.9)
@@ -248,6 +253,7 @@ def test_own_exceptions_from_decay(case):
     same_training(copy.deepcopy(model), model)
 
 
+@pytest.mark.once
 def test_what_was_never_compiled(case):
     config = case.model.get_config()
     model = type(case.model).from_config(config)
@@ -255,6 +261,7 @@ def test_what_was_never_compiled(case):
     assert copy.deepcopy(model).count_params() == model.count_params()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("way", (pickled, copied), ids=lambda w: w.__name__)
 def test_named_adapters(case, way):
     model = case.model
@@ -275,6 +282,7 @@ def test_named_adapters(case, way):
     case.check(found)
 
 
+@pytest.mark.once
 def test_json(case):
     again = keras.models.model_from_json(case.model.to_json())
     trained = {v.path for v in case.model.trainable_variables}
@@ -282,6 +290,7 @@ def test_json(case):
     case.check(case.model, moved=False)
 
 
+@pytest.mark.once
 def test_an_optimizer_by_itself(case):
     optimizer = make_optimizer(case.model, weight_decay=0.9)
     config = keras.saving.serialize_keras_object(optimizer)
@@ -346,9 +355,10 @@ CALLBACKS = {
 }
 
 
-@pytest.mark.parametrize("name", CALLBACKS)
-def test_callbacks(case, name):
-    fit(case.model, epochs=2, callbacks=[CALLBACKS[name](case.folder)])
+@pytest.mark.parametrize("make", rows(CALLBACKS, "early_stopping weights"))
+def test_callbacks(case, make, request):
+    name = request.node.callspec.id
+    fit(case.model, epochs=2, callbacks=[make(case.folder)])
     case.check(case.model)
     if name == "whole":
         case.check(keras.saving.load_model(case.folder / "best.keras"))

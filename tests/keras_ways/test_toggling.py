@@ -9,6 +9,7 @@ from tests.keras_ways.promise import fit
 from tests.keras_ways.promise import make_backbone
 from tests.keras_ways.promise import make_task
 from tests.keras_ways.promise import refuses
+from tests.keras_ways.promise import rows
 from tests.keras_ways.promise import values
 
 
@@ -59,7 +60,7 @@ def trained(model):
     return {v.path for v in model.trainable_variables}
 
 
-@pytest.mark.parametrize("way", KEPT, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", rows(KEPT, "task_off_and_on backbone_on"))
 def test_trains_what_the_method_says(case, way):
     expected = trained(case.model)
     way(case.model)
@@ -86,12 +87,14 @@ def test_unfrozen_from_outside(case):
     case.check(model)
 
 
+@pytest.mark.once
 def test_a_layer_unfrozen(case):
     case.model.backbone.get_layer("block_0").trainable = True
     with refuses("DAPT.*trainable = True"):
         fit(case.model)
 
 
+@pytest.mark.once
 def test_a_part_of_the_method_left_alone(case):
     tuner = case.model.backbone.get_layer("block_0").tuner
     before = values(tuner.weights)
@@ -102,6 +105,7 @@ def test_a_part_of_the_method_left_alone(case):
     case.check(case.model)
 
 
+@pytest.mark.once
 def test_the_head_left_alone(case):
     before = values(case.model.head.weights)
     case.model.head.trainable = False
@@ -150,6 +154,7 @@ def test_names_and_flags(case):
     case.check(case.model, moved=False)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("dtype", ("mixed_bfloat16", "bfloat16"))
 def test_other_numbers(tmp_path, dtype):
     model = make_task(dtype=dtype)
@@ -176,6 +181,7 @@ def test_a_global_policy(case):
     case.check(case.model)
 
 
+@pytest.mark.once
 def test_two_tasks_on_one_backbone(case):
     model = case.model
     other = type(model)(model.backbone, 5, head_dims=(6,))

@@ -12,6 +12,7 @@ from tests.keras_ways.promise import clouds
 from tests.keras_ways.promise import fit
 from tests.keras_ways.promise import make_backbone
 from tests.keras_ways.promise import refuses
+from tests.keras_ways.promise import rows
 from tests.keras_ways.promise import values
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -220,7 +221,9 @@ WAYS = (
 )
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize(
+    "way", rows(WAYS, "arrays own_dataset on_batches sequential native")
+)
 def test_training(case, way):
     way(case.model)
     case.check(case.model)
@@ -236,6 +239,7 @@ def test_looking_changes_nothing(case):
     case.check(model, moved=False)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("workers", (1, 3))
 def test_workers_train_every_batch_once(case, workers):
     points, labels = clouds(8)
@@ -267,6 +271,7 @@ def test_workers_train_every_batch_once(case, workers):
     assert first == expected
 
 
+@pytest.mark.once
 def test_weights_of_classes_are_not_for_points():
     backbone = make_backbone(num_groups=8, depth=3)
     model = SemanticSegmenter(backbone, 3, propagation_dims=(8, 8))
@@ -278,6 +283,7 @@ def test_weights_of_classes_are_not_for_points():
             fitted(points, labels, class_weight={0: 1.0, 1: 2.0, 2: 3.0})
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", ("array", "tensor"))
 @pytest.mark.parametrize("value", (np.nan, np.inf, 1e300))
 def test_no_number(case, kind, value):
