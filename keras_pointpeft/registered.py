@@ -19,7 +19,6 @@ layers.dropout: Dropout DropPath
 layers.feature_propagation: FeaturePropagation
 layers.graph_propagation: GraphPropagation
 layers.heads: TokenPooling ClassificationHead
-layers.layer_normalization: LayerNormalization
 layers.linear: Linear
 layers.near_mask: NearMask
 layers.norms: LayerNormalization BatchNorm

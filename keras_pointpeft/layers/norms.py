@@ -6,12 +6,13 @@ from keras import ops
 from keras_pointpeft.ops import accelerators
 from keras_pointpeft.ops.arithmetic import layer_norm
 from keras_pointpeft.ops.replicas import mean_and_count
+from keras_pointpeft.pieces import Piece
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
 
 @serializable
-class LayerNormalization(keras.layers.LayerNormalization):
+class LayerNormalization(Piece, keras.layers.LayerNormalization):
     """A `keras.layers.LayerNormalization` of the last axis, for tokens.
 
     [Layer normalization](https://arxiv.org/abs/1607.06450), into which a scale
