@@ -1,17 +1,22 @@
-"""Checks on a GPU, each in a process of its own; see `gpu_check.sh`.
+"""Checks on a GPU, some processes at the same time; see `gpu_check.sh`.
 
-python scripts/gpu_check.py [--results DIR] [--only 'graph:*']
+python scripts/gpu_check.py [--results DIR] [--only 'graph:*,kernels:*']
+
+Rows are written as they come, and the table is printed in any case: when the
+time is up (--budget), and when the script is told to end.
 """
 
-import concurrent.futures
 import csv
 import datetime
 import fnmatch
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
 
 from absl import app
 from absl import flags
@@ -20,12 +25,12 @@ from rich.table import Table
 
 RESULTS = flags.DEFINE_string("results", "runs/gpu_check", "Where rows go.")
 JOBS = flags.DEFINE_integer("jobs", 6, "Processes at the same time.")
-SECONDS = flags.DEFINE_integer("seconds", 100, "That one process may take.")
-ONLY = flags.DEFINE_string("only", "*", "Which checks, as a file pattern.")
-CHECK = flags.DEFINE_string("check", None, "Runs one check here.")
+SECONDS = flags.DEFINE_integer("seconds", 100, "That one check may take.")
+BUDGET = flags.DEFINE_integer("budget", 150, "Seconds for all of them.")
+ONLY = flags.DEFINE_list("only", "*", "Which checks, as file patterns.")
+HERE = flags.DEFINE_bool("here", False, "Runs checks that come on stdin.")
 
 COLUMNS = ("check", "what", "value", "at_most", "state", "device", "date")
-# Fixtures whose gradients are near their bounds, by part of their names.
 FIXTURES = "tests/golden"
 STEPS = 8
 # Kernels of a product may differ between a graph and the same without one.
@@ -214,92 +219,214 @@ KINDS = {
 # === Around them ===
 
 
-def run_here(check):
-    kind, _, name = check.partition(":")
-    begin = time.perf_counter()
-    for what, value, most in KINDS[kind](name):
-        row = {"what": what, "value": float(value), "at_most": float(most)}
-        print("ROW " + json.dumps(row), flush=True)
-    print(f"SECONDS {time.perf_counter() - begin:.1f}", flush=True)
+def run_here():
+    """Runs the checks whose names come on stdin, and prints rows."""
+    for check in sys.stdin:
+        kind, _, name = check.strip().partition(":")
+        try:
+            for what, value, most in KINDS[kind](name):
+                row = {"what": what, "value": float(value)}
+                row["at_most"] = float(most)
+                print("ROW " + json.dumps(row), flush=True)
+        except Exception:
+            last = traceback.format_exc().strip().splitlines()[-12:]
+            row = {"what": "\n".join(last), "value": 1.0, "at_most": 0.0}
+            print("ROW " + json.dumps(row), flush=True)
+        print("DONE", flush=True)
 
 
-def run_apart(check):
-    """A list of rows; one that failed if the process did."""
-    begin = time.perf_counter()
-    try:
-        process = subprocess.run(
-            [sys.executable, __file__, f"--check={check}"],
-            capture_output=True,
+class Worker:
+    """A process that runs one check after the other.
+
+    Importing libraries takes longer than most checks. After a failure there
+    is another process: a GPU's error stays in the one that met it.
+    """
+
+    def __init__(self, log):
+        self.log = log
+        self.process = None
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--here"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
             text=True,
-            timeout=SECONDS.value,
         )
-        output, errors = process.stdout, process.stderr
-        failed = process.returncode != 0
-    except subprocess.TimeoutExpired as error:
-        output = (error.stdout or b"").decode()
-        errors, failed = f"took over {SECONDS.value} s", True
-    rows = [
-        json.loads(line[4:])
-        for line in output.splitlines()
-        if line.startswith("ROW ")
-    ]
-    if failed or not rows:
-        last = errors.strip().splitlines()[-12:] or ["nothing was compared"]
-        rows.append({"what": "\n".join(last), "value": 1.0, "at_most": 0.0})
-    for row in rows:
-        right = row["value"] <= row["at_most"]  # NaN is not
-        row.update(check=check, state="ok" if right else "FAIL")
-    return rows, time.perf_counter() - begin
+
+    def run(self, check, seconds):
+        """Yields rows as they come; one that failed if the process did."""
+        if self.process is None:
+            self.start()
+        process, begin, count = self.process, time.monotonic(), 0
+        killer = threading.Timer(seconds, process.kill)
+        killer.start()
+        try:
+            process.stdin.write(check + "\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                if line.startswith("ROW "):
+                    row, count = json.loads(line[4:]), count + 1
+                    yield row
+                    # NaN is not right either.
+                    if not row["value"] <= row["at_most"]:
+                        self.process = None
+                if line == "DONE\n":
+                    break
+            else:
+                took = time.monotonic() - begin
+                why = f"ended with status {process.wait()} after {took:.0f} s"
+                if took >= seconds:
+                    why = f"took over {seconds:.0f} s"
+                yield {"what": why, "value": 1.0, "at_most": 0.0}
+                self.process = None
+                return
+        except BrokenPipeError:
+            self.process = None
+            yield {"what": "did not start", "value": 1.0, "at_most": 0.0}
+            return
+        finally:
+            killer.cancel()
+            if self.process is None:
+                process.kill()
+        if not count:
+            yield {"what": "nothing compared", "value": 1.0, "at_most": 0.0}
+
+    def end(self):
+        if self.process is not None:
+            self.process.kill()
+
+
+class Checks:
+    """Takes checks from a list until the time is up, and keeps their rows."""
+
+    def __init__(self, wanted, device, file):
+        self.left = list(wanted)
+        self.device = device
+        self.file = file
+        self.writer = csv.DictWriter(file, COLUMNS)
+        if file.tell() == 0:
+            self.writer.writeheader()
+            file.flush()
+        self.end = time.monotonic() + BUDGET.value
+        self.rows = {}  # By check.
+        self.seconds = {}
+        self.workers = []
+        self.lock = threading.Lock()
+
+    def work(self):
+        path = os.path.join(RESULTS.value, "checks.log")
+        with open(path, "a", encoding="utf-8") as log:
+            worker = Worker(log)
+            self.workers.append(worker)
+            while (check := self._next()) is not None:
+                begin = time.monotonic()
+                for row in worker.run(
+                    check, min(SECONDS.value, self.end - begin)
+                ):
+                    self._keep(check, row)
+                self.seconds[check] = time.monotonic() - begin
+                print(self._line(check), flush=True)
+            worker.end()
+
+    def _next(self):
+        with self.lock:
+            if not self.left or time.monotonic() >= self.end:
+                return None
+            check = self.left.pop(0)
+            self.rows[check] = []
+            return check
+
+    def _keep(self, check, row):
+        right = row["value"] <= row["at_most"]
+        row = {
+            **row,
+            "check": check,
+            "state": "ok" if right else "FAIL",
+            "device": self.device,
+            "date": datetime.date.today().isoformat(),
+        }
+        with self.lock:
+            self.rows[check].append(row)
+            self.writer.writerow(row)
+            self.file.flush()
+
+    def failures(self):
+        rows = [row for rows in self.rows.values() for row in rows]
+        return [row for row in rows if row["state"] != "ok"]
+
+    def _line(self, check):
+        states = {row["state"] for row in self.rows[check]}
+        state = "FAIL" if "FAIL" in states else "ok"
+        return f"{check} {state}, {self.seconds[check]:.0f} s"
+
+    def print(self):
+        """The table, and what failed or was not run. The count of failures."""
+        with self.lock:
+            failures = self.failures()
+            table = Table(title=f"Checks on {self.device}")
+            for name in ("check", "compared", "worst", "seconds", "state"):
+                table.add_column(name)
+            for check, rows in self.rows.items():
+                worst = max((row["value"] for row in rows), default=0)
+                seconds = self.seconds.get(check)
+                bad = any(row["state"] != "ok" for row in rows)
+                state = "ok" if seconds is not None else "not finished"
+                table.add_row(
+                    check,
+                    str(len(rows)),
+                    f"{worst:.1e}",
+                    "" if seconds is None else f"{seconds:.0f}",
+                    "FAIL" if bad else state,
+                )
+            Console(width=100).print(table)
+            for row in failures:
+                print(f"FAIL {row['check']} {row['value']:.3g}: {row['what']}")
+            if self.left:
+                print(f"Not run, for lack of time: {', '.join(self.left)}")
+            print(
+                f"{len(self.rows)} checks, {len(failures)} failures, "
+                f"{len(self.left)} not run",
+                flush=True,
+            )
+            return len(failures) + len(self.left)
 
 
 def main(_):
-    if CHECK.value is not None:
-        run_here(CHECK.value)
+    if HERE.value:
+        run_here()
         return
     import torch
 
-    begin = time.perf_counter()
-    device = torch.cuda.get_device_name()
-    wanted = [n for n in names() if fnmatch.fnmatch(n, ONLY.value)]
-    path = os.path.join(RESULTS.value, "checks.csv")
-    table = Table(title=f"Checks on {device}")
-    for name in ("check", "compared", "worst", "seconds", "state"):
-        table.add_column(name)
-    failures = []
+    device = "no GPU"
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    wanted = [
+        name
+        for name in names()
+        if any(fnmatch.fnmatch(name, pattern) for pattern in ONLY.value)
+    ]
     os.makedirs(RESULTS.value, exist_ok=True)
-    with (
-        open(path, "a", newline="", encoding="utf-8") as file,
-        concurrent.futures.ThreadPoolExecutor(JOBS.value) as pool,
-    ):
-        writer = csv.DictWriter(file, COLUMNS)
-        if file.tell() == 0:
-            writer.writeheader()
-        for check, (rows, seconds) in zip(wanted, pool.map(run_apart, wanted)):
-            for row in rows:
-                row = {
-                    **row,
-                    "device": device,
-                    "date": datetime.date.today().isoformat(),
-                }
-                writer.writerow(row)
-            bad = [row for row in rows if row["state"] != "ok"]
-            failures += bad
-            worst = max(rows, key=lambda row: row["value"])
-            table.add_row(
-                check,
-                str(len(rows)),
-                f"{worst['value']:.1e}",
-                f"{seconds:.0f}",
-                "FAIL" if bad else "ok",
-            )
-    Console(width=100).print(table)
-    for row in failures:
-        print(f"FAIL {row['check']} {row['value']:.3g}: {row['what']}")
-    print(
-        f"{len(wanted)} checks, {len(failures)} failures, "
-        f"{time.perf_counter() - begin:.0f} s"
-    )
-    sys.exit(bool(failures))
+    path = os.path.join(RESULTS.value, "checks.csv")
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        checks = Checks(wanted, device, file)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        # Daemons, for which the end of the script does not wait.
+        threads = [
+            threading.Thread(target=checks.work, daemon=True)
+            for _ in range(min(JOBS.value, len(wanted)))
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            wrong = checks.print()
+            for worker in checks.workers:
+                worker.end()
+    sys.exit(bool(wrong))
 
 
 if __name__ == "__main__":

@@ -65,16 +65,18 @@ backward pass.
 COST = """Ratios within one run of `scripts/benchmark/run.py`, both sides in
 turns, medians. `plain` is the published arithmetic in plain PyTorch, operation
 by operation, with the classic sampling loop
-(`scripts/benchmark/plain_torch.py`). `size=tiny` leaves next to nothing to
-compute: what takes the time is the host, and would bound a GPU. `input` is the
-making of a training batch, from clouds in memory. `stem=kept` is training
-behind a cache of what it does not change. With `malloc=returning`, glibc's
-malloc gives memory back at once: what is needed, where else it is what the
-process holds. `adapter` and `weights` are what `save_adapter` and
-`save_weights` write; `without=bank` leaves Point-PEFT's bank out, which are
-features of the training set and no parameters. Where sizes differ, the goal is
-the order of the algorithm: linear, but for groups, which look at each other,
-quadratic; [drawn](results/growth.png).
+(`scripts/benchmark/plain_torch.py`), or, with `sampling=cuda`, one compiled for
+CUDA, as the published code has it (`plain_cuda.py`). `size=tiny` leaves next to
+nothing to compute: what takes the time is the host. `fit` is an epoch against
+as many steps with a batch that is there. `input` is the making of a training
+batch, from clouds in memory. `stem=kept` is training behind a cache of what it
+does not change. With `malloc=returning`, glibc's malloc gives memory back at
+once: what is needed, where else it is what the process holds. `adapter` and
+`weights` are what `save_adapter` and `save_weights` write; `without=bank`
+leaves Point-PEFT's bank out, which are features of the training set and no
+parameters. Where sizes differ, the goal is the order of the algorithm: linear,
+but for groups, which look at each other, quadratic;
+[drawn](results/growth.png).
 
 """
 

@@ -24,6 +24,22 @@ from tests.step.cases import cases
 STEPS = 5
 # Methods whose steps wait for the device within, and what says so.
 EAGER = {"pointgst": "_linalg_eigh"}
+# One of each kind of step; the others take a minute.
+QUICK = (
+    "dapt",
+    "pointpeft",
+    "pointgst",
+    "dapt_mixed_bfloat16",
+    "dapt_accumulated",
+    "parts",
+    "masked",
+)
+
+
+def cases_by_time():
+    for name in cases():
+        slow = () if name in QUICK else pytest.mark.slow
+        yield pytest.param(name, marks=slow)
 
 
 def trained(name):
@@ -37,7 +53,7 @@ def trained(name):
     return model, logs, inputs
 
 
-@pytest.mark.parametrize("name", cases())
+@pytest.mark.parametrize("name", cases_by_time())
 def test_a_rehearsed_step_is_the_step(name, monkeypatch):
     plain, plain_logs, _ = trained(name)
     monkeypatch.setattr(running, "_WAY", ["rehearsal"])
