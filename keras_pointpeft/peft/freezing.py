@@ -52,7 +52,8 @@ def check_frozen(backbone):
         raise ValueError(
             f"{found[0]} would train, one of {len(found)} that {name} keeps "
             "frozen; an adapter would not hold it. "
-            "`model.trainable = True` sets what the method says; "
+            "`model.trainable = False` and then `model.trainable = True` set "
+            "what the method says; "
             "`peft=keras_pointpeft.peft.Full()` trains everything. "
             f"Received: {found[0]} with trainable=True"
         )

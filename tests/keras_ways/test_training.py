@@ -222,13 +222,14 @@ WAYS = (
 
 
 @pytest.mark.parametrize(
-    "way", rows(WAYS, "arrays own_dataset on_batches sequential native")
+    "way", rows(WAYS, "arrays sequential native")
 )
 def test_training(case, way):
     way(case.model)
     case.check(case.model)
 
 
+@pytest.mark.once
 def test_looking_changes_nothing(case):
     points, labels = clouds()
     model = compiled(case.model)
