@@ -5,27 +5,10 @@ import os
 import re
 
 import numpy as np
-from absl import logging
 
 from keras_pointpeft.checkpoints import torch_files
+from keras_pointpeft.checkpoints.containers import unwrap
 
-# Where training code puts the weights; the first that is there is read.
-CONTAINERS = (
-    "base_model",
-    "model",
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "net",
-    "network",
-    "module",
-    "encoder",
-    "ema",
-    "model_ema",
-    "state_dict_ema",
-    "ema_state_dict",
-    "shadow",
-)
 MAX_BYTES = 16 * 2**30
 # What parallel training and compilation leave in names, at any place.
 WRAPPED = r"(^|\.)(module|_orig_mod)\."
@@ -78,6 +61,8 @@ def read_checkpoint(path, max_bytes=MAX_BYTES, container=None):
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no such file. Received: {path!r}")
     if path.endswith(".json"):
+        if container is not None:
+            raise refused(path, f"Shards have no part {container!r}")
         state = _read_shards(path, max_bytes)
         return _plain_names(state, path)
     return _plain_names(_read_file(path, max_bytes, container), path)
@@ -147,7 +132,11 @@ def _read_any(path, max_bytes, container=None):
                 path, f"A .safetensors file has no part {container!r}"
             )
         return _read_safetensors(path, max_bytes)
-    state, where = _unwrap(_load(path), path, container)
+    content = _load(path)
+    try:
+        state, where = unwrap(content, container)
+    except torch_files.NotTensors as error:
+        raise refused(path, str(error)) from error
     return _tensors(state, where, path, max_bytes)
 
 
@@ -277,70 +266,6 @@ def _read_safetensors(path, max_bytes):
     if not state:
         raise refused(path, "The file holds no tensors")
     return state
-
-
-def _unwrap(content, path, container):
-    """The state dict, and where in the file it stands."""
-    if container is not None:
-        return _named(content, path, container), container
-    where = []
-    while isinstance(content, dict):
-        if _holds_tensors(content):
-            return content, ".".join(where)
-        inner = [
-            key
-            for key in CONTAINERS
-            if isinstance(content.get(key), dict) and content[key]
-        ]
-        if not inner or len(where) > 3:
-            break
-        if len(inner) > 1:
-            logging.info(
-                "%s: %s is read; weights may stand under %s too, see "
-                "`container`.",
-                path,
-                inner[0],
-                ", ".join(inner[1:]),
-            )
-        where.append(inner[0])
-        content = content[inner[0]]
-    raise refused(
-        path,
-        f"The file holds no weights under {CONTAINERS}, but "
-        f"{_described(content)}",
-    )
-
-
-def _named(content, path, container):
-    parts = container.split(".")
-    for i, part in enumerate(parts):
-        if not isinstance(content, dict) or part not in content:
-            raise refused(
-                path,
-                f"The file has nothing at {'.'.join(parts[: i + 1])!r}, but "
-                f"{_described(content)}",
-            )
-        content = content[part]
-    if not _holds_tensors(content):
-        raise refused(
-            path,
-            f"There are no weights at {container!r}, but {_described(content)}",
-        )
-    return content
-
-
-def _holds_tensors(content):
-    import torch
-
-    return isinstance(content, dict) and any(
-        isinstance(value, torch.Tensor) for value in content.values()
-    )
-
-
-def _described(content):
-    if isinstance(content, dict):
-        return f"the keys {sorted(map(str, content))[:8]}"
-    return f"a {type(content).__name__}"
 
 
 def _tensors(state, where, path, max_bytes):
