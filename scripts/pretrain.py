@@ -162,6 +162,7 @@ def fit(model, split, epochs, folder):
     from keras_pointpeft.training import StopOnNaN
     from keras_pointpeft.training import TrainingCheckpoint
     from keras_pointpeft.training import make_optimizer
+    from keras_pointpeft.training import telling_epochs
 
     folder.mkdir(parents=True, exist_ok=True)
     masked = not isinstance(model, PointCloudClassifier)
@@ -199,23 +200,25 @@ def fit(model, split, epochs, folder):
         len(dataset),
         start + 1,
     )
-    model.fit(
-        dataset,
-        initial_epoch=start,
-        epochs=epochs,
-        shuffle=False,
-        verbose=2,
-        callbacks=[
-            FollowEpoch(dataset),
-            EpochSeed(SEED.value),
-            CosineWithWarmup(LEARNING_RATE.value, epochs, WARMUP.value),
-            EpochTimer(),
-            StopOnNaN(state.path),
-            *(linear_svm(num_points) if masked else ()),
-            state,
-            EpochLog(folder / "log.csv", state.history),
-        ],
-    )
+    with telling_epochs(epochs, (epochs - start) * len(dataset)) as telling:
+        model.fit(
+            dataset,
+            initial_epoch=start,
+            epochs=epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=[
+                FollowEpoch(dataset),
+                EpochSeed(SEED.value),
+                CosineWithWarmup(LEARNING_RATE.value, epochs, WARMUP.value),
+                EpochTimer(),
+                StopOnNaN(state.path),
+                *(linear_svm(num_points) if masked else ()),
+                state,
+                telling,
+                EpochLog(folder / "log.csv", state.history),
+            ],
+        )
     return state
 
 

@@ -105,7 +105,7 @@ def main(_):
     if isinstance(split, list) or not contract.class_names:
         logging.info("Classes are matched by their numbers: no names known.")
     else:
-        split = split.with_classes(contract.class_names)
+        split = split.with_classes(contract.class_names, contract.part_names)
     tell_settings(contract, recipe)
     if hasattr(model, "predict_room") or hasattr(model, "predict_parts"):
         segmentation(model, name or MODEL_DIR.value, split, recipe)

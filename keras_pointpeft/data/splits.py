@@ -106,37 +106,47 @@ class Split:
     def num_classes(self):
         return len(self.class_names)
 
-    def with_classes(self, class_names):
+    def with_classes(self, class_names, part_names=None):
         """The same clouds with the labels that a model knows their classes by.
 
         Args:
             class_names: sequence of strings, the model's classes; classes
                 are matched by name.
+            part_names: optional sequence of strings, the model's parts,
+                which are matched likewise where this split names its own.
 
         Raises:
-            ValueError: the model does not know a class that has clouds here.
+            ValueError: the model does not know a class or part that there is
+                here.
         """
-        names = tuple(str(name) for name in class_names)
-        if names == self.class_names:
-            return self
-        counts = np.bincount(self.labels, minlength=self.num_classes)
-        unknown = [
-            name
-            for name, count in zip(self.class_names, counts)
-            if count and name not in names
-        ]
-        if unknown:
-            raise ValueError(
-                f"The classes of {self.name} must be among the model's, "
-                f"{_listed(names)}: rename them or leave them out. "
-                f"Received: {_listed(unknown)}, which it does not know"
-            )
-        places = [names.index(n) if n in names else 0 for n in self.class_names]
+        labels, names = self._matched("classes", self.labels, class_names)
+        parts, known = self.part_labels, self.part_names
+        if part_names is not None and known is not None:
+            parts, known = self._matched("parts", parts, part_names)
         return replace(
             self,
-            labels=np.array(places, "int32")[self.labels],
+            labels=labels,
             class_names=names,
+            part_labels=parts,
+            part_names=known,
         )
+
+    def _matched(self, what, labels, wanted):
+        own = self.class_names if what == "classes" else self.part_names
+        wanted = tuple(str(name) for name in wanted)
+        if wanted == own:
+            return labels, own
+        there = np.unique(labels[labels >= 0])
+        unknown = [own[label] for label in there if own[label] not in wanted]
+        if unknown:
+            raise ValueError(
+                f"The {what} of {self.name} must be among the model's, "
+                f"{_listed(wanted)}: rename them or leave them out. "
+                f"Received: {_listed(unknown)}, which it does not know"
+            )
+        places = [wanted.index(n) if n in wanted else -1 for n in own]
+        # The last one is that of points without a label, -1.
+        return np.array([*places, -1], "int32")[labels], wanted
 
     def take(self, indices, name=None):
         """The clouds at `indices` (integers or a mask) as a new `Split`."""

@@ -39,6 +39,7 @@ __getattr__, __dir__, __all__ = lazy.face(
         "settled": "training.budget",
         "suited": "training.budget",
         "svm_accuracy": "training.linear_svm",
+        "telling_epochs": "training.telling",
         "train": "training.trainer",
         "vote_logits": "training.voting",
     },

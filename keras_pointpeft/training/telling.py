@@ -1,10 +1,30 @@
 """Callbacks that say how far training, measuring and prediction are."""
 
+import contextlib
 import time
 
 import keras
 
 from keras_pointpeft.files import progress
+
+
+@contextlib.contextmanager
+def telling_epochs(epochs, steps):
+    """A context with a callback of `fit` that says how far training is.
+
+    Args:
+        epochs: int, the number of the last epoch.
+        steps: int, the batches of all epochs that are to come.
+
+    Example:
+
+    ```python
+    with telling_epochs(epochs=10, steps=10 * len(batches)) as callback:
+        model.fit(batches, epochs=10, verbose=0, callbacks=[callback])
+    ```
+    """
+    with progress.Progress("training", steps) as told:
+        yield TellEpochs(told, epochs)
 
 
 class TellEpochs(keras.callbacks.Callback):

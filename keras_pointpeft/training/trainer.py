@@ -8,7 +8,6 @@ from absl import logging
 
 from keras_pointpeft.data import FollowEpoch
 from keras_pointpeft.data.contract import contract_of
-from keras_pointpeft.files.progress import Progress
 from keras_pointpeft.ops import replicas
 from keras_pointpeft.step.optimizer import make_optimizer
 from keras_pointpeft.training import parallel
@@ -28,7 +27,7 @@ from keras_pointpeft.training.outcome import TrainingResult
 from keras_pointpeft.training.outcome import measured
 from keras_pointpeft.training.recipe import Recipe
 from keras_pointpeft.training.schedule import CosineWithWarmup
-from keras_pointpeft.training.telling import TellEpochs
+from keras_pointpeft.training.telling import telling_epochs
 from keras_pointpeft.version import __version__
 
 STATE_FILE, LOG_FILE = "state.npz", "log.csv"
@@ -146,10 +145,11 @@ def train(
         logging.info("Going on after epoch %d of %d", start, recipe.epochs)
     if start < recipe.epochs:
         steps = len(batches) * (recipe.epochs - start)
-        with parallel.synchronized(fitted), Progress("training", steps) as told:
-            others = [*callbacks]
-            if parallel.writes():
-                others.append(TellEpochs(told, recipe.epochs))
+        with (
+            parallel.synchronized(fitted),
+            telling_epochs(recipe.epochs, steps) as telling,
+        ):
+            others = [*callbacks, *([telling] if parallel.writes() else ())]
             fitted.fit(
                 batches,
                 epochs=recipe.epochs,

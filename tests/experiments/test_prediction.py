@@ -150,6 +150,14 @@ def test_classes_are_matched_by_name(adapter):
     assert swapped.with_classes(names).labels.tolist() == [1, 0, 0]
     part = data.Split(points, [0, 0, 0], ("box",)).with_classes(names)
     assert part.labels.tolist() == [1, 1, 1] and part.class_names == NAMES
+    parted = data.Split(
+        points,
+        [0, 0, 0],
+        ("box",),
+        part_labels=np.array([[0, 1, -1, 1, 0, 0, 1, 1]] * 3),
+        part_names=("lid", "side"),
+    ).with_classes(names, ("side", "floor", "lid"))
+    assert parted.part_labels[0, :4].tolist() == [2, 0, -1, 0]
     renamed = data.Split(points, [0, 1, 1], ("sphere", "box"), name="mine")
     with pytest.raises(ValueError, match="'ball', 'box'.*'sphere'"):
         renamed.with_classes(names)
