@@ -307,4 +307,4 @@ def test_balanced_epochs_have_as_many_of_each_class():
     with pytest.raises(ValueError, match="needs `shuffle=True`"):
         PointCloudDataset(make_clouds(4, 16), np.arange(4), balanced=True)
     with pytest.raises(ValueError, match="either even or complete"):
-        PointCloudDataset(make_clouds(4, 16), even=True, drop_last=True)
+        make_dataset(4, even=True, drop_last=True)
