@@ -1,6 +1,7 @@
 """Intersection over union of parts, as the benchmarks define it."""
 
 import contextlib
+import contextvars
 
 import keras
 import numpy as np
@@ -9,6 +10,9 @@ from keras import ops
 from keras_pointpeft.ops.arithmetic import one_hot
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
+
+# What a `PartSegmenter` is told of the clouds, see `categories`.
+_CATEGORIES = contextvars.ContextVar("categories", default=None)
 
 
 class PartIoU(Configurable, keras.metrics.Metric):
@@ -32,8 +36,6 @@ class PartIoU(Configurable, keras.metrics.Metric):
         self._possible = np.zeros((len(self.category_parts), count), "float32")
         for row, parts in zip(self._possible, self.category_parts):
             row[list(parts)] = 1.0
-        # What a `PartSegmenter` is told of the clouds, see `categories`.
-        self._told = None
         shape = (len(self.category_parts),)
         self.total = self.add_variable(shape, "zeros", name="total")
         self.clouds = self.add_variable(shape, "zeros", name="clouds")
@@ -53,7 +55,7 @@ class PartIoU(Configurable, keras.metrics.Metric):
         """
         y_true = ops.cast(y_true, "int32")
         if category is None:
-            category = self._told
+            category = _CATEGORIES.get()
         if category is None:
             category = self._guess(y_true)
         category = ops.reshape(ops.cast(category, "int32"), (-1,))
@@ -91,28 +93,20 @@ class PartIoU(Configurable, keras.metrics.Metric):
 
 
 @contextlib.contextmanager
-def categories(metrics, category):
+def categories(category):
     """Within it, part metrics know the categories of a batch's clouds.
 
+    Keras gives metrics labels and scores alone, and makes some of what it
+    compiles only when a first batch comes: so no metric is told itself.
+
     Args:
-        metrics: list of metrics, of which `PartIoU`s are told; also within
-            what Keras compiles metrics to.
         category: integers `(batch,)`.
     """
-    told = [m for m in _flat(metrics) if isinstance(m, PartIoU)]
+    token = _CATEGORIES.set(category)
     try:
-        for metric in told:
-            object.__setattr__(metric, "_told", category)
         yield
     finally:
-        for metric in told:
-            object.__setattr__(metric, "_told", None)
-
-
-def _flat(metrics):
-    for metric in metrics:
-        yield metric
-        yield from _flat(getattr(metric, "metrics", ()))
+        _CATEGORIES.reset(token)
 
 
 @serializable

@@ -136,7 +136,7 @@ class PartSegmenter(PointSegmenter):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         from keras_pointpeft.step.part_metrics import categories
 
-        with categories(self.metrics, x["category"]):
+        with categories(x["category"]):
             return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def predict_parts(self, points, category, batch_size=32):
