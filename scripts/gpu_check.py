@@ -43,7 +43,8 @@ def names():
 
     found = [f"graph:{name}" for name in cases()]
     found += [f"recorded:{first}" for first in ("p[a-n]*", "po*", "[!p]*")]
-    return [*found, "kernels:small", "kernels:large", "broken:capture"]
+    found += [f"kernels:{which}" for which in ("blocks", "small", "large")]
+    return [*found, "broken:capture"]
 
 
 # === The checks: each yields what it compared, a value, and its bound ===
@@ -143,6 +144,9 @@ def kernels(which):
     from keras_pointpeft.ops.accelerators import torch_backend
     from tests.ops import clouds
 
+    if which == "blocks":
+        yield from blocks()
+        return
     sizes = {
         "small": ((4, 37, 37, 5), (8, 2048, 128, 32)),
         "large": ((2, 16384, 512, 64), (1, 20000, 256, 64)),
@@ -164,6 +168,63 @@ def kernels(which):
             wanted = torch_backend._topk(centers, tensor, k)
             different = int((found != wanted).sum())
             yield f"neighbours of {kind}, {count} points", different, 0
+
+
+def blocks():
+    """Scale and shift, their gradients, against autograd in float64."""
+    import torch
+    from torch.nn import functional
+
+    from keras_pointpeft.ops.accelerators import torch_fused
+
+    def norm(x, a, b, gelu):
+        y = functional.layer_norm(x, x.shape[-1:], a * 0 + 0.5, b * 0 + 0.1)
+        return y * a + b
+
+    def affine(x, a, b, gelu):
+        y = x * a + b
+        return functional.gelu(y) if gelu else y
+
+    def fused_norm(x, a, b, gelu):
+        gamma, beta = torch.full_like(a, 0.5), torch.full_like(b, 0.1)
+        return torch_fused.norm(x, gamma, beta, 1e-5, a, b)
+
+    ways = {"affine": (affine, torch_fused.affine), "norm": (norm, fused_norm)}
+    generator = torch.Generator("cuda").manual_seed(0)
+
+    def draw(*size):
+        return torch.randn(*size, generator=generator, device="cuda")
+
+    # One more and one less than whole turns of the programs.
+    for rows in (1, 15, 16, 17, 4128, 8191, 8192, 8193, 16512):
+        for dim in (5, 128, 384, 1536):
+            for kind, gelu, dtype in (
+                ("affine", False, torch.float32),
+                ("affine", True, torch.float32),
+                ("affine", True, torch.bfloat16),
+                ("norm", False, torch.float32),
+            ):
+                x, up = draw(rows, dim).to(dtype), draw(rows, dim).to(dtype)
+                leaves = [x, draw(dim), draw(dim)]
+                plain, fused = ways[kind]
+                found = []
+                for way, type_ in ((plain, torch.float64), (fused, None)):
+                    own = [
+                        (leaf if type_ is None else leaf.to(type_))
+                        .detach()
+                        .clone()
+                        .requires_grad_()
+                        for leaf in leaves
+                    ]
+                    y = way(*own, gelu)
+                    y.backward(up.to(y.dtype))
+                    found.append([y.detach(), *(leaf.grad for leaf in own)])
+                worst = max(
+                    float((a - b.double()).norm() / (a.norm() + 1e-6))
+                    for a, b in zip(*found)
+                )
+                what = f"{kind} gelu={gelu} {rows} x {dim}, {dtype}"
+                yield what, worst, 1e-2 if dtype == torch.bfloat16 else 1e-4
 
 
 def broken(_):

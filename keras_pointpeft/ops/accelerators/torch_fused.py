@@ -13,7 +13,9 @@ from keras_pointpeft.ops.accelerators import torch_cuda
 from keras_pointpeft.ops.accelerators.switch import allowed
 
 # Programs that add up rows, each for itself.
-PARTS = 256
+PARTS = 512
+# Rows that one of `affine_backward` has at a time.
+ROWS = 16
 # Columns of a layer norm that fit the registers of one program.
 MAX_DIM = 4096
 # They compute in float32.
@@ -121,7 +123,9 @@ def affine_backward(gradient, x, scale, shift, gelu):
     rows = x.numel() // max(1, dim)
     gradient = gradient.contiguous()
     to_x = torch.empty_like(x)
-    parts = max(1, min(PARTS, -(-rows // 16)))
+    # Whole turns of each program.
+    each = max(1, -(-rows // (PARTS * ROWS))) * ROWS
+    parts = max(1, -(-rows // each))
     partial = scale.new_empty((2, parts, dim), dtype=torch.float32)
     block = 128
     kernels().affine_backward[(-(-dim // block), parts)](
@@ -133,9 +137,9 @@ def affine_backward(gradient, x, scale, shift, gelu):
         partial,
         rows,
         dim,
-        -(-rows // parts),
+        each,
         GELU=gelu,
-        ROWS=16,
+        ROWS=ROWS,
         BLOCK=block,
     )
     return to_x, partial.sum(1)
@@ -170,7 +174,7 @@ def norm_backward(gradient, x, gamma, beta, scale, mean, deviation):
     rows = x.numel() // max(1, dim)
     gradient = gradient.contiguous()
     to_x = torch.empty_like(x)
-    parts = max(1, min(2 * PARTS, rows))
+    parts = max(1, min(PARTS, rows))
     partial = x.new_empty((2, parts, dim), dtype=torch.float32)
     kernels().norm_backward[(parts,)](
         gradient,
