@@ -26,7 +26,7 @@ class Piece:
     """A layer that may be a part of a backbone. Mix it in first."""
 
     def get_config(self):
-        whole = vars(self).get("_whole")
+        whole = vars(self).get("_piece_of")
         if whole is None:
             return getattr(super(), "get_config", dict)()
         return _Live(
@@ -69,7 +69,7 @@ def make_pieces(backbone):
     object.__setattr__(backbone, "_whole_of_pieces", whole)
     for layer in backbone.layers:
         if isinstance(layer, Piece):
-            object.__setattr__(layer, "_whole", whole)
+            object.__setattr__(layer, "_piece_of", whole)
 
 
 def _opened(name, key, backbone):

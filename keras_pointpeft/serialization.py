@@ -64,7 +64,7 @@ class Configurable(Piece):
             )
 
     def get_config(self):
-        if "_whole" in vars(self):
+        if "_piece_of" in vars(self):
             return super().get_config()
         parent = getattr(super(), "get_config", dict)()
         own = {name: getattr(self, name) for name in self.config_names}

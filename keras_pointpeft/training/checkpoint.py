@@ -110,6 +110,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             "epochs_done": epochs_done,
             "history": self.history,
         }
+        if (masks := _masks(self.model)) is not None:
+            meta["masks"] = masks.known()
         if self.best is not None and self.best.values is not None:
             meta["best"] = {"epoch": self.best.epoch, "score": self.best.score}
             for index, value in enumerate(self.best.values):
@@ -153,6 +155,9 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             note_base(model.backbone)
         assign(model.variables, values)
         assign(model.optimizer.variables, slots)
+        if (masks := _masks(model)) is not None:
+            device = model.variables[0].value.device
+            masks.expect(meta.get("masks", ()), device)
         self.history[:] = meta["history"]
         return meta["epochs_done"]
 
@@ -188,6 +193,15 @@ class TrainingCheckpoint(keras.callbacks.Callback):
                 f"--noresume). Received: {self.path} with "
                 + "; ".join(differences)
             )
+
+
+def _masks(model):
+    """What draws the masks of a step together, on torch; else None."""
+    if keras.backend.backend() != "torch":
+        return None
+    from keras_pointpeft.step.train_step import masks_of
+
+    return masks_of(model)
 
 
 # What a damaged file can raise, in its directory of entries or in one of them.

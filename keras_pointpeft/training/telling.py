@@ -19,6 +19,13 @@ def telling_epochs(epochs, steps):
     Example:
 
     ```python
+    from keras_pointpeft.data import PointCloudDataset
+    from keras_pointpeft.data import Split
+    from keras_pointpeft.training import telling_epochs
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    split = Split(points, labels, ("a", "b"))
+    batches = PointCloudDataset(split, batch_size=4)
     with telling_epochs(epochs=10, steps=10 * len(batches)) as callback:
         model.fit(batches, epochs=10, verbose=0, callbacks=[callback])
     ```

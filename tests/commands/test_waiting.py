@@ -1,5 +1,10 @@
 """Whatever can take long says so: with no patience at all, always a line."""
 
+import functools
+import importlib
+import time
+from unittest import mock
+
 import numpy as np
 import pytest
 
@@ -8,6 +13,7 @@ from keras_pointpeft import data
 from keras_pointpeft import models
 from keras_pointpeft import training
 from keras_pointpeft.data import make_shapes
+from keras_pointpeft.data.registry import DATASETS
 from keras_pointpeft.files import progress
 from keras_pointpeft.training.linear_svm import pooled_features
 from tests.conftest import small_backbone
@@ -21,6 +27,21 @@ POINTS = RNG.normal(size=(12, 64, 3)).astype("float32")
 
 def split():
     return data.Split(data.unit_sphere(POINTS), np.arange(12) % 3, "abc")
+
+
+def read(_):
+    """A set whose reader takes its time before it says anything itself."""
+    module, function, _ = DATASETS["shapes"]
+    module = importlib.import_module(f"keras_pointpeft.data.{module}")
+    loader = getattr(module, function)
+
+    @functools.wraps(loader)
+    def slow(**kwargs):
+        time.sleep(0.1)
+        return loader(**kwargs)
+
+    with mock.patch.object(module, function, slow):
+        data.load("shapes", num_clouds=20, num_points=64)
 
 
 def train(_):
@@ -46,7 +67,7 @@ def predict_room(_):
 
 CALLS = {
     "making shapes": lambda _: make_shapes(20, num_points=256),
-    "reading shapes, train": lambda _: data.load("shapes", num_clouds=20),
+    "reading shapes, train": read,
     "training": train,
     "measuring": lambda _: training.evaluate(small_classifier(), split()),
     "predicting clouds": predict,

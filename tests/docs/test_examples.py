@@ -34,6 +34,7 @@ NOT_RUN = {
     "data.load_scanobjectnn": DATA,
     "data.load_shapenet55": DATA,
     "data.load_shapenetpart": DATA,
+    "data.read_content": FILES,
     "experiments.predict_files": FILES,
     "keras_pointpeft.from_preset": WEIGHTS,
     "keras_pointpeft.predict_files": FILES,

@@ -24,6 +24,7 @@ RECIPE = Recipe(
     num_points=16,
     augmentation="none",
     sampling="fps",
+    selection="held_out",
     held_out_fraction=0.25,
 )
 

@@ -81,6 +81,29 @@ class StepMasks:
                 if plan is None or plan.keys != self._asked:
                     self._plans[self._asked[0]] = _Plan(self._asked)
 
+    def known(self):
+        """What steps have asked for, for `expect`: lists that JSON can hold.
+
+        A process that goes on with a run draws its first masks together, as
+        the one before it did.
+        """
+        return [
+            [
+                [list(shape), rate, str(dtype).removeprefix("torch.")]
+                for shape, rate, dtype, _ in plan.keys
+            ]
+            for plan in self._plans.values()
+        ]
+
+    def expect(self, known, device):
+        """Takes on what another process has come to know."""
+        for keys in known:
+            keys = [
+                (tuple(shape), rate, getattr(torch, dtype), device)
+                for shape, rate, dtype in keys
+            ]
+            self._plans[keys[0]] = _Plan(keys)
+
     def take(self, shape, rate, like):
         place = len(self._asked)
         key = (tuple(shape), rate, like.dtype, like.device)
