@@ -18,6 +18,19 @@ def count() -> int:
     return 1 if group is None else group.get_world_size()
 
 
+def sharing() -> int:
+    """How many devices share each batch: processes, or a process's devices."""
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.distribute.get_strategy().num_replicas_in_sync
+    if backend == "jax":
+        layout = keras.distribution.distribution()
+        return 1 if layout is None else layout.device_mesh.devices.size
+    return count()
+
+
 def mean_and_count(x):
     """The mean of a tensor over all replicas, and how many there are.
 

@@ -66,7 +66,7 @@ class Objective:
 
     def training_batches(self, split, recipe):
         """The shuffled, augmented batches of a recipe."""
-        many = replicas.count() > 1 and len(split) > recipe.batch_size
+        many = replicas.sharing() > 1 and len(split) > recipe.batch_size
         large = many or len(split) >= 10 * recipe.batch_size
         return PointCloudDataset(
             split,

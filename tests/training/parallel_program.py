@@ -37,7 +37,7 @@ def main(folder, epochs, accumulation):
         augmentation="none",
         sampling="first",
         selection="held_out",
-        held_out_fraction=0.25,
+        held_out_fraction=0.5,
         gradient_accumulation=accumulation,
     )
 
@@ -53,7 +53,7 @@ def main(folder, epochs, accumulation):
     model = PointCloudClassifier(backbone, 3, head_dims=(16,), dropout=0.0)
     result = train(
         model,
-        split(0, 64),
+        split(0, 48),
         split(1, 12),
         recipe,
         log_dir=folder,
