@@ -32,7 +32,7 @@ def main(folder, epochs, accumulation):
     recipe = Recipe(
         epochs=8,
         batch_size=8,
-        learning_rate=5e-3,
+        learning_rate=1e-3,
         warmup_epochs=1,
         augmentation="none",
         sampling="first",
