@@ -6,26 +6,6 @@ import gc
 import torch
 
 
-class Rehearsal:
-    """The same without a GPU: the function is called each time.
-
-    What goes in and out takes the same way as with a graph.
-
-    Args:
-        function: from tensors to a list of tensors.
-        inputs: list of tensors, which it is always called with.
-    """
-
-    valid = True
-
-    def __init__(self, function, inputs):
-        self.function = function
-        self.inputs = inputs
-
-    def __call__(self):
-        return self.function(self.inputs)
-
-
 class Graph:
     """A captured function, to be replayed.
 
@@ -37,6 +17,8 @@ class Graph:
     Raises:
         CaptureFailed: everything is then as it was before.
     """
+
+    reason = None
 
     def __init__(self, function, inputs):
         device = inputs[0].device

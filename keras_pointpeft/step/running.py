@@ -1,9 +1,10 @@
-"""How a step of a model runs: as it is, or as one CUDA graph.
+"""How a step of a model runs: as it is, as one CUDA graph, or as recorded.
 
-The one place that decides it. On torch with a GPU a step (forward, loss,
-backward, clipping, optimizer, moving statistics and metrics; or a prediction)
-is captured after it ran three times with the same shapes, and then replayed:
-the GPU no longer waits for Python.
+The one place that decides it. On torch a step (forward, loss, backward,
+clipping, optimizer, moving statistics and metrics; or a prediction) is kept
+after it ran three times with the same shapes, and then replayed, without
+layers and nodes of autograd: on a GPU as one CUDA graph, on a CPU as the list
+of its operators.
 """
 
 import contextlib
@@ -16,13 +17,13 @@ from absl import logging
 from keras_pointpeft.ops import replicas
 from keras_pointpeft.ops.accelerators.switch import allowed
 
-# Steps of the same shapes before one is captured. The first makes constants,
-# the second the masks that are drawn together, the third is looked at.
+# Steps of the same shapes before one is kept. The first makes constants, the
+# second the masks that are drawn together, the third is looked at.
 WARM_UP = 3
-# Graphs that a model keeps for each of its kinds of steps.
+# Steps that a model keeps of each kind.
 MAX_GRAPHS = 8
-# What a step may become: "graph", or "rehearsal" where tests have no GPU.
-_WAY = ["graph"]
+# The switch that turns it off, and what a step then does not become.
+_WAYS = {"cuda": ("cudagraph", "graph"), "cpu": ("recording", "recorded")}
 # A variable of each model, which says where the model is.
 _FIRST = weakref.WeakKeyDictionary()
 
@@ -72,19 +73,21 @@ class Running:
             None if self.kind != "train" else phase(model),
             torch.backends.cuda.matmul.allow_tf32,
             torch.is_autocast_enabled("cuda"),
+            torch.is_autocast_enabled("cpu"),
         )
 
     def _too_many(self):
         graphs = sum(entry.graph is not None for entry in self.entries.values())
         if graphs < MAX_GRAPHS:
             return None
-        return f"there are graphs for {MAX_GRAPHS} other shapes"
+        return f"steps of {MAX_GRAPHS} other shapes are kept"
 
     def report(self):
         """A list for `keras_pointpeft.step_report`."""
         found = []
+        _, kept = _WAYS[_device(self._model()).type]
         for (_, shapes, *_), entry in self.entries.items():
-            runs = "warming up" if entry.graph is None else "graph"
+            runs = "warming up" if entry.graph is None else kept
             shapes = [tuple(x[0]) for x in shapes if x is not None]
             row = {"shapes": shapes, "runs": runs}
             if entry.reason is not None:
@@ -114,21 +117,21 @@ class _Entry:
         self.reason = reason
 
     def run(self, running, data, arrays):
-        if self.graph is not None and not self.graph.valid:
+        if self.graph is not None and not self._holds():
             self.graph, self.calls = None, 0
         if self.graph is None:
             if self.calls < WARM_UP:
                 return self._warm_up(running, data, arrays)
-            self._capture(running, data)
-            if self.graph is None:
-                return running.function(data)
         for static, array in zip(self.inputs, present(arrays)):
             static.copy_(_pinned(array), non_blocking=True)
+        if self.graph is None:
+            return self._keep(running, data, arrays)
         return self.outputs.wrap([x.clone() for x in self.graph()])
 
     def _warm_up(self, running, data, arrays):
         from keras_pointpeft.ops.accelerators.torch_constants import Constants
         from keras_pointpeft.step import cuda_graph
+        from keras_pointpeft.step import recorded
         from keras_pointpeft.step.forbidden import Forbidden
 
         model = running._model()
@@ -143,58 +146,83 @@ class _Entry:
         self.calls += 1
         last = self.calls == WARM_UP
         looking = Forbidden() if last else contextlib.nullcontext()
+        listing = contextlib.nullcontext()
+        if last and device.type == "cpu":
+            listing = recorded.Recording(self.inputs)
         self.outputs = _Outputs()
 
         def step(inputs):
-            with Constants(running.constants), looking:
+            with Constants(running.constants), looking, listing:
                 return self.outputs.flat(
                     running.function(_filled(data, arrays, inputs))
                 )
 
-        if _WAY[0] == "graph":
+        if device.type == "cuda":
             found = cuda_graph.on_side_stream(step, self.inputs)
         else:
             found = step(self.inputs)
         if last:
             self._refuse(model, running.kind, looking.reason())
+            self.lasting = getattr(listing, "lasting", None)
         return self.outputs.wrap(found)
 
-    def _capture(self, running, data):
+    def _keep(self, running, data, arrays):
         from keras_pointpeft.ops.accelerators.torch_constants import Constants
         from keras_pointpeft.step import cuda_graph
+        from keras_pointpeft.step import recorded
 
         model = running._model()
-        arrays = [_as_tensor(leaf) for leaf in keras.tree.flatten(data)]
+        on_gpu = _device(model).type == "cuda"
         outputs = _Outputs()
 
         def step(inputs):
-            with Constants(running.constants, fixed=True):
+            with Constants(running.constants, fixed=on_gpu):
                 return outputs.flat(
                     running.function(_filled(data, arrays, inputs))
                 )
 
-        kinds = {"graph": cuda_graph.Graph, "rehearsal": cuda_graph.Rehearsal}
         try:
-            self.graph = kinds[_WAY[0]](step, self.inputs)
+            if on_gpu:
+                graph = cuda_graph.Graph(step, self.inputs)
+            else:
+                graph = recorded.Recorded(step, self.inputs, self.lasting)
         except cuda_graph.CaptureFailed as error:
             self._refuse(model, running.kind, str(error))
-            return
-        self.outputs = outputs
-        self.places = [(v, v.value.data_ptr()) for v in model.variables]
+            return running.function(data)
+        found = outputs.wrap([x.clone() for x in graph()])
+        self.lasting = None
+        if graph.reason is not None:
+            self._refuse(model, running.kind, graph.reason)
+            return found
+        self.graph, self.outputs = graph, outputs
+        self.variables = model.variables
+        self.trains = _trains(self.variables)
+        self.places = [v.value.data_ptr() for v in self.variables]
+        return found
 
     def _refuse(self, model, kind, reason):
         if reason is None:
             return
         self.reason, self.inputs = reason, None
-        logging.warning(
-            "The %s step of %s runs without a CUDA graph: %s",
+        logging.log(
+            # On a CPU there is less to be had.
+            logging.WARNING
+            if _device(model).type == "cuda"
+            else logging.INFO,
+            "The %s step of %s runs as it is, and is not kept: %s",
             kind,
             model.name,
             reason,
         )
 
+    def _holds(self):
+        """Whether it may be replayed: what trains may change within `fit`."""
+        return self.graph.valid and self.trains == _trains(self.variables)
+
     def lasts(self):
-        return all(v.value.data_ptr() == place for v, place in self.places)
+        """The same when a function is made again, where there is more time."""
+        places = [v.value.data_ptr() for v in self.variables]
+        return self._holds() and places == self.places
 
 
 class _Outputs:
@@ -280,14 +308,13 @@ def why_eager(model):
         return "it is compiled with `jit_compile=True`"
     if model.run_eagerly:
         return "it is compiled with `run_eagerly=True`"
-    if not allowed("cudagraph"):
-        return "graphs are turned off"
-    if _WAY[0] == "rehearsal":
-        return None
     if replicas.count() > 1:
         return "several processes exchange gradients within a step"
     device = _device(model).type
-    return None if device == "cuda" else f"it is on the device {device!r}"
+    if device not in _WAYS:
+        return f"it is on the device {device!r}"
+    kind, _ = _WAYS[device]
+    return None if allowed(kind) else f"{kind!r} is turned off"
 
 
 def phase(model):
@@ -305,6 +332,10 @@ def _counted(model, number):
     """Around a step of an optimizer that may have to know the phase."""
     counted = getattr(model.optimizer, "counted", None)
     return contextlib.nullcontext() if counted is None else counted(number)
+
+
+def _trains(variables):
+    return [variable.trainable for variable in variables]
 
 
 def present(arrays):

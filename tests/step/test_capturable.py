@@ -1,7 +1,7 @@
-"""A step of every method and task can be held by a CUDA graph.
+"""A step of every method and task can be kept.
 
-Without a GPU: the same function, called with what a graph would read, gives
-what Keras' own way gives, and does nothing that a capture forbids.
+On a CPU as the list of its operators, which does what Keras' own way does, bit
+for bit; and it does nothing that the capture of a CUDA graph forbids.
 """
 
 import keras
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_pointpeft import step_report
+from keras_pointpeft.ops import disable_accelerators
 
 if keras.config.backend() != "torch":
     pytest.skip("graphs are of torch", allow_module_level=True)
@@ -54,9 +55,9 @@ def trained(name):
 
 
 @pytest.mark.parametrize("name", cases_by_time())
-def test_a_rehearsed_step_is_the_step(name, monkeypatch):
-    plain, plain_logs, _ = trained(name)
-    monkeypatch.setattr(running, "_WAY", ["rehearsal"])
+def test_a_recorded_step_is_the_step(name, monkeypatch):
+    with disable_accelerators("recording"):
+        plain, plain_logs, _ = trained(name)
 
     def read():
         raise AssertionError("The state of a generator is read.")
@@ -68,14 +69,14 @@ def test_a_rehearsed_step_is_the_step(name, monkeypatch):
         assert {row["runs"] for row in rows} == {"eager"}, rows
         assert EAGER[name] in rows[0]["why"]
     else:
-        assert {row["runs"] for row in rows} <= {"graph", "warming up"}, rows
+        assert {row["runs"] for row in rows} <= {"recorded", "warming up"}, rows
     assert logs == plain_logs
     for ours, theirs in zip(model.weights, plain.weights, strict=True):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), ours.path)
     found = [model.predict_on_batch(inputs) for _ in range(4)]
     if name not in ("masked", "masked_blocks", "generative", "hierarchical"):
-        monkeypatch.undo()
-        expected = keras.tree.flatten(plain.predict_on_batch(inputs))
+        with disable_accelerators("recording"):
+            expected = keras.tree.flatten(plain.predict_on_batch(inputs))
         for ours, theirs in zip(keras.tree.flatten(found[-1]), expected):
             np.testing.assert_array_equal(ours, theirs)
 
@@ -107,8 +108,7 @@ def test_constants_are_made_once():
             torch.as_tensor(array)
 
 
-def test_a_step_that_reads_runs_eagerly_and_says_why(monkeypatch, caplog):
-    monkeypatch.setattr(running, "_WAY", ["rehearsal"])
+def test_a_step_that_reads_runs_eagerly_and_says_why():
 
     class Reads(keras.losses.Loss):
         def call(self, y_true, y_pred):
@@ -123,13 +123,12 @@ def test_a_step_that_reads_runs_eagerly_and_says_why(monkeypatch, caplog):
 
 
 def test_shapes_have_graphs_of_their_own(monkeypatch):
-    monkeypatch.setattr(running, "_WAY", ["rehearsal"])
     monkeypatch.setattr(running, "MAX_GRAPHS", 1)
     model, inputs, labels = cases()["linear"]()
     for size in (4, 4, 4, 4, 3, 3):
         model.train_on_batch(inputs[:size], labels[:size])
     rows = step_report(model)["train"]
-    assert [row["runs"] for row in rows] == ["graph", "eager"]
+    assert [row["runs"] for row in rows] == ["recorded", "eager"]
     assert rows[0]["shapes"] == [(4, 64, 3), (4,)]
     assert "1 other shapes" in rows[1]["why"]
     # Compiled anew, it starts anew.
@@ -138,12 +137,11 @@ def test_shapes_have_graphs_of_their_own(monkeypatch):
     assert len(step_report(model)["train"]) == 1
 
 
-def test_variables_that_moved_make_another_graph(monkeypatch):
-    monkeypatch.setattr(running, "_WAY", ["rehearsal"])
+def test_variables_that_moved_make_another_record():
     model, inputs, _ = cases()["linear"]()
     for _ in range(4):
         before = model.predict_on_batch(inputs)
-    assert step_report(model)["predict"][0]["runs"] == "graph"
+    assert step_report(model)["predict"][0]["runs"] == "recorded"
     variable = model.trainable_variables[-1]
     data = variable.value.data
     # Not the same for all channels: a norm would take that away.
@@ -154,10 +152,36 @@ def test_variables_that_moved_make_another_graph(monkeypatch):
     assert np.abs(after - before).max() > 1e-3
 
 
-def test_on_a_cpu_nothing_is_captured():
+def test_what_trains_may_change():
     model, inputs, labels = cases()["linear"]()
-    model.train_on_batch(inputs, labels)
-    (row,) = step_report(model)["all"]
-    assert row["runs"] == "eager" and "'cpu'" in row["why"]
+    for _ in range(5):
+        model.train_on_batch(inputs, labels)
+    assert step_report(model)["train"][0]["runs"] == "recorded"
+    layer = model.get_layer("head")
+    variables = layer.trainable_variables
+    layer.trainable = False
+    before = [variable.numpy().copy() for variable in variables]
+    model.train_function([(inputs, labels)])
+    for variable, value in zip(variables, before):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_tensors_from_nowhere_are_found():
+    from keras_pointpeft.step.recorded import Recorded
+
+    def function(inputs):
+        return [inputs[0] + torch.from_numpy(np.ones(2, "float32"))]
+
+    recorded = Recorded(function, [torch.zeros(2)], [])
+    assert "no operator made" in recorded.reason
+    assert recorded()[0].tolist() == [1.0, 1.0]
+
+
+def test_it_can_be_turned_off():
+    model, inputs, labels = cases()["linear"]()
+    with disable_accelerators("recording"):
+        model.train_on_batch(inputs, labels)
+        (row,) = step_report(model)["all"]
+    assert row["runs"] == "eager" and "recording" in row["why"]
     model.compile("adam", "auto", run_eagerly=True)
     assert "run_eagerly" in step_report(model)["all"][0]["why"]

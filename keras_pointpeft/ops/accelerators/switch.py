@@ -2,7 +2,7 @@
 
 import os
 
-KINDS = ("all", "cudagraph", "numba", "onednn", "triton", "xla")
+KINDS = ("all", "cudagraph", "numba", "onednn", "recording", "triton", "xla")
 VARIABLE = "KERAS_POINTPEFT_DISABLE"
 
 
@@ -22,8 +22,9 @@ class disable_accelerators:
     Args:
         *kinds: `"cudagraph"` (steps of torch on CUDA, see
             `keras_pointpeft.step_report`), `"numba"` (torch on a CPU, and the
-            loader), `"onednn"` (matrix products of torch on a CPU), `"triton"`
-            (torch on CUDA), `"xla"` (tensorflow and jax) or `"all"`. All, if
+            loader), `"onednn"` (matrix products of torch on a CPU),
+            `"recording"` (steps of torch on a CPU), `"triton"` (torch on CUDA),
+            `"xla"` (tensorflow and jax) or `"all"`. All, if
             none is given.
 
     Raises:

@@ -1,7 +1,8 @@
-"""torch: picks a path by device, and hides loops from the compiler.
+"""torch: picks a path by device, and hides loops from what lists operators.
 
-`torch.compile` would unroll the sampling loop, and take minutes. It sees the
-functions here as operators of their own, with a known output shape.
+`torch.compile` would unroll the sampling loop, and take minutes; a recorded
+step would not see what numpy does. Both see operators of our own, with a known
+output shape.
 """
 
 import torch
@@ -37,16 +38,14 @@ PART = 2**14
 
 
 def farthest_point_sample(points, num_samples, skip_origin):
-    if torch.compiler.is_compiling():
-        operators = torch.ops.keras_pointpeft
-        return operators.farthest_point_sample(points, num_samples, skip_origin)
-    return _sample(points, num_samples, skip_origin)
+    operators = torch.ops.keras_pointpeft
+    points = points.detach()
+    return operators.farthest_point_sample(points, num_samples, skip_origin)
 
 
 def knn(queries, points, k):
-    if torch.compiler.is_compiling():
-        return torch.ops.keras_pointpeft.knn(queries, points, k)
-    return _knn(queries, points, k)
+    operators = torch.ops.keras_pointpeft
+    return operators.knn(queries.detach(), points.detach(), k)
 
 
 def group(points, centers, k):

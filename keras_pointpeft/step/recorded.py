@@ -1,0 +1,130 @@
+"""torch: a function of tensors as the list of operators that it dispatched.
+
+A step on small tensors spends more time in layers of Keras and in nodes of
+autograd than in arithmetic. Its operators alone, called one after the other,
+do the same in the same order.
+"""
+
+import operator
+
+import torch
+from torch.fx.node import map_aggregate
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+# Another name for the same tensor, once gradients do not matter.
+_SAME = ("alias", "detach", "lift_fresh")
+_PLAIN = (
+    *(type(None), bool, int, float, complex, str),
+    *(torch.dtype, torch.device, torch.layout, torch.memory_format),
+)
+
+
+class Recording(TorchDispatchMode):
+    """Lists what is dispatched within it.
+
+    Args:
+        inputs: list of tensors, in whose place others may come.
+
+    Attributes:
+        lasting: list of the tensors that were there before and that it met,
+            such as variables.
+        reason: string, why the list cannot stand for the function, or None.
+    """
+
+    def __init__(self, inputs):
+        super().__init__()
+        self.lasting = []
+        self.reason = None
+        self._graph = torch.fx.Graph()
+        self._last, self._given = None, 0
+        # Weak, so that memory is freed as without a recording.
+        self._nodes = WeakTensorKeyDictionary()
+        for tensor in inputs:
+            self._declare(tensor)
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        outputs = function(*args, **kwargs)
+        arguments = map_aggregate((args, kwargs), self._argument)
+        if function.overloadpacket.__name__ in _SAME:
+            self._nodes[outputs] = arguments[0][0]
+            return outputs
+        node = self._graph.call_function(function, *arguments)
+        if isinstance(outputs, torch.Tensor):
+            self._nodes[outputs] = node
+        elif isinstance(outputs, (list, tuple)):
+            for i, output in enumerate(outputs):
+                if isinstance(output, torch.Tensor):
+                    self._nodes[output] = self._graph.call_function(
+                        operator.getitem, (node, i)
+                    )
+        elif outputs is not None:
+            self.reason = f"{function} gives the host a value"
+        return outputs
+
+    def _argument(self, value):
+        if isinstance(value, torch.Tensor):
+            node = self._nodes.get(value)
+            if node is None:
+                self.lasting.append(value)
+                node = self._declare(value)
+            return node
+        if not isinstance(value, _PLAIN):
+            self.reason = f"an operator is given a {type(value).__name__}"
+            return None
+        return value
+
+    def _declare(self, tensor):
+        """An argument of the function; all of them stand at its beginning."""
+        with self._graph.inserting_after(self._last):
+            self._last = self._graph.placeholder(f"given_{self._given}")
+        self._given += 1
+        self._nodes[tensor] = self._last
+        return self._last
+
+    def function(self, outputs):
+        """A function of the inputs and of `lasting`, as lists in a row.
+
+        Args:
+            outputs: list of the tensors that it returns.
+        """
+        self._graph.output(map_aggregate(outputs, self._argument))
+        self._graph.eliminate_dead_code()
+        return torch.fx.GraphModule({}, self._graph).forward
+
+
+class Recorded:
+    """A function whose operators are listed, to be called again.
+
+    To list them is to call it: the first call gives what that gave.
+
+    Args:
+        function: from a list of tensors to a list of tensors.
+        inputs: list of tensors that it reads each time.
+        lasting: list of tensors, those of `Recording.lasting` when it ran
+            before.
+
+    Attributes:
+        reason: string, why it can be called no second time, or None.
+    """
+
+    valid = True
+
+    def __init__(self, function, inputs, lasting):
+        recording = Recording(inputs)
+        with recording:
+            self._first = function(inputs)
+        self._operators = recording.function(self._first)
+        self._given = [*inputs, *recording.lasting]
+        before = {id(tensor) for tensor in lasting}
+        self.reason = recording.reason
+        if any(id(tensor) not in before for tensor in recording.lasting):
+            self.reason = "each time there are tensors that no operator made"
+
+    def __call__(self):
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        with torch.no_grad():
+            return self._operators(*self._given)
