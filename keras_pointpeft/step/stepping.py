@@ -9,10 +9,11 @@ from keras_pointpeft.step.running import why_eager
 class Stepping:
     """Mixed into a Keras model before it; see `keras_pointpeft.step_report`.
 
-    On torch with a GPU, `fit`, `evaluate`, `predict` and the functions for one
-    batch replay each step as one CUDA graph, after it ran three times with
-    the same shapes. `compile(run_eagerly=True)`, or the environment with
-    `KERAS_POINTPEFT_DISABLE=cudagraph`, turns that off.
+    On torch, `fit`, `evaluate`, `predict` and the functions for one batch
+    replay each step after it ran three times with the same shapes: on a GPU as
+    one CUDA graph, on a CPU as the list of its operators.
+    `compile(run_eagerly=True)`, or the environment with
+    `KERAS_POINTPEFT_DISABLE=cudagraph,recording`, turns that off.
     """
 
     def make_train_function(self, force=False):
@@ -52,15 +53,16 @@ def step_report(model) -> dict:
 
     Returns:
         dict from `"train"`, `"test"` and `"predict"` to a list of dicts, one
-        for each shape of a batch: `"shapes"`, `"runs"` (`"graph"`, `"eager"`,
-        or `"warming up"` while the first steps run as they are) and `"why"`,
-        a string, for what is eager. A model none of whose steps are captured,
-        as on a CPU, has one such dict under `"all"`.
+        for each shape of a batch: `"shapes"`, `"runs"` (`"graph"` on a GPU,
+        `"recorded"` on a CPU, `"eager"`, or `"warming up"` while the first
+        steps run as they are) and `"why"`, a string, for what is eager. A
+        model none of whose steps are kept, as on other backends, has one such
+        dict under `"all"`.
 
     Example:
 
     >>> keras_pointpeft.step_report(model)
-    {'all': [{'shapes': None, 'runs': 'eager', 'why': "it is on ..."}]}
+    {'all': [{'shapes': None, 'runs': 'eager', 'why': 'the backend is jax'}]}
     """
     reason = why_eager(model)
     if reason is not None:

@@ -16,7 +16,6 @@ from sides import file_bytes
 from sides import make
 from sides import make_grouping
 from sides import make_sampling
-from sides import torch_device
 
 
 def training_step(sides, batch_size, repeats):
@@ -99,7 +98,8 @@ def grouping(sides, batch_size, repeats):
     return _seconds(made, repeats)
 
 
-WARM_UP = 5 if torch_device() != "cpu" else 2
+# The fourth step may be kept, see `keras_pointpeft.step_report`.
+WARM_UP = 5
 MEASURES = {
     "fit_epoch": fit_epoch,
     "grouping": grouping,
@@ -115,7 +115,6 @@ def _seconds(made, repeats):
     from keras_pointpeft.experiments import cost
 
     steps = {side: step for side, (step, _) in made.items()}
-    # The fourth may be captured, see `keras_pointpeft.step_report`.
     seconds = cost.interleaved_seconds(steps, repeats, warmup=WARM_UP)
     return {
         "seconds": {
