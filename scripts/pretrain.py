@@ -31,7 +31,10 @@ BACKBONE = flags.DEFINE_string(
     "backbone", None, "Name of a backbone's card, such as pointmaetiny."
 )
 DATA = flags.DEFINE_string(
-    "data", "shapes", "'shapes', the procedural clouds, or a folder of files."
+    "data",
+    "shapes",
+    "'shapes', the procedural clouds of 20 categories, 'programs', those of "
+    "random programs, 'both', or a folder of files.",
 )
 DATASET = flags.DEFINE_string(
     "dataset",
@@ -40,7 +43,29 @@ DATASET = flags.DEFINE_string(
     "each class), 'shapenet55', 'modelnet40' ...",
 )
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
-NUM_CLOUDS = flags.DEFINE_integer("num_clouds", None, "At most so many clouds.")
+NUM_CLOUDS = flags.DEFINE_integer(
+    "num_clouds", None, "At most so many clouds, of 'both' of each kind."
+)
+NUM_PROGRAMS = flags.DEFINE_integer(
+    "num_programs",
+    None,
+    "So many different programs, a multiple of 64; each is then a class of "
+    "--labelled_epochs. By default every cloud has a program of its own.",
+)
+VIEWS = flags.DEFINE_float(
+    "views", 0.0, "Share of the programs' clouds that one side is seen of."
+)
+ENDLESS = flags.DEFINE_bool(
+    "endless",
+    False,
+    "New programs in every batch, --num_clouds of them an epoch, which threads "
+    "make while the device trains. With --data=programs.",
+)
+START_FROM = flags.DEFINE_string(
+    "start_from",
+    None,
+    "A backbone's preset or directory to go on from, of the card --backbone.",
+)
 NUM_POINTS = flags.DEFINE_integer(
     "num_points",
     None,
@@ -52,7 +77,9 @@ STORED_POINTS = flags.DEFINE_integer(
     None,
     "Points per cloud in memory, of which every step draws its own.",
 )
-EPOCHS = flags.DEFINE_integer("epochs", 300, "Epochs.", lower_bound=1)
+EPOCHS = flags.DEFINE_integer(
+    "epochs", 300, "Masked epochs; 0 for labelled ones only.", lower_bound=0
+)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Clouds per step.")
 LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Peak rate.")
 WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 0.05, "Of matrices.")
@@ -132,15 +159,20 @@ def main(_):
 
     model = make_model()
     split = read_clouds()
-    state = fit(model, split, EPOCHS.value, output / "masked")
+    if not EPOCHS.value + LABELLED_EPOCHS.value:
+        raise app.UsageError(
+            "There is nothing to do. Received: --epochs=0 --labelled_epochs=0"
+        )
+    if EPOCHS.value:
+        state = fit(model, split, EPOCHS.value, output / "masked")
     backbone = model.backbone
     if LABELLED_EPOCHS.value:
         from keras_pointpeft.models import PointCloudClassifier
 
-        if split.labels is None:
+        if split.labels is None or len(split.class_names) < 2:
             raise app.UsageError(
-                "--labelled_epochs needs labels. "
-                f"Received: --data={DATA.value}, which has none"
+                "--labelled_epochs needs labels; those of programs are "
+                f"--num_programs. Received: --data={DATA.value}, without any"
             )
         model = PointCloudClassifier(backbone, len(split.class_names))
         state = fit(model, split, LABELLED_EPOCHS.value, output / "labelled")
@@ -153,7 +185,6 @@ def main(_):
 def fit(model, split, epochs, folder):
     """Trains one stage, from where it was interrupted; returns its state."""
     from keras_pointpeft.data import FollowEpoch
-    from keras_pointpeft.data import PointCloudDataset
     from keras_pointpeft.models import PointCloudClassifier
     from keras_pointpeft.training import CosineWithWarmup
     from keras_pointpeft.training import EpochLog
@@ -167,17 +198,7 @@ def fit(model, split, epochs, folder):
     folder.mkdir(parents=True, exist_ok=True)
     masked = not isinstance(model, PointCloudClassifier)
     num_points = points_per_cloud(model.backbone)
-    dataset = PointCloudDataset(
-        split.points,
-        None if masked else split.labels,
-        batch_size=BATCH_SIZE.value,
-        num_points=num_points,
-        sampling="random",
-        augmentation=AUGMENTATION.value,
-        shuffle=True,
-        drop_last=True,
-        seed=SEED.value,
-    )
+    dataset = batches(split, masked, num_points)
     optimizer = make_optimizer(
         model,
         LEARNING_RATE.value,
@@ -187,16 +208,16 @@ def fit(model, split, epochs, folder):
     jit = "auto" if JIT.value is None else JIT.value
     model.compile(optimizer, jit_compile=jit)
     state = TrainingCheckpoint(
-        folder / "state.npz", run_identity(model, split.points)
+        folder / "state.npz", run_identity(model, split)
     )
     if not RESUME.value:
         pathlib.Path(state.path).unlink(missing_ok=True)
     start = state.restore(model)
     logging.info(
-        "%s: %d parameters, %d clouds, %d steps per epoch, from epoch %d",
+        "%s: %d parameters, %s clouds, %d steps per epoch, from epoch %d",
         folder.name,
         sum(math.prod(v.shape) for v in model.trainable_variables),
-        len(split.points),
+        "endless" if ENDLESS.value else len(split.points),
         len(dataset),
         start + 1,
     )
@@ -222,6 +243,34 @@ def fit(model, split, epochs, folder):
     return state
 
 
+def batches(split, masked, num_points):
+    """What a stage trains on: a split's clouds, or programs without an end."""
+    from keras_pointpeft.data import PointCloudDataset
+    from keras_pointpeft.data import ProgramDataset
+
+    if ENDLESS.value:
+        return ProgramDataset(
+            max(1, (NUM_CLOUDS.value or 10000) // BATCH_SIZE.value),
+            BATCH_SIZE.value,
+            num_points,
+            None if masked else NUM_PROGRAMS.value,
+            VIEWS.value,
+            AUGMENTATION.value,
+            SEED.value,
+        )
+    return PointCloudDataset(
+        split.points,
+        None if masked else split.labels,
+        batch_size=BATCH_SIZE.value,
+        num_points=num_points,
+        sampling="random",
+        augmentation=AUGMENTATION.value,
+        shuffle=True,
+        drop_last=True,
+        seed=SEED.value,
+    )
+
+
 def points_per_cloud(backbone):
     groups = backbone.num_groups
     per_group = 16 if isinstance(groups, int) else 4
@@ -244,23 +293,27 @@ def linear_svm(num_points):
     return [LinearSVM(*splits, num_points, SVM_EVERY.value)]
 
 
-def run_identity(model, clouds):
+def run_identity(model, split):
     """What must be the same for an interrupted run to go on."""
     variables = [f"{v.path}{tuple(v.shape)}" for v in model.variables]
-    digest = zlib.crc32(np.ascontiguousarray(clouds))
+    clouds = "endless"
+    if not ENDLESS.value:
+        digest = zlib.crc32(np.ascontiguousarray(split.points))
+        clouds = f"{len(split.points)} clouds, {digest:08x}"
     own = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
     ignored = ("output", "resume")
     ignored += ("svm_every", "svm_dataset", "svm_data", "svm_clouds")
     return {
         "model": f"{len(variables)} variables, "
         f"{zlib.crc32(' '.join(variables).encode()):08x}",
-        "clouds": f"{len(clouds)} clouds, {digest:08x}",
+        "clouds": clouds,
         **{f.name: f.value for f in own if f.name not in ignored},
     }
 
 
 def make_model():
     """The autoencoder around the card's backbone, freshly initialised."""
+    import keras_pointpeft
     from keras_pointpeft import models
     from keras_pointpeft.presets import cards
 
@@ -273,6 +326,15 @@ def make_model():
     card = cards[BACKBONE.value]
     config = {**card["config"]}
     config.update(card.get("by_num_points", {}).get(str(NUM_POINTS.value), {}))
+    if START_FROM.value is not None:
+        started = keras_pointpeft.from_preset(START_FROM.value)
+        if type(started).__name__ != card["class"]:
+            raise app.UsageError(
+                f"--start_from must be a {card['class']}, as {BACKBONE.value} "
+                f"is. Received: {START_FROM.value}, a {type(started).__name__}"
+            )
+        own = started.get_config()
+        config = {name: own[name] for name in own if name in config}
     if DROP_PATH.value is not None:
         config["drop_path_rate"] = DROP_PATH.value
     generative = card["class"] == "PointGPTBackbone"
@@ -303,38 +365,70 @@ def make_model():
         autoencoder = models.HierarchicalMaskedAutoencoder
     arguments = {k: v for k, v in arguments.items() if v is not None}
     model = autoencoder(backbone, **arguments)
-    if INITIALIZER.value == "published":
+    if START_FROM.value is not None:
+        backbone.set_weights(started.get_weights())
+    elif INITIALIZER.value == "published":
         model.initialize_backbone(SEED.value)
     return model
 
 
 def read_clouds():
     """A split with clouds `(clouds, points, 3)` in the unit sphere."""
-    import dataclasses
-
     from keras_pointpeft import data
 
     options = {}
     if STORED_POINTS.value is not None:
         options["num_points"] = STORED_POINTS.value
-    if DATA.value == "shapes":
-        split = data.load(
-            "shapes",
-            split="pretrain",
-            num_clouds=NUM_CLOUDS.value,
-            cache=True,
-            **options,
-        )
-    else:
-        part = None if DATASET.value == "folder" else "train"
-        split = data.load(DATASET.value, DATA.value, split=part, **options)
+    kinds = {"both": ("shapes", "programs")}.get(DATA.value, (DATA.value,))
+    if set(kinds) <= {"shapes", "programs"}:
+        return made_clouds(kinds, options)
+    part = None if DATASET.value == "folder" else "train"
+    split = data.load(DATASET.value, DATA.value, split=part, **options)
     count = NUM_CLOUDS.value
     labels = None if split.labels is None else split.labels[:count]
     points = data.unit_sphere(split.points[:count])
+    return without_rest(split, points=points, labels=labels)
+
+
+def made_clouds(kinds, options):
+    """Procedural clouds of one kind or of both, behind each other."""
+    from keras_pointpeft import data
+
+    splits = []
+    for kind in kinds:
+        own = dict(options)
+        if ENDLESS.value:
+            if kind != "programs":
+                raise app.UsageError(
+                    "--endless clouds are programs: --data=programs. "
+                    f"Received: --data={DATA.value}"
+                )
+            # They tell how many classes there are; batches make their own.
+            own.update(num_programs=NUM_PROGRAMS.value, num_clouds=0)
+        elif kind == "shapes":
+            own.update(num_clouds=NUM_CLOUDS.value, cache=True)
+        else:
+            own.update(num_programs=NUM_PROGRAMS.value, views=VIEWS.value)
+            own.update(num_clouds=NUM_CLOUDS.value or 10000)
+        splits.append(data.load(kind, split="pretrain", **own))
+    if len(splits) == 1:
+        return without_rest(splits[0])
+    first = len(splits[0].class_names)
+    labels = np.concatenate([splits[0].labels, splits[1].labels + first])
+    names = (*splits[0].class_names, *splits[1].class_names)
+    points = np.concatenate([split.points for split in splits])
+    return without_rest(
+        splits[0], points=points, labels=labels, class_names=names
+    )
+
+
+def without_rest(split, **changes):
+    """A split of clouds and labels only."""
+    import dataclasses
+
     return dataclasses.replace(
         split,
-        points=points,
-        labels=labels,
+        **changes,
         ids=None,
         part_labels=None,
         part_names=None,

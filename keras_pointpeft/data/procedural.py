@@ -74,6 +74,48 @@ def load_shapes(
     return _split(name, _cached(arguments))
 
 
+def load_programs(
+    split: str = "pretrain",
+    num_clouds: int = 10000,
+    num_points: int = 1024,
+    num_programs: int | None = None,
+    views: float = 0.0,
+    seed: int = 0,
+    start: int = 0,
+) -> Split:
+    """Makes clouds of random programs of parts, to pre-train on.
+
+    Args:
+        split: "pretrain"; there is no other.
+        num_clouds, num_points, num_programs, views, seed, start: see
+            `shapes.make_programs`.
+
+    Returns:
+        `Split`; its classes are the programs with `num_programs`, else there
+        is one class, "program".
+
+    Example:
+
+    ```python
+
+    clouds = keras_pointpeft.data.load(
+        "programs", split="pretrain", num_clouds=64
+    )
+    ```
+    """
+    from keras_pointpeft.data import shapes
+
+    check_choice("split", split, ("pretrain",))
+    made = shapes.make_programs(
+        num_clouds, num_points, seed, start, num_programs, views
+    )
+    labels, names = np.zeros_like(made.labels), ("program",)
+    if num_programs is not None:
+        labels = made.labels
+        names = tuple(f"program_{k}" for k in range(num_programs))
+    return Split(made.points, labels, names, name="programs pretrain")
+
+
 def load_rooms(
     split: str = "train",
     num_rooms: int | None = None,

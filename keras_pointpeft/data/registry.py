@@ -31,10 +31,11 @@ DATASETS = {
     "shapenet55": ("shapenet", "load_shapenet55", {}),
     "s3dis": ("s3dis", "load_s3dis", {}),
     "shapes": ("procedural", "load_shapes", {}),
+    "programs": ("procedural", "load_programs", {}),
     "rooms": ("procedural", "load_rooms", {}),
 }
 # Made, not read.
-PROCEDURAL = ("shapes", "rooms")
+PROCEDURAL = ("shapes", "programs", "rooms")
 
 
 def list_datasets() -> list[str]:

@@ -185,6 +185,14 @@ BENCHMARKS = {
         ),
         "wanted": {"file": 0.05},
     },
+    # Random programs against the 20 categories.
+    "programs": {
+        "measure": "step_seconds",
+        "sides": ("made programs", "made shapes"),
+        "wanted": {"seconds": 1.0},
+        "batch_size": 256,
+        "repeats": 9,
+    },
     "sampling": {
         "measure": "sampling",
         "sides": ("sampling", "plain sampling"),

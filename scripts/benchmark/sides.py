@@ -10,6 +10,8 @@ A side is a line of words: what does it, the preset, and changes such as
     full_pointmae_scanobjectnn malloc=returning   glibc's malloc keeps nothing
                                             of a megabyte or more for later
     input dapt_pointmae_scanobjectnn        the making of a training batch
+    made programs                           the making of clouds, whichever
+    made shapes                             `data.load` makes
     adapter dapt_pointmae_scanobjectnn      a file with what was trained
     weights full_pointmae_scanobjectnn      a file with all weights
     sampling points=8192                    farthest point sampling
@@ -71,6 +73,7 @@ def make(side, batch_size):
         ("plain",): _plain,
         ("input",): _input,
         ("fit",): _fit,
+        ("made",): _made,
     }
     return makers[tuple(kind)](name, batch_size, **changes)
 
@@ -328,6 +331,27 @@ def file_bytes(side):
             model.save_weights(f"{folder}/task.weights.h5")
         files = pathlib.Path(folder).rglob("*")
         return sum(file.stat().st_size for file in files)
+
+
+# === Procedural clouds ===
+
+
+def _made(name, batch_size, points=1024, start=0):
+    """New clouds each time, and no bytes that are kept."""
+    from keras_pointpeft import data
+
+    starts = itertools.count(int(start), batch_size)
+
+    def step():
+        data.load(
+            name,
+            split="pretrain",
+            num_clouds=batch_size,
+            num_points=int(points),
+            start=next(starts),
+        )
+
+    return step, lambda: 0
 
 
 # === Sampling ===

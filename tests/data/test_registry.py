@@ -30,6 +30,7 @@ def test_names():
             "shapenetpart",
             "shapenet55",
             "s3dis",
+            "programs",
             "rooms",
             "shapes",
         ]
@@ -46,12 +47,13 @@ def test_names():
     "name, option, taken",
     [
         ("shapes", "test_area", "'num_clouds'"),
+        ("programs", "domain", "'num_clouds'"),
         ("s3dis", "test_aera", "'test_area'"),
         ("modelnet10", "num_classes", "'layout'"),
     ],
 )
 def test_options_that_a_loader_does_not_take(name, option, taken, tmp_path):
-    folder = None if name == "shapes" else tmp_path
+    folder = None if name in data.PROCEDURAL else tmp_path
     message = f"The options of .{name}. are .*{taken}.*Received: .'{option}'"
     with pytest.raises(ValueError, match=message):
         data.load(name, folder, **{option: 2})

@@ -79,3 +79,37 @@ def test_a_killed_run_goes_on_exactly(tmp_path):
             np.testing.assert_array_equal(
                 ops.convert_to_numpy(a), ops.convert_to_numpy(b)
             )
+
+
+@pytest.mark.slow
+def test_endless_programs_and_a_start(tmp_path):
+    """Masked, then labelled by program, then on from what that wrote."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    run = command("programs", first) + [
+        "--endless",
+        "--num_clouds=64",
+        "--num_programs=64",
+        "--views=0.5",
+        "--batch_size=32",
+        "--epochs=1",
+        "--warmup=0",
+        "--labelled_epochs=1",
+    ]
+    subprocess.run(run, check=True, env=environment(), timeout=600)
+    assert (first / "labelled" / "log.csv").is_file()
+    run += [
+        "--epochs=0",
+        f"--start_from={first / 'backbone'}",
+        "--learning_rate=0",
+        f"--output={second}",
+    ]
+    subprocess.run(run, check=True, env=environment(), timeout=600)
+    assert not (second / "masked").exists()
+    made = [
+        keras_pointpeft.from_preset(str(output / "backbone"))
+        for output in (first, second)
+    ]
+    for one, other in zip(*(m.trainable_weights for m in made), strict=True):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(one), ops.convert_to_numpy(other)
+        )

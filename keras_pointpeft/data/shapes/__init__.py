@@ -1,4 +1,4 @@
-"""Procedural shapes: labelled clouds of 20 categories from a seed."""
+"""Procedural shapes: 20 categories, and random programs, from a seed."""
 
 from keras_pointpeft.data.shapes.categories import CATEGORIES
 from keras_pointpeft.data.shapes.categories import PART_NAMES
@@ -7,6 +7,8 @@ from keras_pointpeft.data.shapes.generate import DOMAINS
 from keras_pointpeft.data.shapes.generate import VERSION
 from keras_pointpeft.data.shapes.generate import ShapeSet
 from keras_pointpeft.data.shapes.generate import make_shapes
+from keras_pointpeft.data.shapes.programs import ProgramSet
+from keras_pointpeft.data.shapes.programs import make_programs
 from keras_pointpeft.data.shapes.rooms import ROOM_CLASSES
 from keras_pointpeft.data.shapes.rooms import RoomSet
 from keras_pointpeft.data.shapes.rooms import make_rooms
@@ -18,8 +20,10 @@ __all__ = [
     "PART_NAMES",
     "ROOM_CLASSES",
     "VERSION",
+    "ProgramSet",
     "RoomSet",
     "ShapeSet",
+    "make_programs",
     "make_rooms",
     "make_shapes",
 ]
