@@ -63,6 +63,12 @@ peft.idpt.instance_prompt: EdgeConv InstancePrompt
 peft.idpt.method: IDPT
 peft.linear_probe: LinearProbe
 peft.lora: LoRA
+peft.lott: LoTT ViewAgreement
+peft.most.block: MoSTTuner
+peft.most.fusion: BlockFusion
+peft.most.method: MoST
+peft.most.monarch: MonarchLinear
+peft.most.neighbor_graph: NeighborGraph
 peft.parts.bottleneck: BottleneckAdapter
 peft.parts.feature_transform: FeatureTransform SiteTransforms
 peft.parts.geometry_aware_adapter: GeometryAwareAdapter

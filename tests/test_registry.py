@@ -61,6 +61,8 @@ SMALL = {
 ONE_PER_HOOK = {
     "gaprompt",
     "idpt",
+    "lott",
+    "most",
     "pointgst",
     "pointpeft",
     "prefix",

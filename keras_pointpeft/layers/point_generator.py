@@ -25,12 +25,15 @@ class PointGenerator(Configurable, keras.layers.Layer):
         num_heads: int. Attention heads per block.
         group_size: int. Points per patch.
         loss_weight: float. Weight of the loss that a call with a target adds.
+        tuners: list of a `keras_pointpeft.peft.BlockTuner` or None for each
+            block; none by default.
 
     Input shape:
         tokens `(batch, groups, dim)`, of which the first belongs to no patch
         and the second to the first one; centers `(batch, groups, 3)`; target,
         optional, `(batch, groups, group_size, 3)`; attention_mask, optional,
-        boolean `(1, groups, groups)`, true where attention is allowed.
+        boolean `(1, groups, groups)`, true where attention is allowed;
+        geometry, optional, a dict of the tensors that the tuners need.
 
     Output shape:
         `(batch, groups, group_size, 3)`.
@@ -46,7 +49,14 @@ class PointGenerator(Configurable, keras.layers.Layer):
     """
 
     def __init__(
-        self, dim, depth, num_heads, group_size, loss_weight=3.0, **kwargs
+        self,
+        dim,
+        depth,
+        num_heads,
+        group_size,
+        loss_weight=3.0,
+        tuners=None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.dim = dim
@@ -54,6 +64,7 @@ class PointGenerator(Configurable, keras.layers.Layer):
         self.num_heads = num_heads
         self.group_size = group_size
         self.loss_weight = loss_weight
+        self.tuners = [None] * depth if tuners is None else tuners
         policy = self.dtype_policy
         self.position = SinePosition(dim, dtype=policy, name="position")
         self.blocks = [
@@ -63,10 +74,11 @@ class PointGenerator(Configurable, keras.layers.Layer):
                 qkv_bias=True,
                 normalized_skips=(True, False),
                 causal=True,
+                tuner=tuner,
                 dtype=policy,
                 name=f"block_{i}",
             )
-            for i in range(depth)
+            for i, tuner in enumerate(self.tuners)
         ]
         self.norm = LayerNormalization(dtype=policy, name="norm")
         self.points = Linear(3 * group_size, dtype=policy, name="points")
@@ -77,6 +89,7 @@ class PointGenerator(Configurable, keras.layers.Layer):
         centers_shape=None,
         target_shape=None,
         attention_mask_shape=None,
+        geometry_shape=None,
     ):
         shape = (None, None, self.dim)
         self.position.build(centers_shape)
@@ -84,13 +97,19 @@ class PointGenerator(Configurable, keras.layers.Layer):
             layer.build(shape)
 
     def call(
-        self, tokens, centers, target=None, attention_mask=None, training=False
+        self,
+        tokens,
+        centers,
+        target=None,
+        attention_mask=None,
+        geometry=None,
+        training=False,
     ):
         positions = self.position(directions(centers))
         x = tokens
         for block in self.blocks:
             x = block(
-                x + positions, attention_mask=attention_mask, training=training
+                x + positions, geometry, attention_mask, training=training
             )
         points = ops.cast(self.points(self.norm(x)), "float32")
         shape = (-1, centers.shape[1], self.group_size, 3)

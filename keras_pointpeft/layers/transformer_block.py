@@ -12,6 +12,7 @@ from keras_pointpeft.layers.recompute import recomputed_gelu
 from keras_pointpeft.layers.recompute import recomputed_layer
 from keras_pointpeft.layers.recompute import remade
 from keras_pointpeft.layers.tuner import NO_TUNER
+from keras_pointpeft.layers.tuner import Attended
 from keras_pointpeft.layers.tuner import Attention
 from keras_pointpeft.layers.tuner import allow_others
 from keras_pointpeft.layers.tuner import see_prefixes
@@ -209,11 +210,15 @@ class TransformerBlock(Configurable, keras.layers.Layer):
 
         # For its backward pass a norm keeps its input; adding a residual keeps
         # nothing.
-        y = self._norm("norm1", x, how)
+        read = self._norm("norm1", x, how)
         if self.normalized_skips[0]:
-            x = y
-        y = self._mix(y, geometry, mask, how)
+            x = read
+        y = self._mix(read, geometry, mask, how)
         y = self._linear("proj", y, geometry, how)
+        about = Attended(read, y)
+        beside = tuner.beside("attended", about, geometry, training)
+        if beside is not None:
+            y = y + beside
         if tuner.drops_attention:
             y = part_call(self.drop_path1, y, training=training)
         x = x + y

@@ -91,6 +91,8 @@ class BlockTuner(keras.layers.Layer):
         * qkv, proj, fc1 (before GELU), fc2: `x` is what the layer reads.
         * attention: `x` is an `Attention`; what is returned,
           `(batch, tokens, heads, width)`, is added before the projection.
+        * attended: `x` is an `Attended`; added to what the attention made,
+          behind its projection and before drop path.
         * mlp: `x` are the normalized tokens; added before drop path, and
           given to `leave`.
         * branch: `x` are the tokens before norm2; added to them together with
@@ -142,6 +144,18 @@ class Attention(NamedTuple):
     qkv: object
     split: Callable
     project: Callable
+
+
+class Attended(NamedTuple):
+    """What a tuner gets to know where an attention has done its work.
+
+    Attributes:
+        tokens: `(batch, tokens, dim)`, normalized, as the attention read them.
+        found: likewise, what it made of them, behind its projection.
+    """
+
+    tokens: object
+    found: object
 
 
 class _NoTuner:

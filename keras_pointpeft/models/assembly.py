@@ -15,6 +15,7 @@ from keras_pointpeft.layers.norms import LayerNormalization
 from keras_pointpeft.models.backbone import as_method
 from keras_pointpeft.models.backbone import drop_path_rates
 from keras_pointpeft.models.trunk import Trunk
+from keras_pointpeft.models.trunk import View
 from keras_pointpeft.models.trunk import frozen_pass
 from keras_pointpeft.models.trunk import normalized
 from keras_pointpeft.models.trunk import walk
@@ -38,6 +39,7 @@ class Assembly:
         make: optional function that returns a dict of further arguments,
             called for each block; for arguments that are layers.
         adds_mean: bool. See `keras_pointpeft.models.trunk.Trunk`.
+        generates: bool. Whether a generation branch stands behind the blocks.
         **block: further arguments of
             `keras_pointpeft.layers.TransformerBlock`.
 
@@ -60,6 +62,7 @@ class Assembly:
         mlp_ratio=4.0,
         make=dict,
         adds_mean=False,
+        generates=False,
         **block,
     ):
         self.peft = as_method(peft)
@@ -89,6 +92,7 @@ class Assembly:
                     next_patches=stage.next_patches,
                     stage=number,
                     num_stages=len(stages),
+                    generates=generates,
                 )
             )
             start += stage.depth
@@ -173,7 +177,7 @@ class Assembly:
         """
         where = self.wheres[self.trunk.stages.index(stage)]
         if where.stage == 0:
-            self.encoded = tokens
+            self.encoded, self.positions = tokens, positions
         tuner = self._made(self.method.patch_tuner, where, "patches")
         if tuner is not None:
             tokens = tuner(tokens)
@@ -181,6 +185,7 @@ class Assembly:
         shared, geometry = self._geometry(stage, where, patches)
         if where.is_last_stage:
             geometry |= self._prior(where)
+        self.geometry, self.after = geometry, {}
         for layer in stage.front:
             tokens, positions = layer(tokens, positions)
         insert = self._made(self.method.sequence_tuner, where, "sequence")
@@ -199,7 +204,28 @@ class Assembly:
             tokens = block(tokens, _told(block.tuner, geometry), mask)
             if i in passing:
                 tokens = self._left(tokens, positions)
+            self.after[i] = tokens
         return tokens
+
+    def generator_tuners(self, depth):
+        """What the method does in the blocks of a generation branch.
+
+        Args:
+            depth: int. How many blocks it has.
+
+        Returns:
+            A list of a `keras_pointpeft.peft.BlockTuner` or None for each
+            block, and a dict of the tensors that these need to know.
+        """
+        where = dataclasses.replace(
+            self.wheres[-1], name="tuner", depth=depth, blocks=range(depth)
+        )
+        tuners, told = [], {}
+        for i in where.blocks:
+            where = dataclasses.replace(where, index=i, drop_path_rate=0.0)
+            tuners.append(self.method.generator_tuner(where))
+            told |= _told(tuners[-1], self.geometry)
+        return tuners, told
 
     def _block(self, where, index):
         rate = self.rates[index]
@@ -314,8 +340,13 @@ class Assembly:
 
     def normalized(self, tokens):
         """Tokens behind the final norm, and what the method does about it."""
-        tuner = self._made(self.method.norm_tuner, self.wheres[-1], "norm")
-        return normalized(self.trunk.norm, tuner, tokens)
+        where = dataclasses.replace(self.wheres[-1], view=View(self.trunk))
+        tuner = self._made(self.method.norm_tuner, where, "norm")
+        tokens = normalized(self.trunk.norm, tuner, tokens)
+        compare = self._made(self.method.view_tuner, where, "view")
+        if compare is None:
+            return tokens
+        return compare(tokens, self.encoded, self.positions)
 
     def outputs(self, tokens, num_left_out=0):
         """The dict of outputs that every backbone has.
@@ -333,6 +364,12 @@ class Assembly:
             dtype=self.policy,
             name="split",
         )(tokens)
+        fusion = self._made(self.method.fusion_tuner, where, "fusion")
+        if fusion is not None:
+            count = patches["centers"].shape[1]
+            found = [self.after[i][:, -count:] for i in fusion.reads_blocks]
+            tokens = fusion(outputs["patch_tokens"], found)
+            outputs["patch_tokens"] = tokens
         side = self._made(self.method.side_tuner, where, "side")
         if side is not None:
             outputs["patch_tokens"] = side(

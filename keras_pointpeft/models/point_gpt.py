@@ -109,17 +109,20 @@ class PointGPTBackbone(PointBackbone):
             qkv_bias=True,
             normalized_skips=(True, False),
             causal=True,
+            generates=generator_depth > 0,
         )
         tokens = parts.normalized(parts.tokens(points))
         class_norm = LayerNormalization(dtype=dtype, name="class_norm")
         outputs = parts.outputs(class_norm(tokens), num_left_out=1)
         if generator_depth:
+            tuners, geometry = parts.generator_tuners(generator_depth)
             generator = PointGenerator(
                 dim,
                 generator_depth,
                 num_heads,
                 group_size,
                 generator_weight,
+                tuners,
                 dtype=dtype,
                 name="generator",
             )
@@ -132,6 +135,7 @@ class PointGPTBackbone(PointBackbone):
                 centers,
                 target=parts.patches["neighborhoods"]
                 + ops.expand_dims(centers, 2),
+                geometry=geometry,
             )
         super().__init__(
             points,

@@ -202,6 +202,46 @@ def walk(trunk, layout, tuning=None):
     return tokens
 
 
+class View:
+    """What a backbone makes of some of its patches, under its method.
+
+    For backbones of one stage (of several, a patch is made of those below),
+    and methods that act inside the blocks alone and ask nothing of places.
+
+    Args:
+        trunk: `Trunk`.
+    """
+
+    def __init__(self, trunk):
+        self.trunk = trunk
+
+    @property
+    def variables(self):
+        """What is read, the method's own included."""
+        (stage,) = self.trunk.stages
+        layers = [self.trunk.norm, *stage.front, *stage.blocks]
+        return [v for layer in layers for v in layer.variables]
+
+    def __call__(self, tokens, positions, training=False):
+        """The final tokens.
+
+        Args:
+            tokens: `(batch, patches, dim)`, of some of the patches, in their
+                order.
+            positions: likewise, their position embeddings.
+            training: bool.
+
+        Returns:
+            `(batch, class tokens + patches, dim)`, behind the final norm.
+        """
+        (stage,) = self.trunk.stages
+        for layer in stage.front:
+            tokens, positions = layer(tokens, positions)
+        for block in stage.blocks:
+            tokens = block(tokens + positions, training=training)
+        return self.trunk.norm(tokens)
+
+
 def normalized(norm, tuner, tokens):
     """Tokens behind the final norm, and what a method does about it.
 

@@ -13,8 +13,11 @@ from keras_pointpeft.peft.idpt.instance_prompt import InstancePrompt
 from keras_pointpeft.peft.idpt.method import IDPT
 from keras_pointpeft.peft.linear_probe import LinearProbe
 from keras_pointpeft.peft.lora import LoRA
+from keras_pointpeft.peft.lott import LoTT
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import Where
+from keras_pointpeft.peft.most.method import MoST
+from keras_pointpeft.peft.most.monarch import MonarchLinear
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
 from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
 from keras_pointpeft.peft.parts.geometry_aware_adapter import (
@@ -49,7 +52,10 @@ __all__ = [
     "InternalPrompt",
     "LinearProbe",
     "LoRA",
+    "LoTT",
     "LowRankUpdate",
+    "MoST",
+    "MonarchLinear",
     "PPT",
     "PeftMethod",
     "PointGST",

@@ -38,6 +38,11 @@ class Where:
             stage's patches, where they are known.
         stage: int. The number of the stage.
         num_stages: int. How many there are.
+        generates: bool. Whether a generation branch stands behind the blocks.
+        view: where a `view_tuner` is made, a function: what the backbone
+            makes of some of its patches. Tokens and positions of these,
+            `(batch, patches, dim)` each, and whether it is in training give
+            the final tokens, `(batch, class tokens + patches, dim)`.
         shared: the layer that the method's `geometry_tuner`, or else its
             `sequence_tuner`, has returned; None in other places than blocks.
 
@@ -63,6 +68,8 @@ class Where:
     next_patches: tuple = (None, None)
     stage: int = 0
     num_stages: int = 1
+    generates: bool = False
+    view: object = None
     shared: object = None
 
     @property
@@ -89,7 +96,8 @@ class PeftMethod(Configurable):
 
     * `block_tuner`, `patch_tuner`, `norm_tuner`, `side_tuner`,
       `geometry_tuner`, `prior_tuner`, `cloud_tuner`, `sequence_tuner`,
-      `passing_tuners`: the layers it adds;
+      `passing_tuners`, `generator_tuner`, `fusion_tuner`, `view_tuner`: the
+      layers it adds;
     * `trained`: which variables train, as regular expressions searched in
       the variable's path, such as `block_3/fc1/bias`;
     * `state`: which variables belong to the method though they do not train,
@@ -218,6 +226,15 @@ class PeftMethod(Configurable):
         """The `keras_pointpeft.peft.BlockTuner` of a block, or None."""
         return None
 
+    def generator_tuner(self, where):
+        """The `BlockTuner` of a block of a generation branch, or None.
+
+        See `keras_pointpeft.models.PointGPTBackbone`. The branch knows of a
+        cloud what the blocks of the last stage do; its tokens are a start
+        token and the patches but the last.
+        """
+        return None
+
     def norm_tuner(self, where):
         """A layer on the tokens behind the final norm, or None.
 
@@ -226,11 +243,30 @@ class PeftMethod(Configurable):
         """
         return None
 
+    def fusion_tuner(self, where):
+        """A layer that joins what several blocks have made, or None.
+
+        Its attribute `reads_blocks` says which, some of `where.blocks`. It is
+        called with the final patch tokens `(batch, groups, dim)` and a list
+        of those after each of these blocks, and returns the former, changed.
+        """
+        return None
+
     def side_tuner(self, where):
         """A layer on the final patch tokens and the patches' points, or None.
 
         It is called with `(batch, groups, dim)` and
         `(batch, groups, points, 3)`.
+        """
+        return None
+
+    def view_tuner(self, where):
+        """A layer that looks at a cloud again, with some patches, or None.
+
+        It is called with the final tokens `(batch, tokens, dim)` and with
+        tokens and positions of the patches before the first block,
+        `(batch, groups, dim)` each, and returns the first. It has `where.view`
+        to make what it compares, and may add to the loss.
         """
         return None
 

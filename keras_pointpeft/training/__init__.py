@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy.face(
         "SmoothedCrossentropy": "step.losses",
         "StopOnNaN": "training.callbacks",
         "TensorBoardLog": "training.callbacks",
+        "TestTimeUpdate": "training.test_time",
         "TrainingCheckpoint": "training.checkpoint",
         "TrainingResult": "training.outcome",
         "WeightedCrossentropy": "step.losses",

@@ -248,6 +248,7 @@ CASES = {}
 CASE_MODULES = (
     "cases_point_mae",
     "cases_methods",
+    "cases_most",
     "cases_point_m2ae",
     "cases_point_peft",
     "cases_pretraining",

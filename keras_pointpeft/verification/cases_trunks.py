@@ -157,7 +157,7 @@ DAPT_ON_POINT_GPT = {
 }
 
 
-def _point_gpt(recorded, peft=None, generator_depth=0):
+def point_gpt(recorded, peft=None, generator_depth=0):
     config = recorded.config
     deep = any(
         name == "encoder.first_conv.6.weight"
@@ -176,7 +176,7 @@ def _point_gpt(recorded, peft=None, generator_depth=0):
 @case("pointgpt_?_finetune_*")
 def pointgpt_finetune(recorded):
     depth = recorded.config["decoder_depth"]
-    model = _point_gpt(recorded, generator_depth=depth)
+    model = point_gpt(recorded, generator_depth=depth)
     backbone, data = model.backbone, recorded.data
     generated = backbone.output["generated_points"]
     size = recorded.config["group_size"]
@@ -197,5 +197,5 @@ def pointgpt_finetune(recorded):
 @case("dapt_pointgpt_*")
 def dapt_pointgpt(recorded):
     peft = DAPT(frozen_bn="track", **DAPT_ON_POINT_GPT)
-    model = _point_gpt(recorded, peft)
+    model = point_gpt(recorded, peft)
     check_classifier(recorded, model)

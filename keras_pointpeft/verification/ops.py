@@ -14,6 +14,7 @@ from keras_pointpeft.ops import interpolate
 from keras_pointpeft.ops import knn
 from keras_pointpeft.ops import squared_distances
 from keras_pointpeft.ops.chamfer import chamfer_distance
+from keras_pointpeft.peft.most.monarch import MonarchLinear
 from keras_pointpeft.verification.gradients import value_and_gradients
 
 VALUES, GRADIENTS = 2e-5, 1e-3
@@ -143,6 +144,22 @@ def _chamfer(data, manifest):
         yield _close(f"dist{name}", squared, data[f"dist{name}"])
 
 
+def _monarch(data, manifest):
+    for i, shape in enumerate(manifest["variants"]):
+        x = data[f"x_{i}"]
+        layer = MonarchLinear(shape["out"], shape["nblocks"])
+        layer.build(x.shape)
+        for ours, theirs in (
+            (layer.factor1, "blkdiag1"),
+            (layer.factor2, "blkdiag2"),
+            (layer.bias, "bias"),
+        ):
+            ours.assign(data[f"{theirs}_{i}"])
+        yield _close(f"{i}", layer(x), data[f"y64_{i}"])
+        dense = x @ data[f"dense_{i}"].T + data[f"bias_{i}"]
+        yield _close(f"{i}, dense", layer(x), dense)
+
+
 OPS_CASES = {
     "ops_fps": _fps,
     "ops_fps_quirk": _fps_quirk,
@@ -151,6 +168,7 @@ OPS_CASES = {
     "ops_three_nn_interpolate": _three_nn,
     "ops_propagate": _propagate,
     "ops_chamfer": _chamfer,
+    "ops_monarch": _monarch,
 }
 
 

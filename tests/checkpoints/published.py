@@ -48,6 +48,11 @@ KINDS = {
             mlp_reads="tokens",
         ),
     ),
+    "most_pointgpt": lambda: classifier(
+        "PointGPTBackbone",
+        generator_depth=1,
+        peft=peft.MoST(3, fusions=2, reference=True),
+    ),
     "side_act": lambda: classifier("ACTBackbone", peft=peft.SideTuning()),
 }
 

@@ -8,6 +8,7 @@ from keras_pointpeft.checkpoints.layouts import classifier
 from keras_pointpeft.checkpoints.layouts import dapt
 from keras_pointpeft.checkpoints.layouts import ga_prompt
 from keras_pointpeft.checkpoints.layouts import idpt
+from keras_pointpeft.checkpoints.layouts import most
 from keras_pointpeft.checkpoints.layouts import pcp_mae
 from keras_pointpeft.checkpoints.layouts import point_bert
 from keras_pointpeft.checkpoints.layouts import point_gpt
@@ -36,6 +37,7 @@ __all__ = [
     "ga_prompt",
     "idpt",
     "layout_of",
+    "most",
     "pcp_mae",
     "point_bert",
     "point_gpt",
