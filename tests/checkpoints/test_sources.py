@@ -110,7 +110,8 @@ def test_accounts_for_every_tensor(name):
 @pytest.mark.parametrize("kind", published.KINDS)
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_reads_what_it_writes(kind, pretrained):
-    if pretrained and ("dapt" in kind or "side" in kind):
+    tuned = ("dapt", "most", "side")
+    if pretrained and kind.startswith(tuned):
         pytest.skip("a pre-trained file holds no method")
     model = published.shuffled(published.KINDS[kind]())
     target = model.backbone if pretrained else model
