@@ -79,9 +79,12 @@ def on_files(files, config):
         texts[address] = (ROOT / path).read_text(encoding="utf-8")
     for address, text in texts.items():
         files.append(File.generated(config, address, content=text))
-    for image in re.findall(r"\]\(([^:)]+\.png)\)", texts["zoo.md"]):
-        path = str(ROOT / "zoo" / image)
-        files.append(File.generated(config, image, abs_src_path=path))
+    for address, folder in (("zoo.md", "zoo"), ("index.md", ".")):
+        for image in re.findall(r"\]\(([^:)]+\.png)\)", texts[address]):
+            # What stands under docs/ is there already.
+            if not image.startswith("docs/"):
+                path = str(ROOT / folder / image)
+                files.append(File.generated(config, image, abs_src_path=path))
     return files
 
 

@@ -9,9 +9,7 @@ regression), and the head that the presets of `linear` train. A row is one seed;
 a row that stands in the file is not measured again.
 """
 
-import csv
 import datetime
-import pathlib
 
 import numpy as np
 from absl import app
@@ -29,30 +27,14 @@ EPOCHS = flags.DEFINE_integer("epochs", 60, "Epochs of the head.")
 RESULTS = flags.DEFINE_string("results", None, "CSV file to add rows to.")
 flags.mark_flags_as_required(["backbones", "data", "results"])
 
-COLUMNS = (
-    "backbone",
-    "dataset",
-    "seed",
-    "linear",
-    "head",
-    "parameters",
-    "num_points",
-    "head_epochs",
-    "train_clouds",
-    "test_clouds",
-    "backend",
-    "version",
-    "date",
-)
-
 
 def main(_):
     import keras
 
     import keras_pointpeft
+    from keras_pointpeft.presets import results
 
-    path = pathlib.Path(RESULTS.value)
-    rows = read(path)
+    rows = results.read(RESULTS.value, results.PROBES)
     done = {(row["backbone"], row["dataset"], row["seed"]) for row in rows}
     sets = {}
     for text in BACKBONES.value:
@@ -70,7 +52,9 @@ def main(_):
             if entry not in sets:
                 sets[entry] = splits(entry)
             train, test = sets[entry]
-            linear, head = probe(backbone, train, test, seed)
+            linear, head = probe(
+                backbone, train, test, seed, NUM_POINTS.value, EPOCHS.value
+            )
             row = {
                 "backbone": name,
                 "dataset": entry.partition("=")[0],
@@ -86,25 +70,8 @@ def main(_):
                 "version": keras_pointpeft.__version__,
                 "date": datetime.date.today().isoformat(),
             }
-            append(path, row)
-            print(*(row[key] for key in COLUMNS[:5]), flush=True)
-
-
-def read(path):
-    """The rows of the file, none if it is not there."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def append(path, row):
-    new = not path.is_file()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+            results.append_row(RESULTS.value, row, results.PROBES)
+            print(*(row[key] for key in results.PROBES[:5]), flush=True)
 
 
 def splits(entry):
@@ -130,7 +97,7 @@ def splits(entry):
     return found
 
 
-def probe(backbone, train, test, seed):
+def probe(backbone, train, test, seed, num_points, epochs):
     """Accuracies in percent of a linear classifier and of a head."""
     import keras
     from sklearn.linear_model import LogisticRegression
@@ -144,7 +111,7 @@ def probe(backbone, train, test, seed):
     rng = np.random.default_rng(seed)
     features = []
     for split in (train, test):
-        drawn = rng.permutation(split.points.shape[1])[: NUM_POINTS.value]
+        drawn = rng.permutation(split.points.shape[1])[:num_points]
         clouds = np.ascontiguousarray(split.points[:, drawn])
         features.append(pooled.predict(clouds, batch_size=64, verbose=0))
     scaler = StandardScaler().fit(features[0])
@@ -152,17 +119,13 @@ def probe(backbone, train, test, seed):
     linear = LogisticRegression(C=0.01, max_iter=2000)
     linear.fit(known, train.labels)
     head = keras.Sequential([keras.Input(features[0].shape[1:]), task.head])
-    steps = EPOCHS.value * -(-len(train) // 32)
+    steps = epochs * -(-len(train) // 32)
     rate = keras.optimizers.schedules.CosineDecay(2e-3, steps)
     head.compile(
         keras.optimizers.AdamW(rate, weight_decay=0.05),
-        keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True
-        ),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    head.fit(
-        features[0], train.labels, 32, epochs=EPOCHS.value, verbose=0
-    )
+    head.fit(features[0], train.labels, 32, epochs=epochs, verbose=0)
     logits = head.predict(features[1], batch_size=256, verbose=0)
     return (
         100 * linear.score(unknown, test.labels),

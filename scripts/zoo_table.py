@@ -62,6 +62,12 @@ backward pass.
 
 """
 
+PROBES = """By `scripts/probe.py`, on features of the frozen backbone: a linear
+classifier (logistic regression), and the head that `linear` trains. None of
+these data sets was pre-trained on.
+
+"""
+
 COST = """Ratios within one run of `scripts/benchmark/run.py`, both sides in
 turns, medians. `plain` is the published arithmetic in plain PyTorch, operation
 by operation, with the classic sampling loop
@@ -81,6 +87,9 @@ but for groups, which look at each other, quadratic;
 """
 
 
+# Files with tables between marks.
+MARKED = ("README.md", "docs/guides/what_holds.md")
+
 def main(_):
     root = Path(_ROOT.value)
     tables = readme_tables()
@@ -88,9 +97,9 @@ def main(_):
     for backbone in cards.read_cards("backbones"):
         path = root / "docs" / "presets" / f"{backbone}.md"
         texts[path] = model_card.page(backbone)
-    readme = root / "README.md"
-    if readme.exists():
-        texts[readme] = replaced(readme.read_text(encoding="utf-8"), tables)
+    for path in (root / name for name in MARKED):
+        if path.exists():
+            texts[path] = replaced(path.read_text(encoding="utf-8"), tables)
     stale = [
         path
         for path, text in texts.items()
@@ -114,6 +123,10 @@ def readme_tables():
         "few shots": few_shot_table(),
         "compared": compared_tables(),
         "cost": cost_table(),
+        "key cost": key_cost_table(),
+        "against linear": against_linear_table(),
+        "ablation": ablation_table(),
+        "probes": probe_table(),
     }
 
 
@@ -125,6 +138,8 @@ def zoo_readme(tables):
         ("Weights", weights_table()),
         ("Measured with this package", tables["results"]),
         ("Methods compared with this package", COMPARED + tables["compared"]),
+        ("Parts of methods, with few clouds", tables["ablation"]),
+        ("Backbones judged by linear probes", PROBES + tables["probes"]),
         ("Segmentation, measured with this package", tables["segmentation"]),
         ("Few shots, measured with this package", tables["few shots"]),
         ("Cost, measured with this package", COST + tables["cost"]),
@@ -285,6 +300,28 @@ def cost_table():
     )
 
 
+def key_cost_table():
+    """What matters of it, each row with its sentence."""
+    folder = cards.zoo_directory() / "results"
+    rows = results.read(folder / "benchmark.csv", results.COST)
+    shown = []
+    for key in results.read(folder / "key_cost.csv", results.KEY_COST):
+        same = [
+            row
+            for row in rows
+            if row["backend"] == "torch"
+            and all(row[n] == key[n] for n in ("benchmark", "quantity"))
+        ]
+        # Of what was measured again, the last.
+        row = [row for row in same if row["side"] == same[0]["side"]][-1]
+        device = row["device"]
+        if device == "cpu":
+            device = f"CPU, threads: {row['threads']}"
+        shown.append((key["what"], row["ratio"], row["wanted"], device))
+    header = ("what", "ratio", "goal", "where")
+    return model_card.markdown_table(header, shown)
+
+
 def _is_largest(row, rows):
     """Of growth, measured at rising sizes, the table has the largest."""
     if "_growth_" not in row["benchmark"]:
@@ -356,6 +393,77 @@ def compared_tables():
             f"{plot_of(path)}\n\n" + model_card.markdown_table(header, rows)
         )
     return "\n".join(parts) or "No runs are recorded yet.\n"
+
+
+def against_linear_table():
+    """Every compared method, and how far it is from linear probing."""
+    from keras_pointpeft.experiments import comparison
+
+    folder = cards.zoo_directory() / "results" / "compared"
+    rows = []
+    for path in sorted(folder.glob("*.csv")):
+        entries = comparison.summary(results.read(path, results.COMPARED))
+        means = {entry["method"]: entry["last_mean"] for entry in entries}
+        rows += [
+            (
+                path.stem,
+                entry["method"],
+                spread(entry["last_mean"], entry["last_std"]),
+                f"{entry['last_mean'] - means['linear']:+.2f}",
+                entry["seeds"],
+            )
+            for entry in entries
+            if "linear" in means and entry["method"] != "linear"
+        ]
+    header = ("compared on", "method", "last epoch %", "against linear")
+    return model_card.markdown_table((*header, "seeds"), rows)
+
+
+def ablation_table():
+    """Results of `scripts/ablation.py`: methods by clouds of each class."""
+    from keras_pointpeft.experiments import comparison
+
+    path = cards.zoo_directory() / "results" / "ablation.csv"
+    entries = comparison.summary(results.read(path, results.COMPARED))
+    if not entries:
+        return "No runs are recorded yet.\n"
+    rows = [
+        (
+            entry["dataset"],
+            entry["method"],
+            spread(entry["last_mean"], entry["last_std"]),
+            entry["seeds"],
+            entry["epochs"],
+            number(entry["trained_parameters"]),
+        )
+        for entry in sorted(entries, key=lambda entry: entry["dataset"])
+    ]
+    header = ("data set", "method", "last epoch %", "seeds", "epochs")
+    return model_card.markdown_table((*header, "trained"), rows)
+
+
+def probe_table():
+    """Results of `scripts/probe.py`: mean and deviation over seeds."""
+    path = cards.zoo_directory() / "results" / "probes.csv"
+    groups = {}
+    for row in results.read(path, results.PROBES):
+        key = row["backbone"], row["parameters"], row["dataset"]
+        groups.setdefault(key, []).append(row)
+    if not groups:
+        return "No runs are recorded yet.\n"
+    rows = [
+        (
+            f"`{backbone}`",
+            number(parameters),
+            dataset,
+            over_runs(runs, "linear"),
+            over_runs(runs, "head"),
+            len(runs),
+        )
+        for (backbone, parameters, dataset), runs in groups.items()
+    ]
+    header = ("backbone", "parameters", "data set", "linear %", "head %")
+    return model_card.markdown_table((*header, "seeds"), rows)
 
 
 def plot_of(path):

@@ -108,6 +108,25 @@ COST = (
     "version",
     "date",
 )
+# Which rows of a benchmark the README has, and what the ratio of the first side
+# to the last one is, in words.
+KEY_COST = ("benchmark", "quantity", "what")
+# Of a backbone, judged by a linear classifier and by a head on its features.
+PROBES = (
+    "backbone",
+    "dataset",
+    "seed",
+    "linear",
+    "head",
+    "parameters",
+    "num_points",
+    "head_epochs",
+    "train_clouds",
+    "test_clouds",
+    "backend",
+    "version",
+    "date",
+)
 _COMMON = ("preset", "dataset", "protocol")
 REQUIRED = {
     COMPARED: (*_COMMON, "seed", "epochs", "last_accuracy"),
@@ -115,6 +134,8 @@ REQUIRED = {
     SEGMENTATION: (*_COMMON, "seed", "epochs", "accuracy"),
     FEW_SHOT: (*_COMMON, "ways", "shots", "episodes", "mean"),
     COST: ("benchmark", "quantity", "side", "baseline", "ratio"),
+    KEY_COST: ("benchmark", "quantity"),
+    PROBES: ("backbone", "dataset", "seed", "linear", "head"),
 }
 # Runs that differ in these are not averaged with each other.
 GROUP = (

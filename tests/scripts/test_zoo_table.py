@@ -23,9 +23,8 @@ def test_the_written_tables_are_up_to_date(zoo_table):
     hint = "run python scripts/zoo_table.py"
     written = (ROOT / "zoo" / "README.md").read_text(encoding="utf-8")
     assert written == zoo_table.zoo_readme(tables), hint
-    readme = ROOT / "README.md"
-    if readme.exists():
-        text = readme.read_text(encoding="utf-8")
+    for name in zoo_table.MARKED:
+        text = (ROOT / name).read_text(encoding="utf-8")
         assert text == zoo_table.replaced(text, tables), hint
 
 
@@ -167,3 +166,24 @@ def test_costs_are_ratios_of_one_run(zoo_table, tmp_path, monkeypatch):
         results.append_row(path, row, results.COST)
     table = zoo_table.cost_table()
     assert "| batch=4 |" in table and "| batch=2 |" not in table
+
+
+def test_the_readme_has_ten_rows_of_cost_with_a_sentence_each(zoo_table):
+    lines = zoo_table.key_cost_table().splitlines()[2:]
+    folder = ROOT / "zoo" / "results"
+    keys = results.read(folder / "key_cost.csv", results.KEY_COST)
+    assert len(lines) == len(set(lines)) == len(keys) == 10
+    rows = results.read(folder / "benchmark.csv", results.COST)
+    for line, key in zip(lines, keys):
+        what, ratio, goal, where = line.strip("| ").split(" | ")
+        assert what == key["what"] and where and float(goal) > 0
+        own = [row for row in rows if row["benchmark"] == key["benchmark"]]
+        assert ratio in {row["ratio"] for row in own}
+
+
+def test_methods_are_told_by_their_distance_from_linear_probing(zoo_table):
+    table = zoo_table.against_linear_table()
+    assert "| linear |" not in table
+    # Last epochs of zoo/results/compared: 67.00 and 61.00; 55.87.
+    assert "| lora | 67.00 ± 0.66 | +6.00 |" in table
+    assert "| gaprompt | 55.87 ± 1.38 | -5.13 |" in table
