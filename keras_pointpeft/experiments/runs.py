@@ -401,6 +401,8 @@ def _check_same_backbone(source, target, where):
         "dtype",
         "drop_path_rate",
         "use_class_token",
+        # What is computed does not depend on it.
+        "remat",
     )
     different = [
         f"{name}: {theirs.get(name)!r} there, {value!r} here"

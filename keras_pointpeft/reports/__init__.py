@@ -11,5 +11,5 @@ __getattr__, __dir__, __all__ = lazy.face(
         "write_report": "reports.run",
         "write_task_report": "reports.run",
     },
-    ("palette", "pareto"),
+    ("inspection", "palette", "pareto"),
 )
