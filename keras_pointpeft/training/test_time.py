@@ -121,7 +121,8 @@ class _Learner(keras.Model):
     """The disagreement of views and wholes as a model's loss."""
 
     def __init__(self, backbone, layer):
-        super().__init__()
+        # TensorFlow wants no name with an underscore in front.
+        super().__init__(name="test_time_learner")
         self.until = keras.Model(backbone.input, list(layer.input))
         self.layer = layer
         self.built = True

@@ -21,7 +21,9 @@ def values(model, part):
     return found
 
 
-@pytest.mark.parametrize("reference", [False, True])
+@pytest.mark.parametrize(
+    "reference", [False, pytest.param(True, marks=pytest.mark.once)]
+)
 def test_what_trains_and_what_a_cloud_s_logits_depend_on(reference, clouds):
     points, labels = clouds
     method = peft.MoST(monarch_blocks=3, reference=reference)

@@ -41,6 +41,7 @@ def test_a_cloud_is_updated_for_and_nothing_stays(model, clouds):
     np.testing.assert_array_equal(model.predict(points, verbose=0), plain)
 
 
+@pytest.mark.once
 def test_updates_add_up_if_asked_and_bring_the_view_closer(model, clouds):
     points, _ = clouds
     model = model.clone()
