@@ -26,6 +26,7 @@ def _model(recorded, reference):
         config["monarch_nblocks"],
         fusions=config["depth"] // step,
         reference=reference,
+        neutral_start=False,
         frozen_bn="track",
     )
     return point_gpt(recorded, peft, config["decoder_depth"])
@@ -51,7 +52,7 @@ def monarch_branches(recorded):
     target = patches["neighborhoods"] + patches["centers"][:, :, None]
     loss = generation_loss(generated, target)
     recorded.close("chamfer", loss, TOKENS)
-    # By default a cloud is its own batch.
+    # A cloud is its own batch, unless all is to be as released.
     if "logits_each_alone_f64" in data:
         alone = _model(recorded, reference=False)
         fill_layout(alone, recorded.weights(), layout_of(alone))

@@ -19,15 +19,16 @@ class MoSTTuner(Configurable, BlockTuner):
     The branch reads the tokens that the attention reads, and what that has
     made of them. A rectification adds to each patch token what it differs by
     from the mean of its neighbours, normalized and times a gain that starts
-    at zero, and what the attention has found for it and, on average, for all
-    patches. Tokens that are no patches pass.
+    at zero, and, before the matrix, what the attention has found for it and,
+    on average, for all patches. Tokens that are no patches pass.
 
     Args:
         num_blocks: int. Blocks of the Monarch matrix's factors.
         graph: string. Under which name the geometry has the graph of the last
             tokens.
         reference: bool. See `keras_pointpeft.peft.MoST`.
-        neutral_start: bool. Likewise.
+        neutral_start: bool. Whether nothing of the attention is added behind
+            the matrix, likewise.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class MoSTTuner(Configurable, BlockTuner):
         num_blocks,
         graph="graph",
         reference=False,
-        neutral_start=False,
+        neutral_start=True,
         **kwargs,
     ):
         super().__init__(**kwargs)

@@ -35,7 +35,8 @@ class MoST(PeftMethod):
     tokens are one place off the graph. `reference=True` reproduces the three.
     By default one factor starts as linear layers do and one at zero, so that
     both train, and a cloud is its own batch, on which the released code gives
-    the same; the generation branch has the graph of the tokens it reads.
+    the same; the generation branch has the graph of the tokens it reads; and
+    the branch starts at zero, see `neutral_start`.
 
     The branch cannot be merged: it depends on the neighbours.
 
@@ -45,11 +46,12 @@ class MoST(PeftMethod):
         num_neighbors: int. How many neighbours a patch has.
         fusions: int. How many blocks the head of a classifier reads beside
             the last tokens; 0 for none, as suits segmentation.
-        reference: bool. Whether to start and to compute as released.
+        reference: bool. Whether to start and to compute as released, whatever
+            `neutral_start` says.
         neutral_start: bool. Whether what the attention found enters before
-            the Monarch matrix alone. Published code adds it behind the matrix
-            too, so that training does not start from the pre-trained
-            backbone's function but from one with twice its attention and more.
+            the Monarch matrix alone. The released code adds it behind the
+            matrix too, so that training starts not from the function that was
+            pre-trained, but from one with twice its attention and more.
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Raises:
@@ -76,7 +78,7 @@ class MoST(PeftMethod):
         num_neighbors=4,
         fusions=3,
         reference=False,
-        neutral_start=False,
+        neutral_start=True,
         frozen_bn="inference",
     ):
         self.monarch_blocks = check_positive("monarch_blocks", monarch_blocks)
@@ -102,7 +104,7 @@ class MoST(PeftMethod):
             self.monarch_blocks,
             graph,
             self.reference,
-            self.neutral_start,
+            self.neutral_start and not self.reference,
             **where.layer,
         )
 
