@@ -6,6 +6,10 @@ Point-MAE's way, or Point-M2AE's or PointGPT's for their backbones.
         --epochs=40 --warmup=2 --decoder_depth=2 \
         --output=runs/pointmaetiny_shapes
 
+    python scripts/pretrain.py --backbone=pointmaetiny --data=programs \
+        --endless --num_clouds=12800 --epochs=300 --decoder_depth=2 \
+        --output=runs/pointmaetiny_programs
+
     python scripts/pretrain.py --backbone=pointmae --data=DIR \
         --dataset=shapenet55 --output=runs/pointmae_shapenet
 
@@ -196,6 +200,13 @@ def fit(model, split, epochs, folder):
     from keras_pointpeft.training import telling_epochs
 
     folder.mkdir(parents=True, exist_ok=True)
+    if WARMUP.value and 4 * (WARMUP.value + 1) > epochs:
+        logging.warning(
+            "%d of %d epochs are warm-up: the first two of them train at a "
+            "rate of 1e-6, as published. For few epochs use --warmup=0.",
+            min(WARMUP.value + 1, epochs),
+            epochs,
+        )
     masked = not isinstance(model, PointCloudClassifier)
     num_points = points_per_cloud(model.backbone)
     dataset = batches(split, masked, num_points)
