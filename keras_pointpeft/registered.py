@@ -25,8 +25,9 @@ layers.norms: LayerNormalization BatchNorm
 layers.patch_channels: PatchChannels
 layers.patches: PointPatches PatchEncoder
 layers.point_generator: PointGenerator
-layers.point_head: CategoryEmbedding PointHead
+layers.point_head: CategoryEmbedding CategoryTable PointHead
 layers.position: PositionMLP CodedPositionMLP SinePosition
+layers.token_decoder: BranchDropout TokenDecoder
 layers.token_propagation: TokenPropagation
 layers.tokens: ClassTokens SplitTokens
 layers.transformer_block: TransformerBlock
@@ -58,8 +59,12 @@ peft.ga_prompt.block: GAPromptTuner
 peft.ga_prompt.method: GAPrompt
 peft.ga_prompt.prompt_geometry: PromptGeometry
 peft.ga_prompt.shift_prompter: SetAbstraction ShiftPrompter
+peft.gft.cross_attention: GraphAttention GraphTuner
+peft.gft.graph_feature: GraphFeature
+peft.gft.method: GFT
+peft.gft.prompts: InputPrompts
 peft.idpt.insertion: PromptInsertion PromptPosition
-peft.idpt.instance_prompt: EdgeConv InstancePrompt
+peft.idpt.instance_prompt: InstancePrompt
 peft.idpt.method: IDPT
 peft.linear_probe: LinearProbe
 peft.lora: LoRA
@@ -70,6 +75,7 @@ peft.most.method: MoST
 peft.most.monarch: MonarchLinear
 peft.most.neighbor_graph: NeighborGraph
 peft.parts.bottleneck: BottleneckAdapter
+peft.parts.edge_conv: EdgeConv
 peft.parts.feature_transform: FeatureTransform SiteTransforms
 peft.parts.geometry_aware_adapter: GeometryAwareAdapter
 peft.parts.low_rank: LowRankUpdate LoRATuner
@@ -88,6 +94,9 @@ peft.ppt: PatchPrompts PPTTuner PPT
 peft.prefix_tuning: PrefixTuner PrefixTuning
 peft.side_tuning: SideNetwork SideTuning
 peft.ssf: SSF
+peft.stag.beside_block: TokenSum SideStep Displacement AsBeforeNorm
+peft.stag.method: STAG
+peft.stag.side_graph: GraphStep SideGraph
 peft.vpt: PromptTuner VPT
 step.losses: SmoothedCrossentropy WeightedCrossentropy PointAccuracy
 step.mean_iou: MeanIoU

@@ -48,6 +48,9 @@ TINY = {
 SMALL = {
     "adapter_rank": 4,
     "bank_size": 16,
+    "graph_dim": 8,
+    "graph_dims": (8, 8),
+    "num_neighbors": 4,
     "num_prompts": 4,
     "prior_group_size": None,
     "prior_num_groups": None,
@@ -67,6 +70,7 @@ ONE_PER_HOOK = {
     "pointpeft",
     "prefix",
     "ssf",
+    "stag",
     "vptdeep",
 }
 

@@ -51,6 +51,7 @@ def changed_variables(backbone):
         path: own[path]
         for path in sorted(own)
         if (follows if "/moving_" in path else peft.trains(path))
+        or peft.keeps(path)
     }
 
 

@@ -17,10 +17,12 @@ from keras_pointpeft.layers.patches import PatchEncoder
 from keras_pointpeft.layers.patches import PointPatches
 from keras_pointpeft.layers.point_generator import PointGenerator
 from keras_pointpeft.layers.point_head import CategoryEmbedding
+from keras_pointpeft.layers.point_head import CategoryTable
 from keras_pointpeft.layers.point_head import PointHead
 from keras_pointpeft.layers.position import CodedPositionMLP
 from keras_pointpeft.layers.position import PositionMLP
 from keras_pointpeft.layers.position import SinePosition
+from keras_pointpeft.layers.token_decoder import TokenDecoder
 from keras_pointpeft.layers.token_propagation import TokenPropagation
 from keras_pointpeft.layers.tokens import ClassTokens
 from keras_pointpeft.layers.tokens import SplitTokens
@@ -29,6 +31,7 @@ from keras_pointpeft.layers.transformer_block import TransformerBlock
 __all__ = [
     "BatchNorm",
     "CategoryEmbedding",
+    "CategoryTable",
     "ChainOrder",
     "ClassTokens",
     "ClassificationHead",
@@ -49,6 +52,7 @@ __all__ = [
     "PositionMLP",
     "SinePosition",
     "SplitTokens",
+    "TokenDecoder",
     "TokenPooling",
     "TokenPropagation",
     "TransformerBlock",

@@ -3,7 +3,9 @@ from keras import ops
 
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.norms import BatchNorm
+from keras_pointpeft.ops import gather
 from keras_pointpeft.ops import interpolate
+from keras_pointpeft.ops.interpolation import nearest_weights
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -21,6 +23,8 @@ class FeaturePropagation(Configurable, keras.layers.Layer):
         dims: tuple of ints. Widths of the layers.
         num_neighbors: int. How many centres; all, if there are fewer.
         epsilon: float. Added to squared distances.
+        side_by_side: bool. Whether what the nearest centres have, each by its
+            weight, stands side by side instead of being added up.
 
     Input shape:
         points `(batch, points, 3)`; centres `(batch, groups, 3)`; what is
@@ -41,8 +45,16 @@ class FeaturePropagation(Configurable, keras.layers.Layer):
 
     renamed = {"neighbors": "num_neighbors"}
 
-    def __init__(self, dims, num_neighbors=3, epsilon=1e-8, **kwargs):
+    def __init__(
+        self,
+        dims,
+        num_neighbors=3,
+        epsilon=1e-8,
+        side_by_side=False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        self.side_by_side = side_by_side
         self.dims = tuple(dims)
         self.num_neighbors = num_neighbors
         self.epsilon = epsilon
@@ -55,7 +67,8 @@ class FeaturePropagation(Configurable, keras.layers.Layer):
         self.norms = [BatchNorm(dtype=policy, name=f"norm{i}") for i in numbers]
 
     def build(self, points_shape, centers_shape, known_shape, tokens_shape):
-        width = known_shape[-1] + tokens_shape[-1]
+        parts = self._count(centers_shape[1]) if self.side_by_side else 1
+        width = known_shape[-1] + parts * tokens_shape[-1]
         for linear, norm in zip(self.linears, self.norms):
             linear.build((None, None, width))
             width = linear.units
@@ -66,14 +79,28 @@ class FeaturePropagation(Configurable, keras.layers.Layer):
         # Interpolation mixes rows, so the layer may come before it, where
         # there are fewer of them.
         known = ops.cast(known, self.compute_dtype)
-        known, tokens = first.products(known, tokens)
-        count = min(self.num_neighbors, tokens.shape[1])
-        tokens = interpolate(points, centers, tokens, count, self.epsilon)
-        x = known + tokens + first.bias
+        count = self._count(tokens.shape[1])
+        x, *products = first.products(
+            known, *[tokens] * (count if self.side_by_side else 1)
+        )
+        if self.side_by_side:
+            index, weights = nearest_weights(
+                points, centers, count, self.epsilon
+            )
+            for j, product in enumerate(products):
+                weight = ops.cast(weights[..., j : j + 1], product.dtype)
+                x = x + weight * gather(product, index[:, :, j])
+        else:
+            (product,) = products
+            x = x + interpolate(points, centers, product, count, self.epsilon)
+        x = x + first.bias
         x = ops.relu(self.norms[0](x, training=training))
         for linear, norm in zip(others, self.norms[1:]):
             x = ops.relu(norm(linear(x), training=training))
         return x
+
+    def _count(self, centers):
+        return min(self.num_neighbors, centers)
 
     def compute_output_shape(self, points_shape, *others):
         return (*points_shape[:-1], self.dims[-1])

@@ -4,6 +4,7 @@ from keras import ops
 from keras_pointpeft.layers.dropout import Dropout
 from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.norms import BatchNorm
+from keras_pointpeft.layers.norms import LayerNormalization
 from keras_pointpeft.layers.recompute import part_call
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -16,6 +17,9 @@ POOLINGS = {
     "mean+max": lambda x: ops.mean(x, axis=1) + ops.max(x, axis=1),
     "max_but_first": lambda x: ops.max(x[:, 1:], axis=1),
 }
+
+# By what `use_norm` says.
+NORMS = {True: BatchNorm, "layer": LayerNormalization}
 
 ACTIVATIONS = {
     "relu": ops.relu,
@@ -33,10 +37,11 @@ class TokenPooling(Configurable, keras.layers.Layer):
         class_token: `None` (leave out), `"first"`, `"all"` (side by side),
             `"mean"`, `"max"`, `"mean+max"` (their sum) or `"max_but_first"`,
             which leaves the first token out. Several of them, as
-            `"mean,max"`, stand side by side.
-        prompt_token: likewise, for the prompt tokens; `"with_patches"` pools
-            them together with the patch tokens.
-        patch_token: likewise, for the patch tokens.
+            `"mean,max"`, stand side by side. `"with_patches"` pools them
+            together with the patch tokens.
+        prompt_token: likewise, for the prompt tokens.
+        patch_token: likewise, for the patch tokens, but for
+            `"with_patches"`.
         order: tuple of these three names, the order of the parts.
 
     Input shape:
@@ -88,21 +93,28 @@ class TokenPooling(Configurable, keras.layers.Layer):
                     f"{sorted(POOLINGS)}, or several with commas between "
                     f"them. Received: {mode!r}"
                 )
-        if prompt_token == "with_patches" and patch_token is None:
+        if self._joining and patch_token is None:
             raise ValueError(
-                "Prompts can be pooled with the patches only if these are "
-                "read. Received: prompt_token='with_patches', "
+                "Other tokens can be pooled with the patches only if these "
+                f"are read. Received: {self._joining[0][:-1]}='with_patches', "
                 "patch_token=None"
             )
 
+    @property
+    def _joining(self):
+        """Names of the tokens that are pooled with the patches."""
+        names = ("class_token", "prompt_token")
+        joining = [x for x in names if getattr(self, x) == "with_patches"]
+        return [f"{name}s" for name in joining]
+
     def _modes(self):
         modes = {f"{name}s": getattr(self, name) for name in self.order}
-        if self.prompt_token == "with_patches":
-            modes["prompt_tokens"] = None
+        modes |= dict.fromkeys(self._joining)
         return {name: mode for name, mode in modes.items() if mode is not None}
 
     def build(self, features_shape):
-        missing = [name for name in self._modes() if name not in features_shape]
+        read = [*self._joining, *self._modes()]
+        missing = [name for name in read if name not in features_shape]
         if missing:
             raise ValueError(
                 f"The head reads {missing}, which this backbone does not have "
@@ -110,9 +122,10 @@ class TokenPooling(Configurable, keras.layers.Layer):
             )
 
     def call(self, features):
-        if self.prompt_token == "with_patches":
-            both = (features["prompt_tokens"], features["patch_tokens"])
-            together = ops.concatenate(both, axis=1)
+        if self._joining:
+            parts = [features[name] for name in self._joining]
+            together = (*parts, features["patch_tokens"])
+            together = ops.concatenate(together, axis=1)
             features = {**features, "patch_tokens": together}
         pooled = [
             POOLINGS[mode](features[name])
@@ -139,7 +152,8 @@ class ClassificationHead(Configurable, keras.layers.Layer):
         hidden_dims: tuple of ints. Widths of the hidden layers. An empty
             tuple makes it one linear layer.
         dropout: float. Dropout rate after each hidden layer.
-        use_norm: bool. Whether a BatchNorm follows each hidden layer.
+        use_norm: bool, or `"layer"`. Whether a BatchNorm, or a LayerNorm,
+            follows each hidden layer.
         activation: `"relu"` or `"gelu"` (the exact one).
 
     Input shape:
@@ -149,7 +163,7 @@ class ClassificationHead(Configurable, keras.layers.Layer):
         `(batch, num_classes)`, logits.
 
     Raises:
-        ValueError: for an unknown `activation`.
+        ValueError: for an unknown `activation` or `use_norm`.
 
     Example:
     ```python
@@ -175,6 +189,11 @@ class ClassificationHead(Configurable, keras.layers.Layer):
                 f"`activation` must be one of {sorted(ACTIVATIONS)}. "
                 f"Received: activation={activation!r}"
             )
+        if use_norm and use_norm not in NORMS:
+            raise ValueError(
+                "`use_norm` must be a bool or 'layer'. "
+                f"Received: use_norm={use_norm!r}"
+            )
         self.activation = activation
         self.num_classes = num_classes
         self.hidden_dims = tuple(hidden_dims)
@@ -186,7 +205,7 @@ class ClassificationHead(Configurable, keras.layers.Layer):
             for i, units in enumerate(self.hidden_dims, start=1)
         ]
         self.norms = [
-            BatchNorm(dtype=policy, name=f"norm{i}") if use_norm else None
+            NORMS[use_norm](dtype=policy, name=f"norm{i}") if use_norm else None
             for i in range(1, len(self.hidden_dims) + 1)
         ]
         self.dropouts = [
@@ -217,8 +236,11 @@ class ClassificationHead(Configurable, keras.layers.Layer):
         return part_call(self.logits, x)
 
     def _activated(self, index, x, training):
-        if self.norms[index] is not None:
-            x = part_call(self.norms[index], x, training=training)
+        norm = self.norms[index]
+        if isinstance(norm, BatchNorm):
+            x = part_call(norm, x, training=training)
+        elif norm is not None:
+            x = part_call(norm, x)
         x = ACTIVATIONS[self.activation](x)
         return part_call(self.dropouts[index], x, training=training)
 

@@ -56,6 +56,50 @@ class CategoryEmbedding(Configurable, keras.layers.Layer):
 
 
 @serializable
+class CategoryTable(Configurable, keras.layers.Layer):
+    """A learned feature for each category, as it stands.
+
+    As published with [GFT](https://arxiv.org/abs/2511.10799).
+
+    Args:
+        num_categories: int.
+        dim: int. Width of the output.
+
+    Input shape:
+        `(batch,)`, integers below `num_categories`.
+
+    Output shape:
+        `(batch, dim)`.
+
+    Example:
+    ```python
+    table = keras_pointpeft.layers.CategoryTable(num_categories=16)
+    features = table(np.array([3, 0, 15]))  # (3, 64)
+    ```
+    """
+
+    def __init__(self, num_categories, dim=64, **kwargs):
+        super().__init__(**kwargs)
+        self.num_categories = num_categories
+        self.dim = dim
+
+    def build(self, category_shape):
+        self.table = self.add_weight(
+            shape=(self.num_categories, self.dim),
+            initializer=keras.initializers.RandomNormal(stddev=1.0),
+            name="table",
+        )
+
+    def call(self, category):
+        hot = one_hot(category, self.num_categories, self.compute_dtype)
+        return ops.matmul(hot, ops.convert_to_tensor(self.table))
+
+    def compute_output_spec(self, category):
+        shape = (*category.shape, self.dim)
+        return keras.KerasTensor(shape, self.compute_dtype)
+
+
+@serializable
 class PointHead(ClassificationHead):
     """The papers' head for every point: linear, BatchNorm, ReLU, and so on.
 
@@ -67,6 +111,7 @@ class PointHead(ClassificationHead):
         dropout: float. Dropout rate.
         context_first: bool. Whether the context stands before the features,
             which matters to published weights alone.
+        use_norm: bool, or `"layer"`. See `ClassificationHead`.
 
     Input shape:
         features `(batch, points, width)`; context, optional,
@@ -87,7 +132,13 @@ class PointHead(ClassificationHead):
     ```
     """
 
-    config_names = ("num_classes", "hidden_dims", "dropout", "context_first")
+    config_names = (
+        "num_classes",
+        "hidden_dims",
+        "dropout",
+        "context_first",
+        "use_norm",
+    )
 
     def __init__(
         self,
@@ -95,6 +146,7 @@ class PointHead(ClassificationHead):
         hidden_dims=(512, 256),
         dropout=0.5,
         context_first=False,
+        use_norm=True,
         **kwargs,
     ):
         if not hidden_dims:
@@ -102,7 +154,7 @@ class PointHead(ClassificationHead):
                 "`hidden_dims` must name at least one width. "
                 f"Received: hidden_dims={hidden_dims!r}"
             )
-        super().__init__(num_classes, hidden_dims, dropout, **kwargs)
+        super().__init__(num_classes, hidden_dims, dropout, use_norm, **kwargs)
         self.context_first = context_first
 
     def _dropout_rates(self):

@@ -198,7 +198,10 @@ class Assembly:
             here = positions
             if i in passing:
                 tokens, here = self._joined(passing[i], place, tokens, here)
-            tokens = self._positioned(i == where.blocks.start, tokens, here)
+            placed = self._positioned(i == where.blocks.start, tokens, here)
+            known = {**geometry, "positioned": placed, "positions": here}
+            geometry = geometry | self._read(where, i, tokens, known)
+            tokens = placed
             block = self._block(where, i)
             stage.blocks.append(block)
             tokens = block(tokens, _told(block.tuner, geometry), mask)
@@ -226,6 +229,15 @@ class Assembly:
             tuners.append(self.method.generator_tuner(where))
             told |= _told(tuners[-1], self.geometry)
         return tuners, told
+
+    def _read(self, where, index, tokens, known):
+        """What the method makes of the tokens as they come to a block."""
+        name = f"tuner_tokens_{index}"
+        where = dataclasses.replace(where, index=index, name=name)
+        layer = self.method.token_tuner(where)
+        if layer is None:
+            return {}
+        return layer(tokens, _told(layer, known))
 
     def _block(self, where, index):
         rate = self.rates[index]

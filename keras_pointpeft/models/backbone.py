@@ -13,7 +13,6 @@ from keras_pointpeft.files import preset_folder
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import TokenPooling
-from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.recompute import check_remat
 from keras_pointpeft.models.trunk import frozen_pass
 from keras_pointpeft.models.trunk import normalized
@@ -160,16 +159,14 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         Gradients are the same. Set it before training: a model that has been
         compiled to a graph keeps what it had.
         """
-        return self._blocks()[0].remat
+        return next(x.remat for x in self.layers if hasattr(x, "remat"))
 
     @remat.setter
     def remat(self, mode):
         check_remat(mode)
-        for block in self._blocks():
-            block.remat = mode
-
-    def _blocks(self):
-        return [x for x in self.layers if isinstance(x, TransformerBlock)]
+        for layer in self.layers:
+            if hasattr(layer, "remat"):
+                layer.remat = mode
 
     @property
     def head_inputs(self):
@@ -237,10 +234,21 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         return max(max(cut.num_groups, cut.group_size) for cut in cuts)
 
     @property
+    def segmentation_decoder(self):
+        """Name of the decoder of segmentation: the method's, or its own."""
+        theirs = None if self.peft is None else self.peft.decoder
+        one_stage = len(self.trunk.stages) == 1
+        return theirs if theirs and one_stage else self.decoder
+
+    @property
     def dense_blocks(self):
-        """The blocks that segmentation reads: the last one of each third."""
-        ends = (self.depth * third // 3 for third in (1, 2, 3))
-        # Of fewer than three blocks, the first serves for an empty third.
+        """The blocks that segmentation reads: the last one of each third.
+
+        Under a method with a decoder of its own, of as many parts as it says.
+        """
+        count = 3 if self.peft is None else self.peft.dense_parts
+        ends = (self.depth * (i + 1) // count for i in range(count))
+        # Of fewer blocks than parts, the first serves for an empty one.
         return tuple(max(end, 1) - 1 for end in ends)
 
     def dense(self, blocks=None):
@@ -259,7 +267,8 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
             of the blocks, without the norm; `"pooled_tokens"` are the tokens
             with the prompts, of a method that pools them too, and
             `"prompts"` a list of those that belong to one block, before and
-            after it.
+            after it; `"graph"`, for the decoder that reads it, what the
+            method has made of the first tokens, `(batch, tokens, width)`.
 
         Example:
         ```python
@@ -276,6 +285,9 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         if self.peft is not None and self.peft.pools_prompts:
             every = [x[:, self.num_class_tokens :] for x in outputs]
             found["pooled_tokens"] = self._normalized(every)
+        if self.segmentation_decoder == "prompts":
+            # What the method makes of the tokens before the first block.
+            found["graph"] = self.get_layer("tuner_tokens_0").output
         passing = [
             la for la in self.layers if re.match(r"tuner_passing_\d", la.name)
         ]

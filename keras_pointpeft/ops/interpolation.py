@@ -77,12 +77,24 @@ def interpolate(queries, points, values, k=3, epsilon=1e-8, power=2):
         squared = pairwise_squared(queries, points)
         result = ops.matmul(_weights(squared, epsilon, power), features)
         return ops.cast(result, values.dtype)
+    index, weights = nearest_weights(queries, points, k, epsilon, power)
+    mix = accelerators.find("weighted_sum") or plain_weighted_sum
+    return ops.cast(mix(features, index, weights), values.dtype)
+
+
+def nearest_weights(queries, points, k, epsilon=1e-8, power=2):
+    """The nearest points of each query, and how much each of them weighs.
+
+    Args:
+        queries, points, k, epsilon, power: see `interpolate`.
+
+    Returns:
+        int32 and float32 `(batch, M, k)`; the weights add up to 1.
+    """
     index = knn(queries, points, k)
     difference = queries[:, :, None] - gather(points, index)
     squared = ops.sum(difference * difference, axis=-1)
-    weights = _weights(squared, epsilon, power)
-    mix = accelerators.find("weighted_sum") or plain_weighted_sum
-    return ops.cast(mix(features, index, weights), values.dtype)
+    return index, _weights(squared, epsilon, power)
 
 
 def plain_weighted_sum(values, index, weights):

@@ -9,6 +9,7 @@ from keras_pointpeft.peft.dapt.internal_prompt import InternalPrompt
 from keras_pointpeft.peft.dapt.method import DAPT
 from keras_pointpeft.peft.full import Full
 from keras_pointpeft.peft.ga_prompt.method import GAPrompt
+from keras_pointpeft.peft.gft.method import GFT
 from keras_pointpeft.peft.idpt.instance_prompt import InstancePrompt
 from keras_pointpeft.peft.idpt.method import IDPT
 from keras_pointpeft.peft.linear_probe import LinearProbe
@@ -33,6 +34,7 @@ from keras_pointpeft.peft.ppt import PPT
 from keras_pointpeft.peft.prefix_tuning import PrefixTuning
 from keras_pointpeft.peft.side_tuning import SideTuning
 from keras_pointpeft.peft.ssf import SSF
+from keras_pointpeft.peft.stag.method import STAG
 from keras_pointpeft.peft.vpt import VPT
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "FeatureTransform",
     "Full",
     "GAPrompt",
+    "GFT",
     "GeometryAwareAdapter",
     "IDPT",
     "InstancePrompt",
@@ -65,6 +68,7 @@ __all__ = [
     "PrefixTuning",
     "PriorBank",
     "SSF",
+    "STAG",
     "SideTuning",
     "VPT",
     "Where",

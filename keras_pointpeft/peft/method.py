@@ -94,7 +94,7 @@ class PeftMethod(Configurable):
     gets one argument, a `Where`, of which `**where.layer` is the layer's name
     and dtype:
 
-    * `block_tuner`, `patch_tuner`, `norm_tuner`, `side_tuner`,
+    * `block_tuner`, `token_tuner`, `patch_tuner`, `norm_tuner`, `side_tuner`,
       `geometry_tuner`, `prior_tuner`, `cloud_tuner`, `sequence_tuner`,
       `passing_tuners`, `generator_tuner`, `fusion_tuner`, `view_tuner`: the
       layers it adds;
@@ -108,6 +108,10 @@ class PeftMethod(Configurable):
       adds them to as many tokens at the end of the sequence;
     * `pooling`: which tokens the head reads, or None for the backbone's own;
     * `pools_prompts`: whether segmentation pools prompts with the patches;
+    * `decoder`: the name of the decoder that segmentation has under it, see
+      `keras_pointpeft.models.tasks.decoders`, or None for the backbone's own,
+      which a hierarchical one always has; `dense_parts`: into how many equal
+      parts blocks are then divided, of each of which the last one is read;
     * `replaces_base`: whether it trains so much of the backbone that no base
       is left.
 
@@ -139,6 +143,8 @@ class PeftMethod(Configurable):
     position = None
     pooling = None
     pools_prompts = False
+    decoder = None
+    dense_parts = 3
     frozen_bn = "inference"
     replaces_base = False
 
@@ -221,6 +227,18 @@ class PeftMethod(Configurable):
             the class tokens and leave after the block.
         """
         return {}, None
+
+    def token_tuner(self, where):
+        """A layer on the tokens as they come to a block, or None.
+
+        It is called before positions are added, with tokens
+        `(batch, tokens, dim)` and a dict of what its attribute `needs` names,
+        as a `BlockTuner`'s does, and returns a dict of tensors, which join
+        what this block and those behind it know of a cloud. It may also need
+        `"positions"`, which are about to be added, and `"positioned"`, the
+        tokens with them. It leaves the tokens as they are.
+        """
+        return None
 
     def block_tuner(self, where):
         """The `keras_pointpeft.peft.BlockTuner` of a block, or None."""

@@ -247,12 +247,14 @@ CASES = {}
 # The modules that register cases, with `case`.
 CASE_MODULES = (
     "cases_point_mae",
+    "cases_gft",
     "cases_methods",
     "cases_most",
     "cases_point_m2ae",
     "cases_point_peft",
     "cases_pretraining",
     "cases_segmentation",
+    "cases_stag",
     "cases_trunks",
 )
 

@@ -39,6 +39,7 @@ def check_classifier(
     order=None,
     shown=None,
     injected=(),
+    gradient=GRADIENT,
     **parts,
 ):
     """Compares everything that a classification case has recorded.
@@ -52,7 +53,9 @@ def check_classifier(
             are compared, where they have more than ours.
         injected: pairs of a symbolic tensor inside the backbone and the
             recorded array that takes its place.
-        **parts: further symbolic tensors by array name.
+        gradient: float. How far gradients may be apart.
+        **parts: further symbolic tensors by array name; None for one that is
+            not compared.
     """
     data, backbone = recorded.data, model.backbone
     points = data["points"]
@@ -83,7 +86,7 @@ def check_classifier(
     recorded.close("head_in", head_in, TOKENS)
     recorded.close("logits", run(values), LOGITS)
     if "labels" in data:
-        check_gradients(recorded, run, names, values)
+        check_gradients(recorded, run, names, values, bound=gradient)
     if "train_logits_f64" in data:
         logits = run(values, training=True)
         recorded.close("train_logits_f64", logits, TRAINED)
@@ -133,7 +136,8 @@ def check_parts(recorded, model, parts, shown=None, inputs=None, values=None):
     wanted = {
         name: tensor
         for name, tensor in parts.items()
-        if any(name + suffix in recorded.data for suffix in CUTS)
+        if tensor is not None
+        and any(name + suffix in recorded.data for suffix in CUTS)
     }
     if inputs is None:
         inputs, values = model.input, recorded.data["points"]
@@ -154,13 +158,20 @@ def check_parts(recorded, model, parts, shown=None, inputs=None, values=None):
 
 
 def check_gradients(
-    recorded, model, names, points=None, training=False, loss_fn=None
+    recorded,
+    model,
+    names,
+    points=None,
+    training=False,
+    loss_fn=None,
+    bound=GRADIENT,
 ):
     """Loss, gradients and, in training, the statistics that moved.
 
     The model's own losses are part of the loss, as in training. `points` are
     the model's inputs, if not the recorded points; `loss_fn` is the loss, if
-    not the cross-entropy of what the model returns for them.
+    not the cross-entropy of what the model returns for them; `bound` is how
+    far gradients in inference may be apart.
     """
     if not recorded.gradients:
         return
@@ -192,7 +203,7 @@ def check_gradients(
             scale = max(np.abs(theirs).max(), noise)
             difference = np.abs(ours[name] - theirs).max()
             worst = max(worst, difference / scale)
-    bound = TRAINED_GRADIENT if training else GRADIENT
+    bound = TRAINED_GRADIENT if training else bound
     recorded.close(f"{prefix}gradients", worst, bound, np.zeros(()))
     if training:
         after = {names(p): v for p, v in weights_of(model).items()}

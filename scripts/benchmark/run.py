@@ -38,6 +38,7 @@ FIGURE = flags.DEFINE_string(
 DAPT = "dapt_pointmae_scanobjectnn"
 FULL = "full_pointmae_scanobjectnn"
 POINT_PEFT = "pointpeft_pointmae_scanobjectnn"
+STAG = "stag_pointmae_scanobjectnn"
 
 
 def growth_of(preset, name, sizes, order=1):
@@ -136,11 +137,23 @@ BENCHMARKS = {
         "sides": (POINT_PEFT, FULL),
         "wanted": {"seconds": 1.25, "bytes": 0.7},
     },
+    # No gradient before the first block whose output changes.
+    "stag_step": {
+        "measure": "training_step",
+        "sides": (STAG, DAPT),
+        "wanted": {"seconds": 0.5, "bytes": 0.35},
+    },
     # What `train(..., cache=)` saves.
     "dapt_step_kept_stem": {
         "measure": "training_step",
         "sides": (f"{DAPT} stem=kept", DAPT),
         "wanted": {"seconds": 0.8, "bytes": 1.0},
+    },
+    # Without stochastic depth its stem reaches to the middle of the blocks.
+    "stag_step_kept_stem": {
+        "measure": "training_step",
+        "sides": (f"{STAG} stem=kept drop_path=0", DAPT),
+        "wanted": {"seconds": 0.5, "bytes": 0.35},
     },
     "pointpeft_step_kept_stem": {
         "measure": "training_step",

@@ -7,6 +7,7 @@ A side is a line of words: what does it, the preset, and changes such as
     dapt_pointmae_scanobjectnn size=small groups=128
     plain dapt_pointmae_scanobjectnn        the same in `plain_torch.py`
     dapt_pointmae_scanobjectnn stem=kept    behind a cache
+    stag_pointmae_scanobjectnn drop_path=0  without stochastic depth
     full_pointmae_scanobjectnn malloc=returning   glibc's malloc keeps nothing
                                             of a megabyte or more for later
     input dapt_pointmae_scanobjectnn        the making of a training batch
@@ -174,6 +175,7 @@ def _arguments(preset, sizes):
         "dim": "dim",
         "depth": "depth",
         "encoder_dims": "encoder_dims",
+        "drop_path": "drop_path_rate",
     }
     found = {own: sizes[name] for name, own in names.items() if name in sizes}
     if preset.method == "pointpeft" and sizes:

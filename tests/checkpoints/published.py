@@ -53,6 +53,13 @@ KINDS = {
         generator_depth=1,
         peft=peft.MoST(3, fusions=2, reference=True),
     ),
+    "stag_pointmae": lambda: classifier(
+        "PointMAEBackbone", peft=peft.STAG(rank=4, start=0.5, share=1)
+    ),
+    "gft_pointmae": lambda: classifier(
+        "PointMAEBackbone",
+        peft=peft.GFT(4, 4, graph_dims=(8, 6), graph_dim=10, rank=8),
+    ),
     "side_act": lambda: classifier("ACTBackbone", peft=peft.SideTuning()),
 }
 

@@ -110,7 +110,7 @@ def test_accounts_for_every_tensor(name):
 @pytest.mark.parametrize("kind", published.KINDS)
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_reads_what_it_writes(kind, pretrained):
-    tuned = ("dapt", "most", "side")
+    tuned = ("dapt", "gft", "most", "side", "stag")
     if pretrained and kind.startswith(tuned):
         pytest.skip("a pre-trained file holds no method")
     model = published.shuffled(published.KINDS[kind]())

@@ -6,6 +6,7 @@ from keras_pointpeft import models
 from keras_pointpeft.data import Room
 from keras_pointpeft.data import RoomDataset
 from keras_pointpeft.peft import DAPT
+from keras_pointpeft.peft import GFT
 from keras_pointpeft.peft import Full
 from keras_pointpeft.peft import LinearProbe
 from keras_pointpeft.peft import PointPEFT
@@ -23,6 +24,7 @@ METHODS = {
     "full": Full,
     "linear": LinearProbe,
     "dapt": lambda: DAPT(rank=4),
+    "gft": lambda: GFT(4, 4, (8, 8), 8, rank=8),
     "pointpeft": lambda: PointPEFT(
         prior=False, prompt_blocks=1, num_prompts=4, adapter_rank=4
     ),

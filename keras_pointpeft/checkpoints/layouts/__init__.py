@@ -7,6 +7,7 @@ from keras_pointpeft.checkpoints.layouts import act
 from keras_pointpeft.checkpoints.layouts import classifier
 from keras_pointpeft.checkpoints.layouts import dapt
 from keras_pointpeft.checkpoints.layouts import ga_prompt
+from keras_pointpeft.checkpoints.layouts import gft
 from keras_pointpeft.checkpoints.layouts import idpt
 from keras_pointpeft.checkpoints.layouts import most
 from keras_pointpeft.checkpoints.layouts import pcp_mae
@@ -23,6 +24,7 @@ from keras_pointpeft.checkpoints.layouts import pretraining
 from keras_pointpeft.checkpoints.layouts import recon
 from keras_pointpeft.checkpoints.layouts import segmentation
 from keras_pointpeft.checkpoints.layouts import side_tuning
+from keras_pointpeft.checkpoints.layouts import stag
 from keras_pointpeft.checkpoints.layouts import vpt
 from keras_pointpeft.checkpoints.layouts.registry import Layout
 from keras_pointpeft.checkpoints.layouts.registry import Source
@@ -35,6 +37,7 @@ __all__ = [
     "classifier",
     "dapt",
     "ga_prompt",
+    "gft",
     "idpt",
     "layout_of",
     "most",
@@ -52,5 +55,6 @@ __all__ = [
     "recon",
     "segmentation",
     "side_tuning",
+    "stag",
     "vpt",
 ]

@@ -12,8 +12,11 @@ from collections.abc import Callable
 
 from keras import ops
 
+from keras_pointpeft.layers import CategoryEmbedding
+from keras_pointpeft.layers import CategoryTable
 from keras_pointpeft.layers import FeaturePropagation
 from keras_pointpeft.layers import GraphPropagation
+from keras_pointpeft.layers import TokenDecoder
 from keras_pointpeft.ops import farthest_point_sample
 from keras_pointpeft.ops import gather
 
@@ -30,19 +33,22 @@ class Decoder:
         propagation_dims: function from the width of the tokens to the widths
             on the way, a tuple of ints.
         head_dims: tuple of ints, those of the head's hidden layers.
-        embeds_category: bool. Whether it reads a learned feature of the
-            category, and not its one-hot code.
+        category: class of the layer that makes a feature of the category; None
+            for its one-hot code.
         context_first: bool. Where the head has the context.
         upsampling: int. So many times the patches' number of points are
             chosen from the cloud.
+        head_norm: bool or string. What follows the head's hidden layers, see
+            `keras_pointpeft.layers.ClassificationHead`.
     """
 
     decode: Callable
     propagation_dims: Callable
     head_dims: tuple
-    embeds_category: bool = True
+    category: type | None = CategoryEmbedding
     context_first: bool = False
     upsampling: int = 1
+    head_norm: bool | str = True
 
 
 def decode_tokens(points, category, dense, dims, policy, **kwargs):
@@ -118,6 +124,30 @@ def decode_graph(points, category, dense, dims, policy, skip_origin=False):
     return carry("propagation_0", points, many, known, of_many), None
 
 
+def decode_prompts(points, category, dense, dims, policy, **kwargs):
+    """GFT's: narrow blocks join four, and what is near stands side by side.
+
+    The first of `dims` is the width of these blocks. Prompts, which stand in
+    front of the patches, are a part of the context.
+    """
+    width, *dims = dims
+    decoder = TokenDecoder(width, dtype=policy, name="decoder")
+    tokens = decoder(dense["pooled_tokens"])
+    centers = dense["centers"][0]
+    count = tokens.shape[1] - centers.shape[1]
+    context = [
+        ops.mean(tokens[:, :count], axis=1),
+        ops.max(dense["graph"], axis=1),
+    ]
+    if category is not None:
+        context.append(category)
+    layer = FeaturePropagation(
+        dims, side_by_side=True, dtype=policy, name="propagation"
+    )
+    features = layer(points, centers, points, tokens[:, count:])
+    return features, ops.concatenate(context, axis=-1)
+
+
 DECODERS = {
     "tokens": Decoder(
         decode_tokens, lambda dim: (4 * dim, 8 * dim // 3), (512, 256)
@@ -128,11 +158,19 @@ DECODERS = {
         (1024, 512, 256),
         context_first=True,
     ),
+    "prompts": Decoder(
+        decode_prompts,
+        # The blocks have four heads.
+        lambda dim: (4 * (dim // 12), 8 * dim // 3, 4 * dim // 3),
+        (512, 256),
+        category=CategoryTable,
+        head_norm="layer",
+    ),
     "graph": Decoder(
         decode_graph,
         lambda dim: (4 * dim, dim),
         (128,),
-        embeds_category=False,
+        category=None,
         upsampling=GRAPH_UPSAMPLING,
     ),
 }

@@ -1,7 +1,6 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers import CategoryEmbedding
 from keras_pointpeft.layers import PointHead
 from keras_pointpeft.models.tasks.decoders import DECODERS
 from keras_pointpeft.models.tasks.task import PointTask
@@ -40,7 +39,7 @@ class PointSegmenter(PointTask):
         **kwargs,
     ):
         num_classes = positive_integer("num_classes", num_classes)
-        way = DECODERS[backbone.decoder]
+        way = DECODERS[backbone.segmentation_decoder]
         blocks = backbone.dense_blocks if blocks is None else tuple(blocks)
         if propagation_dims is None:
             propagation_dims = way.propagation_dims(backbone.dim)
@@ -61,6 +60,7 @@ class PointSegmenter(PointTask):
             head_dims,
             dropout,
             way.context_first,
+            way.head_norm,
             dtype=head_dtype,
             name="head",
         )
@@ -73,8 +73,8 @@ class PointSegmenter(PointTask):
         if num_categories is not None:
             number = keras.Input((), dtype="int32", name="category")
             inputs = {"points": points, "category": number}
-            if way.embeds_category:
-                category = CategoryEmbedding(
+            if way.category is not None:
+                category = way.category(
                     num_categories, dtype=head_dtype, name="category_feature"
                 )(number)
             else:
@@ -104,7 +104,7 @@ class PointSegmenter(PointTask):
     @property
     def fewest_points(self):
         backbone = self.backbone
-        upsampling = DECODERS[backbone.decoder].upsampling
+        upsampling = DECODERS[backbone.segmentation_decoder].upsampling
         groups = backbone.num_groups
         first = groups[0] if isinstance(groups, tuple) else groups
         return max(backbone.fewest_points, upsampling * first)

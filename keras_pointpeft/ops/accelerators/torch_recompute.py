@@ -43,7 +43,10 @@ class Recomputed:
             torch.autograd.graph.saved_tensors_hooks(call.pack, call.unpack),
             call.tape.written() if call.tape else nullcontext(),
         ):
-            return self.function(*inputs)
+            outputs = self.function(*inputs)
+        if call.count:
+            call.inputs = _Inputs(inputs)
+        return outputs
 
 
 class Remade:
@@ -84,7 +87,8 @@ class _Call:
 
     def __init__(self, owner, inputs):
         self.function = owner.function
-        self.inputs = _Inputs(inputs)
+        # Kept once it is known that there is something to compute again.
+        self.inputs = None
         self.random = _Random(owner.states, inputs) if owner.states else None
         # If other layers draw random numbers here too, all of them must draw
         # again, in the same order.
