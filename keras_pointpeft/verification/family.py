@@ -185,7 +185,8 @@ def check_gradients(
         training,
     )
     prefix = "train_" if training else ""
-    recorded.close(f"{prefix}loss_f64", loss, LOSS)
+    # Of what batch statistics amplify, the loss is the mean.
+    recorded.close(f"{prefix}loss_f64", loss, TOKENS if training else LOSS)
     shapes = {n: s for n, s, _ in recorded.manifest["state_dict"]}
     ours = {
         names(path): to_reference(path, value, shapes[names(path)])
