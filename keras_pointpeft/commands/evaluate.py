@@ -59,6 +59,7 @@ GROUPS = {
         "data",
         "split",
         "up_axis",
+        "bin_columns",
         "on_bad",
         "limit",
     ],
@@ -138,20 +139,22 @@ def known_contract():
 
 def options(dataset, contract):
     """Arguments of the loader: as in training, unless flags say otherwise."""
-    found = {
-        "test_area": FLAGS["test_area"].value,
-        "on_bad": FLAGS["on_bad"].value,
-    }
+    names = ("test_area", "on_bad", "up_axis", "bin_columns")
+    found = {name: FLAGS[name].value for name in names}
     if dataset == "folder":
         found["num_points"] = FLAGS["num_points"].value
-        found["up_axis"] = FLAGS["up_axis"].value
     if contract is not None:
-        found["test_area"] = found["test_area"] or contract.test_area
-        found["on_bad"] = found["on_bad"] or contract.on_bad
+        names = ("test_area", "on_bad")
+        if dataset in ("folder", "s3dis"):
+            names += ("up_axis",)
+        if dataset == "folder":
+            names += ("bin_columns",)
+        if dataset == "s3dis":
+            found["class_names"] = contract.part_names
+        for name in names:
+            found[name] = found[name] or getattr(contract, name)
         if dataset == "folder" and found["num_points"] is None:
             found["num_points"] = contract.stored_points
-        if dataset == "folder" and found["up_axis"] is None:
-            found["up_axis"] = contract.up_axis
     return {k: v for k, v in found.items() if v is not None}
 
 

@@ -92,7 +92,7 @@ def main(words):
         )
     with Progress("starting Keras"):
         import keras_pointpeft
-        from keras_pointpeft.experiments import prediction
+        from keras_pointpeft.experiments import predicting
 
     with Progress("building the model"):
         if ADAPTER.value is not None:
@@ -101,7 +101,7 @@ def main(words):
             )
         else:
             model = keras_pointpeft.from_preset(MODEL_DIR.value)
-    found = prediction.predict_files(
+    found = predicting.predict_files(
         model,
         words[1:],
         OUTPUT.value,

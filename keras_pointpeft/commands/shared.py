@@ -49,7 +49,16 @@ def data_flags(values):
         None,
         ["x", "y", "z"],
         "The axis that points up in own files of a folder; clouds are turned "
-        "so that it is y, as in the sets of the pre-training.",
+        "so that it is y, as in the sets of the pre-training. In scenes of "
+        "the layout of S3DIS likewise, so that it is z.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "bin_columns",
+        None,
+        "How many float32 each point of a .bin file in a folder has: 4 as "
+        "KITTI's, 5 as nuScenes'.",
+        lower_bound=3,
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -191,10 +200,10 @@ def start_flags(values):
 
 def loader_options(values, points=None):
     """Arguments of the data set's loader that flags have given."""
-    options = {name: values[name].value for name in ("test_area", "on_bad")}
+    names = ("test_area", "on_bad", "up_axis", "bin_columns", "class_names")
+    options = {name: values[name].value for name in names if name in values}
     if values["dataset"].value == "folder":
         options["num_points"] = points
-        options["up_axis"] = values["up_axis"].value
     return {k: v for k, v in options.items() if v is not None}
 
 

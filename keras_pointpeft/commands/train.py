@@ -17,6 +17,11 @@ Presets of segmentation train on parts or scenes:
         --data=/data/ShapeNetPart
     keras-pointpeft train --preset=dapt_act_s3dis --data=/data/S3DIS
 
+Own scenes, files Area_1_NAME.las and the like with a class for each point:
+
+    keras-pointpeft train --preset=dapt_pointmaetiny_rooms --dataset=s3dis \\
+        --data=my_plots --test_area=2 --class_names=ground,tree,other
+
 Several GPUs, or machines (docs/guides/multi_gpu.md):
 
     torchrun --nproc-per-node=4 scripts/train.py \\
@@ -62,6 +67,13 @@ NUM_CLASSES = flags.DEFINE_integer(
     "num_classes",
     None,
     "Classes of own scenes. The preset's by default.",
+    flag_values=FLAGS,
+)
+CLASS_NAMES = flags.DEFINE_list(
+    "class_names",
+    None,
+    "Names of the classes of own scenes, or of the folders of own clouds, in "
+    "the order of their numbers.",
     flag_values=FLAGS,
 )
 OUTPUT = flags.DEFINE_string(
@@ -115,8 +127,10 @@ GROUPS = {
     "On which clouds": [
         "dataset",
         "data",
+        "class_names",
         "num_points",
         "up_axis",
+        "bin_columns",
         "on_bad",
         "limit",
     ],
@@ -189,7 +203,7 @@ def fine_tune():
     if FLAGS["dataset"].value is not None:
         recipe = runs.for_own_data(recipe, train_split, changes)
     told = runs.task_arguments(
-        preset, train_split, test_split, NUM_CLASSES.value
+        preset, train_split, test_split, num_classes()
     )
     with Progress("building the model"):
         model = runs.build_model(
@@ -263,8 +277,26 @@ def about(runs, preset, recipe):
         "up_axis": FLAGS["up_axis"].value,
         "protocol": runs.protocol_of(recipe, preset, FLAGS["limit"].value),
         "command": shared.command_line(),
-        **runs.names_of_points(preset, NUM_CLASSES.value),
+        **names_of_points(runs, preset),
     }
+
+
+def num_classes():
+    names = CLASS_NAMES.value
+    if names is None or NUM_CLASSES.value is not None:
+        return NUM_CLASSES.value
+    return len(names)
+
+
+def names_of_points(runs, preset):
+    """Names of the classes of points, where somebody knows them."""
+    if preset.task_class != "SemanticSegmenter":
+        return {}
+    if CLASS_NAMES.value is not None:
+        return {"part_names": tuple(CLASS_NAMES.value)}
+    if FLAGS["dataset"].value not in (None, preset.loader):
+        return {}
+    return runs.names_of_points(preset, NUM_CLASSES.value)
 
 
 def arguments(preset):
@@ -278,8 +310,10 @@ def arguments(preset):
         "on_bad": None,
         "num_points": None,
         "up_axis": None,
+        "bin_columns": None,
+        "class_names": None,
         **shared.loader_options(FLAGS, points_of(preset)),
-        "num_classes": NUM_CLASSES.value,
+        "num_classes": num_classes(),
         "weights": FLAGS["weights"].value,
         "backbone": FLAGS["backbone"].value,
     }

@@ -8,8 +8,10 @@ import numpy as np
 from keras_pointpeft.data.appearance import CLOUDS
 from keras_pointpeft.data.appearance import Appearance
 from keras_pointpeft.data.appearance import look
+from keras_pointpeft.data.coordinates import turned
 from keras_pointpeft.data.normalization import unit_sphere
 from keras_pointpeft.data.sampling import sample_points
+from keras_pointpeft.files.progress import telling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Contract:
             they are as files have them; or `"columns"`, of scenes.
         up_axis: string, the axis that points up in files, `"x"`, `"y"` or
             `"z"`: clouds are turned so that it is y.
+        bin_columns: int, how many numbers each point of a .bin file has.
         column_size: float, width of the columns of a scene, in metres.
         column_stride: float, step between them as a part of their width.
         test_area: string, the area of scenes that was left out of training.
@@ -69,6 +72,7 @@ class Contract:
     augmentation: str | dict | tuple | list | None = None
     normalization: str | None = None
     up_axis: str | None = None
+    bin_columns: int | None = None
     column_size: float | None = None
     column_stride: float | None = None
     test_area: str | None = None
@@ -109,11 +113,16 @@ class Contract:
             "width",
         }.get(self.normalization)
         text += f", {how}." if how else "."
+        if self.up_axis is not None and self.normalization != "columns":
+            text += f" Files had {self.up_axis} up; here y points up."
         if self.stored_points and self.stored_points != self.num_points:
             text += f" Of {self.stored_points} points, {self.sampling} chooses."
         names = self.part_names or self.class_names
         if names:
-            text += f" Scores are of: {', '.join(names)}."
+            what = "logarithms of probabilities, for each point,"
+            if self.part_names is None:
+                what = "logits, whose softmax are probabilities,"
+            text += f" Gives {what} of: {', '.join(names)}."
         return text
 
     def told(self, **values):
@@ -140,7 +149,8 @@ class Contract:
             values["appearance"] = Appearance.from_dict(values["appearance"])
         return cls(**values)
 
-    def prepare(self, clouds, names=None, seed=0):
+    @telling("preparing clouds")
+    def prepare(self, clouds, names=None, seed=0, up_axis=None):
         """Clouds of any size, at any place, as the model expects them.
 
         As the loader of the training split did: a random choice where there
@@ -148,9 +158,12 @@ class Contract:
         sampling of evaluation. A smaller cloud is filled by repeating points.
 
         Args:
-            clouds: sequence of arrays `(points, 3)`.
+            clouds: sequence of arrays `(points, 3)`, as the files of training
+                would have them; or a `Split`, whose y is up already.
             names: optional sequence of strings, for messages.
             seed: int, of the choice.
+            up_axis: optional string, the axis that points up in the clouds.
+                Defaults to None: as in the files of training.
 
         Returns:
             float32 array `(clouds, num_points, 3)`.
@@ -159,9 +172,12 @@ class Contract:
             ValueError: if the clouds have unequal numbers of points and
                 nobody knows how many the model expects.
         """
+        if hasattr(clouds, "points"):
+            clouds, up_axis = clouds.points, "y"
+        up_axis = up_axis or self.up_axis
         prepared, few = [], []
         for number, cloud in enumerate(clouds):
-            cloud = np.asarray(cloud)
+            cloud = turned(np.asarray(cloud), up_axis)
             name = str(number) if names is None else str(names[number])
             wanted = self.stored_points or self.num_points or len(cloud)
             enough = min(wanted, self.num_points or wanted)
@@ -260,7 +276,7 @@ def contract_of(split, recipe, **known):
     )
     source = split.source or {}
     given = look(batch)
-    for name in ("dataset", "up_axis", "on_bad"):
+    for name in ("dataset", "up_axis", "bin_columns", "on_bad"):
         if common.get(name) is None:
             common[name] = source.get(name)
     return Contract(

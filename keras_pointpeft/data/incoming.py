@@ -26,7 +26,13 @@ class Door:
         largest: float, the largest coordinate that makes sense.
         integer_labels: optional bool. Whether labels are numbers of classes,
             rather than one-hot. Defaults to None: they are not looked at.
+
+    Attributes:
+        watch: optional function that is called with the first points that
+            come, an array `(clouds, points, channels)`.
     """
+
+    watch = None
 
     def __init__(
         self,
@@ -112,6 +118,9 @@ class Door:
         self.check_shape(points.shape)
         values = _on_host(points)
         validate_points(values, self.largest)
+        if self.watch is not None:
+            watch, self.watch = self.watch, None
+            watch(values)
         if isinstance(points, np.ndarray) and points.dtype != "float32":
             return points.astype("float32")
         return points

@@ -32,22 +32,28 @@ def write_labels(source, labels, output):
         ValueError: if the file has another number of points, or the folder
             is the file's own: nothing is overwritten.
     """
-    source = os.fspath(source)
-    if os.path.realpath(output) == os.path.realpath(os.path.dirname(source)):
-        raise ValueError(
-            "Points with labels are written to another folder than that of "
-            f"their files. Received: {os.fspath(output)!r}"
-        )
-    stem, extension = os.path.splitext(os.path.basename(source))
-    extension = extension.lower()
-    labels = np.asarray(labels)
-    write = _WRITERS.get(extension)
-    if write is None:
-        write, extension = _write_new_ply, ".ply"
-    target = os.path.join(output, stem + extension)
+    target = labelled_path(source, output)
+    source, labels = os.fspath(source), np.asarray(labels)
+    extension = os.path.splitext(source)[1].lower()
+    write = _WRITERS.get(extension, _write_new_ply)
     with whole_file(target) as place:
         write(source, labels, os.fspath(place))
     return target
+
+
+def labelled_path(source, output):
+    """The file that `write_labels` writes, and its errors."""
+    source, output = os.fspath(source), os.path.normpath(output)
+    if os.path.realpath(output) == os.path.realpath(os.path.dirname(source)):
+        raise ValueError(
+            "Points with labels are written to another folder than that of "
+            f"their files. Received: {output!r}"
+        )
+    stem, extension = os.path.splitext(os.path.basename(source))
+    extension = extension.lower()
+    if extension not in _WRITERS:
+        extension = ".ply"
+    return os.path.join(output, stem + extension)
 
 
 def _check(source, count, labels):

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy.face(
     __name__,
     {
         "Prediction": "experiments.prediction",
-        "predict_files": "experiments.prediction",
+        "predict_files": "experiments.predicting",
     },
     ("comparison", "cost", "runs"),
 )

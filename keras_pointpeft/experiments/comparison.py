@@ -14,6 +14,7 @@ from keras_pointpeft import peft
 from keras_pointpeft import presets
 from keras_pointpeft.experiments import cost
 from keras_pointpeft.experiments import runs
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.presets import cards
 from keras_pointpeft.presets import construction
 from keras_pointpeft.presets import results
@@ -130,6 +131,7 @@ def _plain(value):
     return list(value) if isinstance(value, tuple) else value
 
 
+@telling("preparing a run")
 def run(
     entrant,
     recipe,

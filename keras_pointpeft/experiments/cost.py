@@ -12,6 +12,7 @@ from keras_pointpeft.peft.point_peft.bank import prior_layer
 from keras_pointpeft.step.running import WARM_UP
 
 
+@telling("measuring time")
 def interleaved_seconds(steps, repeats, warmup=1):
     """Times functions in turns, so that a busy machine is fair to all.
 
@@ -108,6 +109,7 @@ def bytes_kept(forward, own=()):
     return total
 
 
+@telling("measuring memory")
 def peak_growth(step):
     """Bytes by which the process grows at most while a function runs.
 

@@ -81,14 +81,12 @@ def for_own_data(recipe, split, changes) -> Recipe:
 
     Args:
         recipe: `Recipe`, the preset's.
-        split: the training split; scenes keep the preset's recipe.
+        split: the training split; of scenes, columns count.
         changes: dict, what a user has chosen of it; that stays.
     """
-    if isinstance(split, list):
-        return recipe
     return budget.suited(
         recipe,
-        len(split),
+        budget.size_of(split, recipe),
         length=not {"epochs", "updates"} & set(changes),
         batches="batch_size" not in changes,
     )

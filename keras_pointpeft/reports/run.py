@@ -76,6 +76,7 @@ def load_splits(run, data_dir=None):
     """
     preset, told = presets.resolve(run["preset"]), run["arguments"]
     names = ("test_area", "on_bad", "num_points", "up_axis")
+    names += ("bin_columns", "class_names")
     options = {name: told.get(name) for name in names}
     options = {k: v for k, v in options.items() if v is not None}
     train_split, test_split = (
@@ -118,7 +119,9 @@ def describe(folder, train_split, test_split):
     )
     # Full fine-tuning changes the backbone itself, so that its features are
     # computed before the tuned weights are loaded.
-    given = findings.samples(model, test_split, recipe, preset.class_names)
+    contract = Contract.from_dict(run.get("contract"))
+    names = contract.part_names if run.get("contract") else preset.class_names
+    given = findings.samples(model, test_split, recipe, names)
     before = _features(model.backbone, given, recipe)
     model.load_adapter(folder / "adapter")
     return findings.collect(
@@ -129,7 +132,7 @@ def describe(folder, train_split, test_split):
         recipe,
         f"{run['preset']}, seed {recipe.seed}",
         facts=[
-            *_facts(run, Contract.from_dict(run.get("contract"))),
+            *_facts(run, contract),
             ("adapter", f"{run['adapter_bytes'] / 1e6:.2f} MB"),
             ("started from", told["backbone"] or told["weights"]),
         ],

@@ -143,6 +143,13 @@ def train(
             )
     if start:
         logging.info("Going on after epoch %d of %d", start, recipe.epochs)
+    model.contract = contract_of(
+        train_split,
+        recipe,
+        version=__version__,
+        date=datetime.date.today().isoformat(),
+        **(about or {}),
+    )
     if start < recipe.epochs:
         steps = len(batches) * (recipe.epochs - start)
         with (
@@ -161,13 +168,6 @@ def train(
                     recipe, batches, best, state, log_dir, others, tensorboard
                 ),
             )
-    model.contract = contract_of(
-        train_split,
-        recipe,
-        version=__version__,
-        date=datetime.date.today().isoformat(),
-        **(about or {}),
-    )
     return measured(
         objective,
         learned,

@@ -126,7 +126,8 @@ def evaluate(
 
     Args:
         model: a classifier that returns logits.
-        split: `keras_pointpeft.data.Split`.
+        split: `keras_pointpeft.data.Split`; its classes are matched by name
+            with those that the model knows, see its `contract`.
         votes: int. 1 is one pass without augmentation. More is the mean of
             the logits of that many augmented passes, see `vote_logits`.
         augmentation: of the votes.
@@ -140,8 +141,8 @@ def evaluate(
         An `Evaluation`.
 
     Raises:
-        ValueError: if logits are not finite, or the model has fewer classes
-            than the split.
+        ValueError: if logits are not finite, or the split has a class that
+            the model does not know, or more than it has.
 
     Example:
     ```python
@@ -152,6 +153,9 @@ def evaluate(
     accuracy = training.evaluate(model, test).accuracy
     ```
     """
+    contract = getattr(model, "contract", None)
+    if contract is not None and contract.class_names:
+        split = split.with_classes(contract.class_names)
     if votes == 1:
         batches = evaluation_batches(split, batch_size, num_points, sampling)
         logits = _predict(model, batches, "measuring, batch")

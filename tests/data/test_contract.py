@@ -71,6 +71,24 @@ def test_prepare_finds_what_training_saw(scale, offset):
     assert contract.complaints(expected) == []
 
 
+@pytest.mark.parametrize("up_axis", ["x", "y", "z"])
+def test_clouds_are_turned_as_the_loader_turned_them(up_axis, tmp_path):
+    contract = trained("first").told(up_axis=up_axis)
+    cloud = scans(1, points=512)[0] * (1.0, 2.0, 3.0)
+    (tmp_path / "train" / "ball").mkdir(parents=True)
+    np.save(tmp_path / "train" / "ball" / "0.npy", cloud)
+    split = data.load(
+        "folder", tmp_path, split="train", num_points=512, up_axis=up_axis
+    )
+    for given in ([cloud], split):  # as in a file, and as loaded
+        np.testing.assert_allclose(
+            contract.prepare(given), split.points, atol=1e-6
+        )
+    np.testing.assert_allclose(
+        contract.prepare(split.points, up_axis="y"), split.points, atol=1e-6
+    )
+
+
 def test_unequal_clouds_become_equal_and_small_ones_are_told():
     contract, made = trained(), scans(2)
     with warnings.catch_warnings():

@@ -1,5 +1,7 @@
 """Runs the guide on serving as its reader would."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -35,7 +37,21 @@ def test_files_arrays_and_what_a_file_says(tmp_path, monkeypatch):
         pages.run(arrays, names)
     assert names["found"].name in ("a", "b")
     assert len(names["names"]) == 3 and names["points"].shape == (3, 128, 3)
-    names["model"].export("model.onnx", format="onnx")
+    model = names["model"]
+    model.export("model.onnx", format="onnx")
     pages.run(elsewhere, names)
-    assert names["class_names"] == ["a", "b"]
+    assert names["name"] == names["names"][0]
     assert "128 points" in names["about"]["expects"]
+    # What the page does with NumPy alone is what the contract does.
+    for changes in (
+        {"stored_points": 250},
+        {"stored_points": 128, "sampling": "first", "up_axis": "z"},
+        {"normalization": "none", "sampling": "first", "up_axis": "x"},
+    ):
+        contract = model.contract.told(**changes)
+        told = json.loads(json.dumps(contract.to_dict()))
+        for scan in scans[:2]:
+            found = names["prepare"](scan, told)
+            np.testing.assert_allclose(
+                found, contract.prepare([scan]), atol=2e-6
+            )

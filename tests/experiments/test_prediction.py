@@ -226,3 +226,80 @@ def test_scenes_get_a_label_for_every_point(tmp_path):
     )
     with pytest.warns(UserWarning, match="column_size=2.0"):
         model.predict_room(written.xyz, column_size=1.0)
+
+
+@pytest.fixture
+def parted():
+    """A segmenter of parts by height: what is up decides."""
+    model = models.PartSegmenter(
+        small_backbone(use_class_token=False, depth=12),
+        num_classes=2,
+        num_categories=1,
+        category_parts=((0, 1),),
+        head_dims=(16,),
+    )
+    model.contract = data.Contract(
+        class_names=("cup",),
+        part_names=("lower", "upper"),
+        num_points=128,
+        normalization="unit_sphere",
+        up_axis="z",
+    )
+
+    def predict_parts(points, category, batch_size):
+        return (np.asarray(points)[..., 1] > 0).astype("int32")
+
+    model.predict_parts = predict_parts
+    return model
+
+
+def test_parts_get_labels_as_the_model_knows_up(parted, tmp_path):
+    points = np.random.default_rng(0).normal(size=(700, 3)) + PLACE
+    for place in ("a", "b"):
+        (tmp_path / "new" / place).mkdir(parents=True)
+        np.save(tmp_path / "new" / place / "scan.npy", points)
+    rows = keras_pointpeft.predict_files(
+        parted, tmp_path / "new", None, tmp_path / "out", votes=3
+    )
+    # z is up in files, as in those of training.
+    upper = points[:, 2] > points[:, 2].mean()
+    for row in rows:
+        assert np.mean(row.labels == upper) > 0.95
+        np.testing.assert_array_equal(np.load(row.written)[:, 3], row.labels)
+    # Of two files of one name, none is lost.
+    written = [tmp_path / "out" / place / "scan.npy" for place in ("a", "b")]
+    assert [row.written for row in rows] == [str(path) for path in written]
+    found = parted.contract.told(up_axis="y")
+    parted.contract = found
+    (row,) = keras_pointpeft.predict_files(
+        parted, tmp_path / "new" / "a" / "scan.npy"
+    )
+    assert np.mean(row.labels == upper) < 0.7
+
+
+def test_nothing_is_predicted_that_could_not_be_written(parted, tmp_path):
+    for name in ("scan.ply", "scan.off"):  # which becomes a .ply, too
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="of two files would be written"):
+        keras_pointpeft.predict_files(
+            parted, tmp_path, labelled=tmp_path / "out"
+        )
+    with pytest.raises(ValueError, match="to another folder"):
+        keras_pointpeft.predict_files(
+            parted, tmp_path / "scan.ply", labelled=tmp_path
+        )
+    with pytest.raises(ValueError, match="the CSV file to write"):
+        keras_pointpeft.predict_files(parted, tmp_path, output=tmp_path)
+
+
+def test_files_that_do_not_say_what_they_hold(adapter, tmp_path):
+    """KITTI's .bin, read as in training."""
+    model = keras_pointpeft.from_adapter(adapter)
+    model.contract = model.contract.told(bin_columns=4)
+    cloud = scans(1, points=300)[0].astype("float32")
+    np.column_stack((cloud, np.ones(300, "float32"))).tofile(
+        tmp_path / "0.bin"
+    )
+    np.save(tmp_path / "0.npy", cloud)
+    first, second = keras_pointpeft.predict_files(model, tmp_path)
+    np.testing.assert_allclose(first.scores, second.scores, atol=1e-5)

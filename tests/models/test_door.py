@@ -1,11 +1,14 @@
 """A task looks at what comes in by each of its methods."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 
 from keras_pointpeft import data
 from keras_pointpeft import models
+from keras_pointpeft.data.appearance import look
 from keras_pointpeft.step.part_metrics import ClassMeanIoU
 from keras_pointpeft.step.part_metrics import InstanceMeanIoU
 
@@ -158,3 +161,49 @@ def test_scenes_with_points_without_a_label(clouds):
     np.testing.assert_array_equal(
         found, model.predict_room(points - (4e5, 5.4e6, 352), num_points=64)
     )
+
+
+def as_tensor(points):
+    return keras.ops.convert_to_tensor(points)
+
+
+def as_dataset(points):
+    return data.PointCloudDataset(points, batch_size=3)
+
+
+def as_generator(points):
+    return (points[i : i + 3] for i in (0, 3))
+
+
+# Ways to prepare a cloud that are not those of training.
+OTHERWISE = {
+    "scale": lambda points: points * 20,
+    "place": lambda points: points + 40,
+    "number of points": lambda points: np.concatenate((points, points), 1),
+    "sampling": lambda points: points * (1, 1, 1e-2),
+}
+
+
+@pytest.mark.parametrize(
+    "given", [np.asarray, as_tensor, as_dataset, as_generator]
+)
+@pytest.mark.parametrize("what", [None, *OTHERWISE])
+def test_what_training_did_not_see_is_warned_of(
+    clouds, monkeypatch, given, what
+):
+    model, points = small_classifier(), data.unit_sphere(clouds[0])
+    model.contract = data.Contract(appearance=look(points))
+    # What Keras would do with it is to take batch by batch.
+    monkeypatch.setattr(
+        keras.Model,
+        "predict",
+        lambda _, x: [x[0] if hasattr(x, "__getitem__") else next(x)],
+    )
+    if what is not None:
+        points = np.asarray(OTHERWISE[what](points), "float32")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        model.predict(given(points))
+    said = [str(w.message) for w in seen if "not as those" in str(w.message)]
+    assert len(said) == (what is not None)
+    assert not said or f"the {what}" in said[0]

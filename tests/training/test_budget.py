@@ -10,6 +10,7 @@ from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.training.budget import settled
 from keras_pointpeft.training.budget import suited
 from keras_pointpeft.training.budget import warn_if_short
+from keras_pointpeft.training.objectives import objective_of
 from keras_pointpeft.training.recipe import Recipe
 from tests.conftest import small_backbone
 from tests.conftest import small_classifier
@@ -74,6 +75,17 @@ def test_balanced_weights_count_every_class_alike():
     assert (weights * counts).sum() / counts.sum() == pytest.approx(1.0)
     with pytest.raises(ValueError, match="each of the 2 classes"):
         settled(Recipe(class_weights=(1, 2, 3)), small_classifier(), split)
+
+
+def test_what_is_balanced_reaches_training():
+    model, split = small_classifier(), split_of(40, rare=10)
+    recipe = Recipe(class_weights="balanced", balanced_sampling=True)
+    recipe = settled(recipe, model, split)
+    objective = objective_of(model)
+    assert objective.loss(recipe).class_weights == recipe.class_weights
+    batches = objective.training_batches(split, recipe)
+    seen = np.concatenate([np.asarray(labels) for _, labels in batches])
+    assert abs(np.mean(seen) - 0.5) < 0.1  # a quarter of the clouds
 
 
 def test_what_segmentation_has_of_its_own_is_refused():

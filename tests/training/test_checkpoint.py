@@ -215,11 +215,14 @@ def test_every_damage_to_a_state_is_refused(make_model, make_split, tmp_path):
     report("state.npz", table)
 
 
-def test_a_finished_run_is_extended(make_model, make_split, tmp_path):
+@pytest.mark.parametrize("what", ["epochs", "updates"])
+def test_a_finished_run_is_extended(make_model, make_split, tmp_path, what):
     split, test = make_split(), make_split(seed=1)
-    short = dataclasses.replace(RECIPE, selection="last", epochs=2)
+    steps = 1 if what == "epochs" else -(-len(split) // RECIPE.batch_size)
+    short = dataclasses.replace(RECIPE, selection="last", **{what: 2 * steps})
     first = train(make_model(), split, test, short, log_dir=tmp_path)
-    longer = dataclasses.replace(short, epochs=4, warmup_epochs=1)
+    assert len(first.history) == 2
+    longer = dataclasses.replace(short, **{what: 4 * steps}, warmup_epochs=1)
     model = make_model()
     result = train(model, split, test, longer, log_dir=tmp_path)
     assert len(result.history) == 4

@@ -2,9 +2,12 @@ import keras
 import numpy as np
 import pytest
 
+from keras_pointpeft.data import Contract
 from keras_pointpeft.data import PointCloudDataset
+from keras_pointpeft.data import Split
 from keras_pointpeft.training import evaluate
 from keras_pointpeft.training import vote_logits
+from tests.conftest import small_classifier
 
 
 def predict(model, points):
@@ -38,6 +41,19 @@ def test_evaluate_without_votes_changes_no_cloud(make_model, make_split):
     assert evaluation.accuracy == pytest.approx(right.mean())
     assert evaluation.confusion.sum() == 10
     assert evaluation.votes == 1
+
+
+def test_classes_are_those_that_the_model_knows_by_name():
+    model = small_classifier()
+    model.contract = Contract(class_names=("a", "b", "c"))
+    points = np.random.default_rng(0).normal(size=(9, 64, 3))
+    labels = np.arange(9) % 3
+    points = points.astype("float32")
+    known = evaluate(model, Split(points, labels, ("a", "b", "c")))
+    other = evaluate(model, Split(points, 2 - labels, ("c", "b", "a")))
+    np.testing.assert_array_equal(other.confusion, known.confusion)
+    with pytest.raises(ValueError, match="'a', 'b', 'c'.*Received: 'd'"):
+        evaluate(model, Split(points, labels, ("a", "b", "d")))
 
 
 def test_votes_repeat_with_their_seed(make_model, make_split):

@@ -188,11 +188,11 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
             integer_labels=integer_labels(self.loss) if self.compiled else None,
         )
 
-    def _warned(self, x):
-        """Clouds that cannot be as in training are warned of."""
-        points = x.get("points") if isinstance(x, dict) else x
-        if isinstance(points, np.ndarray) and points.ndim == 3:
-            self.contract.warn(points)
+    def _warning_door(self):
+        """Behind it, clouds that cannot be as in training are warned of."""
+        door = self.door
+        door.watch = self.contract.warn
+        return door
 
     def _learn_about(self, x):
         """What arrays say of the clouds that are trained on."""
@@ -266,14 +266,12 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
 
     def evaluate(self, x=None, y=None, **kwargs):
         self.make_ready()
-        x, y = self.door.source(x, y)
-        self._warned(x)
+        x, y = self._warning_door().source(x, y)
         return keras.Model.evaluate(self, x, y, **kwargs)
 
     def predict(self, x=None, **kwargs):
         self.make_ready()
-        x, _ = self.door.source(x)
-        self._warned(x)
+        x, _ = self._warning_door().source(x)
         return keras.Model.predict(self, x, **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
