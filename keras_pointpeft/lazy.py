@@ -1,6 +1,7 @@
 """Names of a package that are imported when they are first used."""
 
 import importlib
+import sys
 
 
 def face(package, names, modules=()):
@@ -16,10 +17,19 @@ def face(package, names, modules=()):
 
     def get(name):
         if name in names:
-            module = importlib.import_module(f"keras_pointpeft.{names[name]}")
-            return getattr(module, name)
+            return getattr(_module(f"keras_pointpeft.{names[name]}"), name)
         if name in modules:
-            return importlib.import_module(f"{package}.{name}")
+            return _module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return get, lambda: sorted(shown), shown
+
+
+def _module(name):
+    if name in sys.modules:
+        return importlib.import_module(name)
+    # Keras and a backend may come with it, and take their time.
+    from keras_pointpeft.files.progress import Progress
+
+    with Progress("starting Keras"):
+        return importlib.import_module(name)

@@ -12,7 +12,6 @@ import csv
 import pathlib
 import statistics
 
-import keras
 import numpy as np
 from absl import app
 from absl import flags
@@ -102,6 +101,8 @@ def measure(support, query, seed):
 
 
 def train(support, query, seed, selection):
+    import keras
+
     import keras_pointpeft
     from keras_pointpeft import training
 

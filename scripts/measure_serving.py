@@ -46,28 +46,27 @@ def main(_):
         return
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "model.onnx"
-        print("exporting ...", flush=True)
-        subprocess.run(
-            [sys.executable, __file__, *settings(), "--way=export"]
-            + [f"--file={file}"],
-            check=True,
-            capture_output=True,
-        )
-        rows = []
-        for way in WAYS:
-            print(f"{WAYS[way]} ...", flush=True)
-            done = subprocess.run(
-                [sys.executable, __file__, *settings(), f"--way={way}"]
-                + [f"--file={file}"],
-                check=True,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            rows.append((way, json.loads(done.stdout.splitlines()[-1])))
+        apart("export", file)
+        rows = [(way, apart(way, file)) for way in WAYS]
     text = table(rows)
     print(text)
     if PAGE.value is not None:
         write_page(pathlib.Path(PAGE.value), text)
+
+
+def apart(way, file):
+    """What `measure` finds in a process of its own."""
+    from keras_pointpeft.files.progress import Progress
+
+    command = [sys.executable, __file__, *settings(), f"--way={way}"]
+    with Progress(f"measuring {WAYS.get(way, way)}"):
+        done = subprocess.run(
+            [*command, f"--file={file}"],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def settings():

@@ -155,13 +155,17 @@ flags.mark_flags_as_required(["backbone", "output"])
 
 
 def main(_):
-    import keras
+    from keras_pointpeft.files.progress import Progress
+
+    with Progress("starting Keras"):
+        import keras
 
     keras.utils.set_random_seed(SEED.value)
     output = pathlib.Path(OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
 
-    model = make_model()
+    with Progress("building the model"):
+        model = make_model()
     split = read_clouds()
     if not EPOCHS.value + LABELLED_EPOCHS.value:
         raise app.UsageError(

@@ -23,6 +23,7 @@ from keras_pointpeft.adapters.card import WEIGHTS_FILE
 from keras_pointpeft.adapters.card import write_card
 from keras_pointpeft.data.contract import Contract
 from keras_pointpeft.files.hub import local_directory
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_files
 from keras_pointpeft.peft.freezing import check_frozen
 from keras_pointpeft.peft.freezing import trained_paths
@@ -102,6 +103,7 @@ def fingerprint(task):
     return digest.hexdigest()
 
 
+@telling("saving the adapter")
 def save_adapter(task, path, state=True):
     """Saves what fine-tuning changed.
 
@@ -298,6 +300,7 @@ def read_contract(path):
     return contract
 
 
+@telling("loading the adapter")
 def load_adapter(task, path):
     """Loads a saved adapter into a task with the same frozen base.
 

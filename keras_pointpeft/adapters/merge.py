@@ -7,6 +7,7 @@ from keras_pointpeft.adapters.base import UNKNOWN
 from keras_pointpeft.adapters.base import own_variables
 from keras_pointpeft.adapters.base import set_base
 from keras_pointpeft.adapters.copying import assign_common
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.layers.tuner import BLOCK_SITES
 from keras_pointpeft.peft.paths import is_added
 from keras_pointpeft.peft.paths import weights_of
@@ -14,6 +15,7 @@ from keras_pointpeft.peft.paths import weights_of
 KERNELS = {"kernel": "bias", "gamma": "beta"}
 
 
+@telling("merging")
 def merge(task, partial=False):
     """A task without the method's additions, and with the same logits.
 

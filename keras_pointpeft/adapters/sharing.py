@@ -7,9 +7,11 @@ from keras_pointpeft.adapters.card import WEIGHTS_FILE
 from keras_pointpeft.adapters.files import read_config
 from keras_pointpeft.adapters.files import write_adapter
 from keras_pointpeft.files.hub import local_directory
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_file
 
 
+@telling("uploading")
 def upload_adapter(path, handle):
     """Puts a saved adapter on a hub.
 

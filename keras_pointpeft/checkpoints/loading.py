@@ -21,6 +21,7 @@ from keras_pointpeft.checkpoints.sources import identify
 from keras_pointpeft.checkpoints.sources import method_of as method_title
 from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 from keras_pointpeft.checkpoints.transfer import fill_layout
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.models.pretraining.pretrainer import Pretrainer
 from keras_pointpeft.peft.paths import ADDED
 
@@ -33,6 +34,7 @@ NEW_METHOD = "the method starts fresh"
 NUM_HEADS = {192: 3, 256: 4, 384: 6, 768: 12, 1024: 16}
 
 
+@telling("loading weights")
 def load_into(model, path, pretrained=None, bank=None):
     """Loads a published checkpoint into a model.
 
@@ -268,6 +270,7 @@ def _depth(state, pattern):
     return max(numbers, default=-1) + 1
 
 
+@telling("building the model")
 def build(path):
     """Builds and fills the model that a published checkpoint fits.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_pointpeft.checkpoints import torch_files
 from keras_pointpeft.checkpoints.containers import unwrap
+from keras_pointpeft.files.progress import telling
 
 MAX_BYTES = 16 * 2**30
 # What parallel training and compilation leave in names, at any place.
@@ -20,6 +21,7 @@ class CheckpointRefused(ValueError):
     """A file that is no checkpoint, is damaged, or wants to run code."""
 
 
+@telling("reading weights")
 def read_checkpoint(path, max_bytes=MAX_BYTES, container=None):
     """Reads the weights of a checkpoint.
 

@@ -10,6 +10,7 @@ from keras_pointpeft.checkpoints.layouts.registry import trunk_of
 from keras_pointpeft.checkpoints.names import LEAVES
 from keras_pointpeft.checkpoints.names import to_reference
 from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_file
 from keras_pointpeft.peft.paths import weights_of
 
@@ -80,6 +81,7 @@ def _shape(path, value, name, layout):
     return (*(1,) * (axes - len(shape)), *shape[max(0, len(shape) - axes) :])
 
 
+@telling("writing weights")
 def write_checkpoint(model, path, pretrained=False):
     """Writes a model's weights as a file that published code loads.
 

@@ -5,6 +5,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_file
 
 # What an archive may unpack to, and by how much it may grow.
@@ -17,6 +18,7 @@ class UnsafeArchive(ValueError):
     """An archive holds something that must not be unpacked."""
 
 
+@telling("unpacking")
 def unpack(archive, folder, max_bytes: int = MAX_BYTES) -> list[Path]:
     """Unpacks a .zip or .tar archive without leaving its folder.
 

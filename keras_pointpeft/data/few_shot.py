@@ -13,8 +13,10 @@ from keras_pointpeft.data.coordinates import to_float32
 from keras_pointpeft.data.normalization import unit_sphere
 from keras_pointpeft.data.restricted_pickle import load_arrays
 from keras_pointpeft.data.splits import Split
+from keras_pointpeft.files.progress import telling
 
 
+@telling("reading clouds")
 def load_few_shot(
     data_dir,
     ways: int = 5,

@@ -15,6 +15,7 @@ from keras_pointpeft.data.geometry_files import read_content
 from keras_pointpeft.data.normalization import check_finite
 from keras_pointpeft.data.normalization import prepared
 from keras_pointpeft.data.splits import Split
+from keras_pointpeft.files.progress import track
 
 # Folders that are other splits of the same set.
 _SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
@@ -96,7 +97,7 @@ def load_folder(
     what = f"{data_dir} with {len(files)} files"
     points = allocate(what, shape, max_bytes, storage)
     labels, ids, parts = [], [], []
-    for number, (path, label) in enumerate(files):
+    for number, (path, label) in enumerate(track(files, "reading scans")):
         place = os.path.relpath(path, data_dir).replace(os.sep, "/")
         rng = np.random.default_rng((seed, number))
         try:

@@ -16,10 +16,12 @@ from keras_pointpeft.data.h5_files import read_class_names
 from keras_pointpeft.data.h5_files import read_strings
 from keras_pointpeft.data.normalization import prepared
 from keras_pointpeft.data.splits import Split
+from keras_pointpeft.files.progress import telling
 
 _PREFIXES = {"train": ("training", "train"), "test": ("test",)}
 
 
+@telling("reading clouds")
 def load_h5(
     data_dir,
     split: str = "train",

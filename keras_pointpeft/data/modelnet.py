@@ -17,6 +17,7 @@ from keras_pointpeft.data.normalization import prepared
 from keras_pointpeft.data.restricted_pickle import load_arrays
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.data.text_files import read_table
+from keras_pointpeft.files.progress import telling
 
 CLASS_NAMES = {
     10: (
@@ -33,6 +34,7 @@ CLASS_NAMES = {
 LAYOUTS = ("dat", "h5", "txt")
 
 
+@telling("reading clouds")
 def load_modelnet(
     data_dir,
     split: str = "train",

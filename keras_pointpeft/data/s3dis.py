@@ -20,6 +20,7 @@ from keras_pointpeft.data.formats.content import as_numbers
 from keras_pointpeft.data.geometry_files import EXTENSIONS
 from keras_pointpeft.data.geometry_files import read_content
 from keras_pointpeft.data.rooms import Room
+from keras_pointpeft.files.progress import track
 
 CLASS_NAMES = (
     "ceiling",
@@ -98,7 +99,7 @@ def load_s3dis(
         )
     bad = BadClouds(data_dir, on_bad, len(paths))
     rooms = []
-    for path in paths:
+    for path in track(paths, "reading scenes"):
         name = os.path.splitext(os.path.basename(path))[0]
         try:
             points, labels, colors = _read(path, max_bytes)

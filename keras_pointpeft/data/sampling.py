@@ -5,10 +5,12 @@ import numpy as np
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.coordinates import as_floats
 from keras_pointpeft.data.fps import farthest_point_indices
+from keras_pointpeft.files.progress import telling
 
 SAMPLING = ("random", "fps", "first", "fps_then_random")
 
 
+@telling("sampling points")
 def sample_points(
     points: np.ndarray,
     num_points: int,

@@ -8,6 +8,7 @@ from keras_pointpeft.data.checks import existing_file
 from keras_pointpeft.data.h5_clouds import load_h5  # noqa: F401
 from keras_pointpeft.data.h5_clouds import read_h5
 from keras_pointpeft.data.splits import Split
+from keras_pointpeft.files.progress import telling
 
 CLASS_NAMES = (
     "bag",
@@ -40,6 +41,7 @@ VARIANTS = {
 _PREFIXES = {"train": ("training", "train"), "test": ("test",)}
 
 
+@telling("reading clouds")
 def load_scanobjectnn(
     data_dir,
     variant: str = "hardest",

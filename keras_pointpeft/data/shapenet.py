@@ -18,6 +18,8 @@ from keras_pointpeft.data.shapenet_h5 import is_h5_layout
 from keras_pointpeft.data.shapenet_h5 import load_h5_parts
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.data.text_files import read_table
+from keras_pointpeft.files.progress import telling
+from keras_pointpeft.files.progress import track
 
 PART_FOLDER = "shapenetcore_partanno_segmentation_benchmark_v0_normal"
 _PART_SPLITS = {
@@ -28,6 +30,7 @@ _PART_SPLITS = {
 }
 
 
+@telling("reading clouds")
 def load_shapenetpart(
     data_dir,
     split: str = "trainval",
@@ -99,7 +102,7 @@ def load_shapenetpart(
     files = _part_files(root, split, synsets)
     bad = BadClouds(f"{root} ({split})", on_bad, len(files))
     tables, labels, ids = [], [], []
-    for place, label in files:
+    for place, label in track(files, "reading shapes"):
         path = os.path.join(root, *place.split("/")) + ".txt"
         try:
             table = read_table(path, (0, 1, 2, 6), dtype="float64")
@@ -202,7 +205,7 @@ def load_shapenet55(
     synsets = sorted({name.split("-")[0] for name in names})
     bad = BadClouds(listing, on_bad, len(names))
     points, labels, ids, first = None, [], [], None
-    for number, name in enumerate(names):
+    for number, name in enumerate(track(names, "reading shapes")):
         path = os.path.join(data_dir, "shapenet_pc", name)
         try:
             cloud = read_cloud(path, max_bytes=max_bytes)

@@ -10,11 +10,8 @@ from pathlib import Path
 
 from absl import logging
 from filelock import FileLock
-from rich.console import Console
-from rich.progress import DownloadColumn
-from rich.progress import Progress
-from rich.progress import TransferSpeedColumn
 
+from keras_pointpeft.files.progress import Progress
 from keras_pointpeft.files.whole import put
 
 MIRROR_VARIABLE = "KERAS_POINTPEFT_RELEASES"
@@ -229,9 +226,8 @@ def _total(response, start):
 
 def _copy(response, file, destination, start):
     """Writes what comes; returns why it broke off, or `None`."""
-    total = _total(response, start)
-    with _progress_bar() as bar:
-        task = bar.add_task(destination.name, completed=start, total=total)
+    left = _total(response, 0)
+    with Progress(f"downloading {destination.name}, bytes", left) as told:
         while True:
             try:
                 chunk = response.read(CHUNK)
@@ -240,18 +236,7 @@ def _copy(response, file, destination, start):
             if not chunk:
                 return None
             file.write(chunk)
-            bar.advance(task, len(chunk))
-
-
-def _progress_bar():
-    console = Console(stderr=True)
-    return Progress(
-        *Progress.get_default_columns(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
+            told.advance(len(chunk))
 
 
 def _validator_path(part):

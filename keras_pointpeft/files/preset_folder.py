@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_pointpeft.files.downloads import sha256_of
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_folder
 from keras_pointpeft.version import __version__
 
@@ -17,6 +18,7 @@ SECTION = "keras_pointpeft"
 FORMAT = 1
 
 
+@telling("saving the model")
 def write(directory, save, model):
     """Writes a preset directory, whole or not at all.
 

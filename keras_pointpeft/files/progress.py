@@ -1,24 +1,30 @@
 """What a long piece of work tells while it runs: a line every few seconds."""
 
 import functools
+import os
 import sys
 import threading
 import time
 
 # Seconds without a word, at most.
 INTERVAL = 4.0
+# Pieces of work with less than this between them are one to who waits.
+PAUSE = 1.0
 
-# The tasks that are running; only the innermost one reports.
+# The tasks that are running, the innermost one last.
 _running = []
-_lock = threading.RLock()
+_changed = threading.Condition(threading.RLock())
 _muted = 0
+_speaker = None
+# Since when nothing was said, and since when nothing has been done.
+_quiet = _idle = 0.0
 
 
 class Progress:
     """A piece of work that says how far it is, on stderr.
 
     Work that is over within `INTERVAL` seconds says nothing. Inside of
-    another one, it speaks in its place.
+    another one, work that takes longer speaks in its place.
 
     Args:
         what: string, such as `"reading scans"`.
@@ -40,20 +46,26 @@ class Progress:
         self.total = total
         self.done = 0
         self.note = ""
-        self._over = threading.Event()
 
     def __enter__(self):
+        global _quiet, _speaker
         self._begin = time.monotonic()
-        with _lock:
+        with _changed:
+            if not _running and self._begin - _idle > PAUSE:
+                _quiet = self._begin
             _running.append(self)
-        self._thread = threading.Thread(target=self._speak, daemon=True)
-        self._thread.start()
+            if _speaker is None:
+                _speaker = threading.Thread(target=_speak, daemon=True)
+                _speaker.start()
+            _changed.notify_all()
         return self
 
     def __exit__(self, *error):
-        self._over.set()
-        with _lock:
-            _running.remove(self)
+        global _idle
+        with _changed:
+            if self in _running:  # not of a process that was forked since
+                _running.remove(self)
+            _idle = time.monotonic()
 
     def advance(self, count=1, note=""):
         """Says that `count` more steps are done."""
@@ -83,15 +95,30 @@ class Progress:
         left = seconds * (self.total - self.done) / self.done
         return f"about {clock(left)} left"
 
-    def _speak(self):
-        while not self._over.wait(INTERVAL):
-            with _lock:
-                if (
-                    _running
-                    and _running[-1] is self
-                    and not self._over.is_set()
-                ):
-                    tell(self.line())
+
+def _speak():
+    """One thread for all: who waits is to see a line in time, whosever."""
+    global _speaker
+    with _changed:
+        while _running:
+            now = time.monotonic()
+            if now - _quiet < INTERVAL:
+                _changed.wait(INTERVAL - (now - _quiet))
+                continue
+            old = [x for x in _running if now - x._begin >= INTERVAL]
+            tell((old or _running)[-1].line())
+        _speaker = None
+
+
+def _forget():
+    """A process that was forked has none of the threads."""
+    global _changed, _speaker
+    _changed, _speaker = threading.Condition(threading.RLock()), None
+    _running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def telling(what):
@@ -124,7 +151,9 @@ def track(items, what, total=None):
 
 def tell(line):
     """Writes a line for whoever waits, unless all is `silent`."""
-    with _lock:
+    global _quiet
+    with _changed:
+        _quiet = time.monotonic()
         if not _muted:
             print(line, file=sys.stderr, flush=True)
 
@@ -134,12 +163,12 @@ class silent:
 
     def __enter__(self):
         global _muted
-        with _lock:
+        with _changed:
             _muted += 1
 
     def __exit__(self, *error):
         global _muted
-        with _lock:
+        with _changed:
             _muted -= 1
 
 

@@ -8,9 +8,11 @@ from keras_pointpeft import adapters
 from keras_pointpeft.adapters.copying import copy_weights
 from keras_pointpeft.data.contract import Contract
 from keras_pointpeft.files.hub import local_directory
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.presets.building import from_preset
 
 
+@telling("building the model")
 def from_adapter(path, backbone=None, preset=None):
     """Builds the model that an adapter belongs to, and loads the adapter.
 

@@ -6,6 +6,7 @@ from absl import logging
 
 from keras_pointpeft.arguments import split_arguments
 from keras_pointpeft.files import hub
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.presets import cards
 from keras_pointpeft.presets.construction import build
 from keras_pointpeft.presets.construction import classes_of
@@ -83,6 +84,7 @@ def build_from_entry(description, entry, **kwargs):
     return published.build_and_load(description, load, **kwargs)
 
 
+@telling("building the model")
 def from_preset(preset, load_weights=True, **kwargs):
     """Builds a model, with its weights, from a preset.
 

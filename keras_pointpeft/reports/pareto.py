@@ -1,6 +1,7 @@
 """Accuracy against trained parameters, as a figure."""
 
 
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_file
 from keras_pointpeft.reports import page
 
@@ -25,6 +26,7 @@ def front(points):
     return chosen
 
 
+@telling("drawing")
 def write_png(path, entries, title):
     """Draws the figure with matplotlib.
 
@@ -61,6 +63,7 @@ def write_png(path, entries, title):
         figure.savefig(place, dpi=150)
 
 
+@telling("drawing")
 def write_html(path, entries, title):
     """Draws the figure with plotly, to look at in a browser.
 

@@ -1,3 +1,4 @@
+import os
 import re
 import time
 
@@ -41,6 +42,51 @@ def test_the_innermost_speaks(capsys):
     outside = capsys.readouterr().err
     assert "inner" in inside and "outer" not in inside
     assert "outer, 1 of 2, one is over" in outside and "inner" not in outside
+
+
+def longest_silence(monkeypatch, work):
+    """Seconds between two lines, at most, before the first and after."""
+    times = [time.monotonic()]
+    monkeypatch.setattr(
+        "builtins.print", lambda *_, **__: times.append(time.monotonic())
+    )
+    work()
+    times.append(time.monotonic())
+    return max(b - a for a, b in zip(times, times[1:]))
+
+
+def test_short_work_within_long_work_does_not_hush_it(monkeypatch):
+    """One that is never old enough to speak is always under way."""
+
+    def work():
+        with progress.Progress("outer"):
+            for _ in range(16):
+                with progress.Progress("inner"):
+                    time.sleep(0.04)
+
+    assert longest_silence(monkeypatch, work) < 0.3
+
+
+def test_short_work_in_a_row_is_long_work(monkeypatch):
+    def work():
+        for _ in range(16):
+            with progress.Progress("one of many"):
+                time.sleep(0.04)
+
+    assert longest_silence(monkeypatch, work) < 0.3
+
+
+def test_a_forked_process_can_work(capfd):
+    if not hasattr(os, "fork"):
+        pytest.skip("this system does not fork")
+    with progress.Progress("outer"):
+        child = os.fork()
+        if child == 0:
+            with progress.Progress("in the child"):
+                time.sleep(0.12)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    assert "in the child" in capfd.readouterr().err
 
 
 def test_an_error_ends_it(capsys):

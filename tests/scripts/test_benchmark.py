@@ -165,7 +165,7 @@ def test_what_is_missing_here_is_named(scripts):
 )
 def test_a_run(run_script, tmp_path):
     shown = run_script(
-        "benchmark.py",
+        "benchmark/run.py",
         "--quick",
         "--benchmarks=host_overhead,sampling_growth_batch",
         "--results=rows.csv",

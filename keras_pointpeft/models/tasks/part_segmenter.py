@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.models.tasks.segmenter import PointSegmenter
 from keras_pointpeft.serialization import serializable
 
@@ -139,6 +140,7 @@ class PartSegmenter(PointSegmenter):
         with categories(x["category"]):
             return super().compute_metrics(x, y, y_pred, sample_weight)
 
+    @telling("predicting parts")
     def predict_parts(self, points, category, batch_size=32):
         """The parts of points, among those that the category has.
 

@@ -4,10 +4,10 @@ import json
 import pathlib
 import zipfile
 
-import keras
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.files.progress import track
 from keras_pointpeft.files.whole import whole_file
 from keras_pointpeft.peft.fingerprint import fingerprint
 from keras_pointpeft.peft.point_peft.prior import query
@@ -40,7 +40,7 @@ def k_center(features, labels, size, rng):
     features = features.astype("float32")
     chosen = [int(rng.integers(len(features)))]
     nearest = np.full(len(features), np.inf, "float32")
-    while len(chosen) < size:
+    for _ in track(range(size - 1), "choosing entries"):
         distance = np.sum((features - features[chosen[-1]]) ** 2, axis=1)
         nearest = np.minimum(nearest, distance)
         nearest[chosen] = -1.0
@@ -145,7 +145,7 @@ class PriorBank:
             dtype: `"float16"` or `"float32"`. Half the size costs 3 digits.
             batch_size: int, for arrays.
             source: optional string, the data's name for the recipe.
-            verbose: 0 or 1, a progress bar.
+            verbose: 0 or 1, a line every few seconds.
 
         Returns:
             A `PriorBank`.
@@ -163,13 +163,13 @@ class PriorBank:
         group_size = group_size or backbone.group_size
         encoder = backbone.frozen_pass(num_groups, group_size)
         batches, total = batches_of(data, labels, batch_size)
-        progress = keras.utils.Progbar(total, verbose=verbose)
+        if verbose:
+            batches = track(batches, "building a bank, batch", total)
         features, found = [], []
         for points, part in batches:
             feature = encoder(ops.convert_to_tensor(points), training=False)
             features.append(ops.convert_to_numpy(ops.stop_gradient(feature)))
             found.append(part)
-            progress.add(1)
         if not features:
             raise ValueError("There is no cloud to build a bank from.")
         features = np.concatenate(features).astype("float32")

@@ -1,0 +1,122 @@
+"""Scripts that do one thing, at next to no size."""
+
+import csv
+import json
+import subprocess
+import types
+
+import h5py
+import numpy as np
+import pytest
+
+import keras_pointpeft
+from keras_pointpeft import checkpoints
+from keras_pointpeft import data
+from tests.scripts.conftest import ROOT
+
+pytestmark = pytest.mark.once
+
+TINY = "dapt_pointmaetiny_shapes"
+BANKED = "pointpeft_pointmaetiny_shapes"
+
+
+def test_a_bank(run_script, tmp_path):
+    shown = run_script(
+        "build_bank.py", f"--preset={BANKED}", "--limit=6", "--output=bank.npz"
+    )
+    assert "6 entries of width" in shown.stdout
+    assert len(keras_pointpeft.peft.PriorBank.load(tmp_path / "bank.npz")) == 6
+
+
+def test_a_file_for_published_code(run_script, tmp_path):
+    shown = run_script(
+        "export_checkpoint.py",
+        "--preset=pointmaetiny_shapes",
+        "--pretrained",
+        "--output=backbone.pth",
+    )
+    written = checkpoints.read_checkpoint(tmp_path / "backbone.pth")
+    assert f"backbone.pth: {len(written)} tensors" in shown.stdout
+
+
+def test_new_scans(run_script, tmp_path):
+    model = keras_pointpeft.from_preset(TINY, load_weights="backbone")
+    model.save_adapter(tmp_path / "adapter")
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "scan.npy", rng.normal(size=(90, 3)))
+    shown = run_script("predict.py", "--adapter=adapter", "scan.npy")
+    assert shown.stdout.startswith("scan.npy: ")
+    # Of a model that nobody has told how many points it expects.
+    np.save(tmp_path / "few.npy", rng.normal(size=(9, 3)))
+    wrong = run_script(
+        "predict.py", "--adapter=adapter", "few.npy", check=False
+    )
+    assert wrong.returncode and "few.npy" in wrong.stderr
+    assert "9 points, fewer than 32" in wrong.stderr
+
+
+def test_pretraining(run_script, tmp_path):
+    run_script(
+        "pretrain.py",
+        "--backbone=pointmaetiny",
+        "--num_clouds=4",
+        "--stored_points=512",
+        "--batch_size=2",
+        "--epochs=1",
+        "--warmup=0",
+        "--decoder_depth=1",
+        "--output=run",
+    )
+    assert keras_pointpeft.from_preset(tmp_path / "run" / "backbone").built
+
+
+def test_recorded_cases(run_script):
+    golden = ROOT / "tests" / "golden"
+    shown = run_script(
+        "verify_reference.py", f"--fixtures={golden}", "--cases=ops_fps*"
+    )
+    assert shown.stdout.splitlines()[-1].endswith("0 FAIL, 0 unknown")
+
+
+def test_serving_is_measured(run_script, tmp_path, monkeypatch):
+    """Every way in a process of its own, here played by this one."""
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- measured -->\nold\n<!-- /measured -->\nb\n")
+
+    def run(command, **_):
+        (way,) = [w[6:] for w in command if w.startswith("--way=")]
+        found = {"versions": way, "cores": 2, "1": 8.25, "megabytes": 200}
+        return types.SimpleNamespace(stdout=f"a line\n{json.dumps(found)}\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    run_script("measure_serving.py", "--batches=1", f"--page={page}")
+    text = page.read_text()
+    assert "| ONNX Runtime | 8.2 | 200 |" in text and "old" not in text
+    assert text.startswith("a\n") and text.endswith("\nb\n")
+
+
+def test_selection_is_measured(run_script, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "sets").mkdir()
+    for part in ("training", "test"):
+        with h5py.File(
+            tmp_path / "sets" / f"{part}_objectdataset.h5", "w"
+        ) as file:
+            points = rng.normal(size=(16, 128, 3)).astype("float32")
+            file["data"] = data.unit_sphere(points)
+            file["label"] = np.arange(16) % 2
+    arguments = (
+        "measure_selection.py",
+        f"--data={tmp_path}",
+        "--output=rows.csv",
+        "--sets=sets:2:8:1",
+        "--updates=2",
+        "--num_points=128",
+    )
+    first = run_script(*arguments).stdout
+    with open(tmp_path / "rows.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["set"], row["train_clouds"]) == ("sets", "16")
+    # What is there already is not run again.
+    again = run_script(*arguments).stdout
+    assert again in first and "over 1 runs" in again
