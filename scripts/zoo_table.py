@@ -68,6 +68,14 @@ these data sets was pre-trained on.
 
 """
 
+METHODS = """The same backbone and batch, in turns, in one process
+(`scripts/measure_methods.py`): medians, and how many times as much as linear
+probing, which is the frozen backbone with its head. Memory is what a training
+step keeps for its backward pass. Accuracy is that of the table above, after
+equal updates.
+
+"""
+
 COST = """Ratios within one run of `scripts/benchmark/run.py`, both sides in
 turns, medians. `plain` is the published arithmetic in plain PyTorch, operation
 by operation, with the classic sampling loop
@@ -127,6 +135,7 @@ def readme_tables():
         "against linear": against_linear_table(),
         "ablation": ablation_table(),
         "probes": probe_table(),
+        "methods": method_table(),
     }
 
 
@@ -140,6 +149,7 @@ def zoo_readme(tables):
         ("Methods compared with this package", COMPARED + tables["compared"]),
         ("Parts of methods, with few clouds", tables["ablation"]),
         ("Backbones judged by linear probes", PROBES + tables["probes"]),
+        ("What methods cost", METHODS + tables["methods"]),
         ("Segmentation, measured with this package", tables["segmentation"]),
         ("Few shots, measured with this package", tables["few shots"]),
         ("Cost, measured with this package", COST + tables["cost"]),
@@ -464,6 +474,19 @@ def probe_table():
     ]
     header = ("backbone", "parameters", "data set", "linear %", "head %")
     return model_card.markdown_table((*header, "seeds"), rows)
+def method_table():
+    """Costs of methods beside their accuracy, best first."""
+    from keras_pointpeft.experiments import method_costs
+
+    path = cards.zoo_directory() / "results" / "methods.csv"
+    costs = results.read(path, results.METHODS)
+    if not costs:
+        return "No runs are recorded yet.\n"
+    about, *rows = method_costs.rows_in_words(costs, path.parent / "compared")
+    plot = path.with_suffix(".png")
+    if plot.is_file():
+        about += f"; [plot](results/{plot.name})"
+    return f"{about}\n\n{model_card.markdown_table(rows[0], rows[1:])}"
 
 
 def plot_of(path):

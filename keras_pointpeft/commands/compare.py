@@ -18,16 +18,23 @@ that `scripts/pretrain.py` made; `--dataset` then says whose recipe is used:
     keras-pointpeft compare --backbone=my_backbone --dataset=shapes \
         --data=my_clouds --loader=h5 --augmentation=scale_translate,rotate
 
+Methods differ in the learning rate that suits them. The same few for each,
+chosen on held-out clouds of the training split, from the first seed:
+
+    keras-pointpeft compare --methods=ppt,lora,dapt --rate_factors=0.25,1,4
+
 Writes into the output folder, named after the backbone and the data set or by
 --name: `.csv`, one line per run, to which a second call only adds what is
-missing; and `.png` and `.html`, accuracy against trained parameters. Prints
-means and deviations.
+missing; and `.png` and `.html`, accuracy against trained parameters; with
+--rate_factors `_rates.csv`, what was tried. Prints means and deviations.
 """
 
+import dataclasses
 import os
 import pathlib
 import shutil
 
+from absl import app
 from absl import flags
 from absl import logging
 
@@ -129,6 +136,13 @@ shared.recipe_flags(
         "selection",
     ),
 )
+RATE_FACTORS = flags.DEFINE_list(
+    "rate_factors",
+    None,
+    "Each method trains with the best of its recipe's learning rate times "
+    "these, by held-out clouds. The recipe's own by default.",
+    flag_values=FLAGS,
+)
 STATES = flags.DEFINE_string(
     "states",
     None,
@@ -151,18 +165,21 @@ GROUPS = {
         "class_weights",
         "balanced_sampling",
         "selection",
+        "rate_factors",
     ],
     "What to write": ["output", "name", "states"],
 }
 
 
 def main(_):
+    factors = rate_factors()
     from rich.console import Console
 
     from keras_pointpeft.files.progress import Progress
 
     with Progress("starting Keras"):
         from keras_pointpeft.experiments import comparison
+        from keras_pointpeft.experiments import rates as choice
         from keras_pointpeft.experiments import runs
         from keras_pointpeft.presets import results
         from keras_pointpeft.reports import pareto
@@ -196,9 +213,34 @@ def main(_):
     weights = directory or WEIGHTS.value
     columns = comparison.columns_for(first)
     figure = comparison.FIGURES[first.task_class]
+    rates = {}
+
+    def rate_of(entrant, recipe):
+        """The rate of a method, chosen once, from the first seed."""
+        if entrant.text not in rates:
+            first = dataclasses.replace(recipe, seed=int(SEEDS.value[0]))
+            rates[entrant.text] = choice.chosen(
+                entrant,
+                settled(first, None, train_split),
+                factors,
+                train_split,
+                dataset,
+                file.with_name(f"{file.stem}_rates.csv"),
+                WEIGHTS.value,
+                directory,
+                NUM_CLASSES.value,
+                LIMIT.value,
+            )
+            logging.info("%s: rate %g", entrant.text, rates[entrant.text])
+        return rates[entrant.text]
+
     for seed in SEEDS.value:
         for entrant in entrants:
             recipe = recipe_of(runs, entrant.preset, int(seed))
+            if factors is not None:
+                recipe = dataclasses.replace(
+                    recipe, learning_rate=rate_of(entrant, recipe)
+                )
             recipe = settled(recipe, None, train_split)
             rows = results.read(file, columns)
             if comparison.known(
@@ -250,6 +292,21 @@ def main(_):
                 suffix,
                 error,
             )
+
+
+def rate_factors():
+    if RATE_FACTORS.value is None:
+        return None
+    try:
+        factors = tuple(float(text) for text in RATE_FACTORS.value)
+    except ValueError:
+        factors = ()
+    if not factors or min(factors) <= 0:
+        raise app.UsageError(
+            "--rate_factors must be positive numbers, such as 0.25,1,4. "
+            f"Received: --rate_factors={','.join(RATE_FACTORS.value)}"
+        )
+    return factors
 
 
 def state_folder(entrant, seed):

@@ -220,6 +220,7 @@ def fine_tune():
     output = pathlib.Path(
         OUTPUT.value or f"runs/{preset.name}_seed{recipe.seed}"
     )
+    live = training.LiveParts.of(model, train_split, recipe)
     begin = time.perf_counter()
     result = training.train(
         model,
@@ -230,6 +231,7 @@ def fine_tune():
         resume=RESUME.value,
         tensorboard=TENSORBOARD.value,
         cache=CACHE.value,
+        callbacks=[live] if parallel.writes() else [],
         about=about(runs, preset, recipe),
     )
     if not parallel.writes():

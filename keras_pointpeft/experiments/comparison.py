@@ -75,6 +75,11 @@ class Entrant:
         return found(**{**self.preset.method_config, **self.changes})
 
     @property
+    def text(self):
+        """The preset's name, and what replaces the arguments of its method."""
+        return " ".join(filter(None, (self.preset.name, self.changes_text)))
+
+    @property
     def changes_text(self):
         return ", ".join(f"{k}={v}" for k, v in self.changes.items())
 
@@ -285,8 +290,8 @@ def table(entries, title) -> Table:
     for entry in entries:
         shown.add_row(
             entry["method"],
-            _spread(entry["last_mean"], entry["last_std"]),
-            _spread(entry["best_mean"], entry["best_std"]),
+            spread(entry["last_mean"], entry["last_std"]),
+            spread(entry["best_mean"], entry["best_std"]),
             _number(entry["best_epoch"], 1, ".1f"),
             f"{int(entry['trained_parameters']):,}",
             _number(float(entry["adapter_bytes"]), 1e-3, ",.0f"),
@@ -300,7 +305,8 @@ def _number(value, factor, form):
     return "-" if value is None else format(value * factor, form)
 
 
-def _spread(mean, std):
+def spread(mean, std):
+    """A mean and its deviation, each of which may be None, in words."""
     if mean is None:
         return "-"
     return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"

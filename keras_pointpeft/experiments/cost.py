@@ -13,7 +13,7 @@ from keras_pointpeft.step.running import WARM_UP
 
 
 @telling("measuring time")
-def interleaved_seconds(steps, repeats, warmup=1):
+def interleaved_seconds(steps, repeats, warmup=1, clock=time.perf_counter):
     """Times functions in turns, so that a busy machine is fair to all.
 
     Args:
@@ -21,6 +21,8 @@ def interleaved_seconds(steps, repeats, warmup=1):
             its work is done.
         repeats: int. Timed rounds; each calls every function once.
         warmup: int. Rounds before, which are not timed.
+        clock: function that tells the seconds: `time.process_time` counts
+            those of this process alone, of all its threads.
 
     Returns:
         dict from name to the list of its `repeats` times in seconds.
@@ -36,11 +38,24 @@ def interleaved_seconds(steps, repeats, warmup=1):
     seconds = {name: [] for name in steps}
     for turn in range(warmup + repeats):
         for name, step in steps.items():
-            begin = time.perf_counter()
+            begin = clock()
             step()
             if turn >= warmup:
-                seconds[name].append(time.perf_counter() - begin)
+                seconds[name].append(clock() - begin)
     return seconds
+
+
+def training_step(model, batch):
+    """A training step as `fit` makes it; returns its loss.
+
+    Args:
+        model: a compiled task.
+        batch: pair of arrays, what it takes and what it should give.
+    """
+    if keras.backend.backend() != "torch" or model.train_function is None:
+        return model.train_on_batch(*batch)
+    # There `train_on_batch` goes through all layers before every step.
+    return float(model.train_function([batch])["loss"])
 
 
 @telling("measuring memory")

@@ -14,6 +14,7 @@ from keras_pointpeft.layers.recompute import remade
 from keras_pointpeft.layers.tuner import NO_TUNER
 from keras_pointpeft.layers.tuner import Attended
 from keras_pointpeft.layers.tuner import Attention
+from keras_pointpeft.layers.tuner import Watch
 from keras_pointpeft.layers.tuner import allow_others
 from keras_pointpeft.layers.tuner import see_prefixes
 from keras_pointpeft.ops.arithmetic import affine
@@ -163,7 +164,8 @@ class TransformerBlock(Configurable, keras.layers.Layer):
             `(batch, heads, queries, keys)`, the weights of the attention, of
             tokens as the tuner makes them (prompts included; without contrast
             tokens); with contrast tokens `"contrast_attention"`, theirs; and
-            of a tuner that has one `"token_scale"` `(batch, tokens, 1)`, see
+            of a tuner that has one `"token_scale"` `(batch, tokens, 1)`; and
+            `"gates"`, a dict of this and what else its hooks told, see
             `keras_pointpeft.peft.BlockTuner`.
 
         Example:
@@ -176,7 +178,11 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         tuner = NO_TUNER if self.tuner is None else self.tuner
         seen = {}
         how = _How(tuner, self.contrast, seen=seen)
-        output = self._run(tokens, geometry or {}, attention_mask, how)
+        watch = tuner.watch = Watch()
+        try:
+            output = self._run(tokens, geometry or {}, attention_mask, how)
+        finally:
+            tuner.watch = None
         query, key, _, mask, causal = self._attended(
             seen["qkv"], seen["mask"], tuner
         )
@@ -194,6 +200,8 @@ class TransformerBlock(Configurable, keras.layers.Layer):
             )
         if tuner.token_scale is not None:
             found["token_scale"] = tuner.token_scale(seen["norm2"])
+            watch.gates["scale"] = found["token_scale"]
+        found["gates"] = watch.gates
         return found
 
     def _run(self, tokens, geometry, mask, how):

@@ -10,7 +10,32 @@ from keras import ops
 BLOCK_SITES = ("norm1", "qkv", "proj", "norm2", "fc1", "fc2")
 
 
-class BlockTuner(keras.layers.Layer):
+class Watch:
+    """What `Watched.passes` has told, by name."""
+
+    def __init__(self):
+        self.gates = {}
+
+
+class Watched:
+    """What tells which of its parts let something through."""
+
+    # A `Watch` while somebody looks, see `TransformerBlock.watched`.
+    watch = None
+
+    def passes(self, name, x):
+        """Tells who watches that a part of the tuner passes `x`; returns it.
+
+        `x` is what the part adds to the tokens, `(batch, tokens, width)`, or
+        a weight of any shape that this is multiplied by. A part that passes
+        nothing but 0 is shut.
+        """
+        if self.watch is not None:
+            self.watch.gates[name] = x
+        return x
+
+
+class BlockTuner(Watched, keras.layers.Layer):
     """What a method does inside one transformer block: seven hooks.
 
     Each is a no-op here; a method overrides what it needs. Tokens are
@@ -33,6 +58,8 @@ class BlockTuner(keras.layers.Layer):
     * `token_scale`: None, or a method from what `beside("mlp", ...)` reads to
       `(batch, tokens, 1)`, how much each token gets of what it returns. For
       people to look at: see `TransformerBlock.watched`.
+
+    What else stands before what the tuner adds, a hook tells with `passes`.
 
     Args:
         shared: optional layer. What all blocks share; it belongs to no single

@@ -159,7 +159,7 @@ def in_parts(function, neighborhoods):
     return fast(function, neighborhoods)
 
 
-def dynamic_adapter(x, norm, scale, down, up, mask=None):
+def dynamic_adapter(x, norm, scale, down, up, mask=None, leak=0.0):
     """`up(mask * gelu(down(norm(x)))) * relu(scale(norm(x)))`.
 
     Section 3.2 of [DAPT](https://arxiv.org/abs/2403.01439).
@@ -174,17 +174,36 @@ def dynamic_adapter(x, norm, scale, down, up, mask=None):
         down: kernel `(dim, rank)` and bias.
         up: kernel `(rank, dim)` and bias.
         mask: optional tensor `(batch, tokens, rank)`, of dropout.
+        leak: float, the part of its gradient that ReLU lets through where it
+            is 0, see `relu`.
 
     Returns:
         tensor `(batch, tokens, dim)`.
     """
     fast = accelerators.find("dynamic_adapter")
     if fast is not None:
-        result = fast(x, norm, scale, down, up, mask)
+        result = fast(x, norm, scale, down, up, mask, leak)
         if result is not None:
             return result
     normed = layer_norm(x, *norm)
     hidden = gelu(linear(normed, *down))
     if mask is not None:
         hidden = hidden * mask
-    return linear(hidden, *up) * ops.relu(linear(normed, *scale))
+    return linear(hidden, *up) * relu(linear(normed, *scale), leak)
+
+
+def relu(x, leak=0.0):
+    """ReLU, which may let a part of the gradient through where it is 0.
+
+    Args:
+        x: tensor.
+        leak: float, that part. What is computed does not depend on it.
+
+    Returns:
+        tensor like `x`.
+    """
+    y = ops.relu(x)
+    if not leak:
+        return y
+    below = leak * ops.minimum(x, 0)
+    return y + (below - ops.stop_gradient(below))

@@ -90,6 +90,49 @@ COMPARED = (
     "step_seconds",
     "memory_bytes",
 )
+# Of what methods cost on one backbone and batch, see
+# `keras_pointpeft.experiments.method_costs`.
+METHODS = (
+    "preset",
+    "changes",
+    "batch_size",
+    "num_points",
+    "remat",
+    "step_seconds",
+    "inference_seconds",
+    "kept_bytes",
+    "adapter_bytes",
+    "trained_parameters",
+    "repeats",
+    "clock",
+    "backend",
+    "device",
+    "version",
+    "date",
+)
+# Of the choice of a learning rate: `factor` is what the recipe's own was
+# multiplied by, `held_out` the last epoch's figure on held-out clouds of the
+# training split, in percent.
+RATES = (
+    "preset",
+    "changes",
+    "dataset",
+    "seed",
+    "epochs",
+    "factor",
+    "learning_rate",
+    "held_out",
+    "figure",
+    "protocol",
+    "weights",
+    "train_clouds",
+    "held_out_clouds",
+    "backend",
+    "device",
+    "seconds",
+    "version",
+    "date",
+)
 # Of a benchmark: `ratio` is that of `value`, of `side`, to that of `baseline`.
 COST = (
     "benchmark",
@@ -136,6 +179,8 @@ REQUIRED = {
     COST: ("benchmark", "quantity", "side", "baseline", "ratio"),
     KEY_COST: ("benchmark", "quantity"),
     PROBES: ("backbone", "dataset", "seed", "linear", "head"),
+    METHODS: ("preset", "batch_size", "step_seconds", "inference_seconds"),
+    RATES: (*_COMMON, "seed", "epochs", "learning_rate", "held_out"),
 }
 # Runs that differ in these are not averaged with each other.
 GROUP = (

@@ -5,29 +5,28 @@ import re
 import keras
 import numpy as np
 
-# What is smaller counts as 0: training has not moved it from there.
-ZERO = 1e-7
+from keras_pointpeft.training.live_parts import ZERO
+from keras_pointpeft.training.live_parts import shut
+
 _GATES = ("gate", "alpha", "gamma", "scale")
 
 
-def dead_parts(model, looks=()):
+def dead_parts(model, shares=None):
     """Says which parts of a model add nothing to what it computes.
 
     Args:
         model: a task.
-        looks: list of `keras_pointpeft.reports.inspection.BlockView`, of some
-            clouds.
+        shares: optional dict, as `keras_pointpeft.training.live_shares`
+            gives, of some clouds.
 
     Returns:
         list of sentences, empty if everything is at work.
     """
-    told = []
-    for number, block in enumerate(looks):
-        if block.scale is not None and np.abs(block.scale).max() < ZERO:
-            told.append(
-                f"Block {number + 1}: the scale of every token is 0, so that "
-                "its adapter adds nothing."
-            )
+    told = [
+        f"{_place(f'/{block}/{part}')} is 0 for every token, so that it adds "
+        "nothing."
+        for block, part in shut(shares or {})
+    ]
     for variable in model.trainable_variables:
         if not _carries(variable):
             continue

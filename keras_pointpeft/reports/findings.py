@@ -7,11 +7,13 @@ import keras
 import numpy as np
 
 from keras_pointpeft.experiments import runs
+from keras_pointpeft.models.watching import BlockReader
 from keras_pointpeft.peft.point_peft.bank import prior_layer
 from keras_pointpeft.reports import embedding
 from keras_pointpeft.reports import inspection
 from keras_pointpeft.reports.dead_parts import bank_in_words
 from keras_pointpeft.reports.dead_parts import dead_parts
+from keras_pointpeft.training import live_parts
 from keras_pointpeft.training.metrics import confusion_matrix
 from keras_pointpeft.training.objectives import objective_of
 
@@ -64,6 +66,8 @@ class Findings:
             None.
         clouds: list of `CloudView`.
         dead: list of sentences, parts of the model that do nothing.
+        live: dict from times, in words, to what parts of the method let
+            through then, see `keras_pointpeft.training.live_shares`.
     """
 
     title: str
@@ -81,6 +85,7 @@ class Findings:
     scale_range: np.ndarray | None = None
     clouds: list = field(default_factory=list)
     dead: list = field(default_factory=list)
+    live: dict = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -132,7 +137,9 @@ def samples(model, split, recipe, names=()) -> Samples:
     return Samples(inputs, category, truth, tuple(names), groups)
 
 
-def collect(model, given, before, train_split, recipe, title, **known):
+def collect(
+    model, given, before, train_split, recipe, title, live=None, **known
+):
     """Looks at a trained task.
 
     Args:
@@ -143,6 +150,8 @@ def collect(model, given, before, train_split, recipe, title, **known):
         train_split: `keras_pointpeft.data.Split`, or a list of rooms.
         recipe: `keras_pointpeft.training.Recipe`.
         title: string.
+        live: optional dict, what the method's parts let through before
+            training, see `keras_pointpeft.training.live_shares`.
         **known: `facts` and `history` of the run.
 
     Returns:
@@ -184,11 +193,19 @@ def collect(model, given, before, train_split, recipe, title, **known):
         if parts and given.category is not None:
             view.title = f"{given.groups[given.category[i]]}, {view.title}"
         found.clouds.append(view)
-    looks = _add_blocks(found, model.backbone, shown)
-    found.dead = dead_parts(model, looks)
+    shares = _add_blocks(found, model.backbone, shown)
+    found.dead = dead_parts(model, shares)
+    found.live = live_parts.by_time(live, found.history, shares)
     if not rooms:
         add_nearest(found, model, shown, train_split, recipe)
     return found
+
+
+def live_parts_of(backbone, given):
+    """What a method's parts let through of some of the clouds."""
+    chosen = _spread(len(given.points), CLOUDS)
+    _, blocks = BlockReader(backbone)(given.points[chosen])
+    return live_parts.live_shares(blocks)
 
 
 def upright(points):
@@ -259,7 +276,7 @@ def _add_blocks(found, backbone, points):
         found.scale_range = np.array(
             [(block.scale.mean(), block.scale.std()) for block in seen.blocks]
         )
-    return seen.blocks
+    return seen.shares
 
 
 def add_nearest(found, model, points, train_split, recipe):

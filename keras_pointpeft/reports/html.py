@@ -41,7 +41,8 @@ def write(found, path):
         section(
             "Parts that do nothing",
             DEAD_TEXT,
-            table([(text,) for text in found.dead] or [(ALIVE_TEXT,)]),
+            table([(text,) for text in found.dead] or [(ALIVE_TEXT,)])
+            + table(live_rows(found.live), "numbers"),
         ),
         section("Features before and after", FEATURES_TEXT, _features(found)),
         section(
@@ -68,8 +69,10 @@ MEMORY_TEXT = (
     "gradient and the optimizer's two moments. A frozen one takes its value."
 )
 DEAD_TEXT = (
-    "Trained weights and gates that are 0 everywhere, scales that are 0 for "
-    "every token of the clouds below, and how much of a bank is read."
+    "Trained weights and gates that are 0 everywhere, parts that are 0 for "
+    "every token of the clouds below, and how much of a bank is read. The "
+    "table: of each part, the share of tokens in % that get something "
+    "through it; of a weight, of its entries."
 )
 ALIVE_TEXT = "None was found."
 FEATURES_TEXT = (
@@ -100,6 +103,23 @@ def blocks_text(found):
             "with 0 everywhere adds nothing. "
         )
     return text + "Drag to rotate, scroll to zoom."
+
+
+def live_rows(live):
+    """Blocks' parts and the share that they let through, in %, by time."""
+    places = [
+        (block, part)
+        for block, own in next(iter(live.values()), {}).items()
+        for part in own
+    ]
+    if not places:
+        return []
+    rows = [("block", "part", *live)]
+    for block, part in places:
+        shares = [shares.get(block, {}).get(part) for shares in live.values()]
+        texts = ["-" if x is None else f"{100 * x:.0f}" for x in shares]
+        rows.append((block.replace("_", " "), part, *texts))
+    return rows
 
 
 def memory_rows(summary):

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.layers import TransformerBlock
+from keras_pointpeft.models.watching import BlockReader
 from keras_pointpeft.ops import knn
+from keras_pointpeft.training.live_parts import live_shares
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,14 @@ class Inspection:
         blocks: list of `BlockView`.
         looks: string, who pays the attention: `"the class token"`, or
             `"all patches"` if the backbone has none that sees the cloud.
+        shares: dict, what the method's parts let through in all blocks, see
+            `keras_pointpeft.training.live_shares`.
     """
 
     centers: np.ndarray
     blocks: list
     looks: str
+    shares: dict
 
 
 def inspect(backbone, points) -> Inspection:
@@ -64,45 +67,23 @@ def inspect(backbone, points) -> Inspection:
     seen.blocks[0].attention  # (clouds, groups)
     ```
     """
-    calls = {}
-
-    def call(layer, *args, **kwargs):
-        if isinstance(layer, TransformerBlock):
-            calls[layer.name] = (layer, args, kwargs)
-        return layer(*args, **kwargs)
-
-    # A second graph of the same layers, in which `call` sees every call.
-    copy = keras.models.clone_model(
-        backbone, clone_function=lambda layer: layer, call_function=call
-    )
+    reader = BlockReader(backbone)
+    centers, found = reader(points)
+    shares = live_shares(found)
     last = int(np.atleast_1d(backbone.num_groups)[-1])
     if isinstance(backbone.num_groups, tuple):
         stage = len(backbone.num_groups) - 1
         names = {f"block_{i}" for i in backbone.blocks_of(stage)}
-        calls = {name: c for name, c in calls.items() if name in names}
-    inputs = {
-        name: _tensors(args, kwargs)
-        for name, (_, args, kwargs) in calls.items()
-    }
-    outputs = {"centers": copy.output["centers"], "inputs": inputs}
-    reader = keras.Model(copy.input, outputs)
-    found = reader(ops.convert_to_tensor(points), training=False)
+        found = {name: seen for name, seen in found.items() if name in names}
     blocks, looks = [], "the class token"
-    for name, (block, _, _) in calls.items():
-        seen = block.watched(**found["inputs"][name])
+    for name, seen in found.items():
+        block = reader.blocks[name]
         attention, looks = _attention(block, backbone.num_class_tokens, seen)
         scale = seen.get("token_scale")
         if scale is not None:
             scale = _numpy(scale)[:, -last:, 0]
         blocks.append(BlockView(name, attention[:, -last:], scale))
-    return Inspection(_numpy(found["centers"]), blocks, looks)
-
-
-def _tensors(args, kwargs):
-    names = ("tokens", "geometry", "attention_mask")
-    known = {**dict(zip(names, args)), **kwargs}
-    known = {name: known[name] for name in names if name in known}
-    return {name: x for name, x in known.items() if x is not None}
+    return Inspection(_numpy(centers), blocks, looks, shares)
 
 
 def _attention(block, num_class_tokens, seen):

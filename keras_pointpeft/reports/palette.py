@@ -63,6 +63,9 @@ def curve_names(history):
     for name in columns:
         if name in ("epoch", "seconds") or name.startswith("val_"):
             continue
+        # Those of each block are in a table.
+        if name.startswith("live_block"):
+            continue
         names = [(name, "training")]
         if f"val_{name}" in columns:
             names.append((f"val_{name}", "validation"))

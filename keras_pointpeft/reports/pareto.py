@@ -1,5 +1,4 @@
-"""Accuracy against trained parameters, as a figure."""
-
+"""Accuracy against trained parameters, seconds or bytes, as a figure."""
 
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_file
@@ -40,7 +39,55 @@ def write_png(path, entries, title):
 
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    points = [(e["trained_parameters"], e["mean"]) for e in entries]
+    label = "trained parameters, head included"
+    _draw(axes, entries, "trained_parameters", label)
+    axes.set_title(title)
+    # A legend, not labels at the points: those of methods of the same size
+    # would cover each other.
+    figure.legend(loc="outside right center", fontsize=8, frameon=False)
+    with whole_file(path) as place:
+        figure.savefig(place, dpi=150)
+
+
+COSTS = {
+    "step_seconds": "seconds of a training step",
+    "inference_seconds": "seconds of inference",
+    "kept_bytes": "bytes kept for the backward pass",
+    "adapter_bytes": "bytes of the adapter",
+}
+
+
+def write_costs_png(path, entries, title):
+    """Draws accuracy against seconds and bytes with matplotlib.
+
+    Args:
+        path: path of the PNG file.
+        entries: list of dicts of `"name"`, `"mean"` and `"std"` (or None), in
+            percent, and the keys of `COSTS`.
+        title: string.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 8), layout="constrained")
+    panels = figure.subplots(2, 2).ravel()
+    for axes, (name, label) in zip(panels, COSTS.items()):
+        _draw(axes, entries, name, label)
+    figure.suptitle(title)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside right center",
+        fontsize=8,
+        frameon=False,
+    )
+    with whole_file(path) as place:
+        figure.savefig(place, dpi=110)
+
+
+def _draw(axes, entries, name, label):
+    """Accuracy against one cost, a mark for each entry, and the front."""
+    points = [(e[name], e["mean"]) for e in entries]
     for number, (entry, point) in enumerate(zip(entries, points)):
         axes.errorbar(
             *point,
@@ -52,15 +99,9 @@ def write_png(path, entries, title):
     edge = [points[i] for i in front(points)]
     axes.plot(*zip(*edge), color="0.6", linestyle="--", zorder=0)
     axes.set_xscale("log")
-    axes.set_xlabel("trained parameters, head included")
+    axes.set_xlabel(label)
     axes.set_ylabel("%, mean and deviation over seeds")
-    axes.set_title(title)
     axes.grid(color="0.9")
-    # A legend, not labels at the points: those of methods of the same size
-    # would cover each other.
-    figure.legend(loc="outside right center", fontsize=8, frameon=False)
-    with whole_file(path) as place:
-        figure.savefig(place, dpi=150)
 
 
 @telling("drawing")

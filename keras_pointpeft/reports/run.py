@@ -123,6 +123,7 @@ def describe(folder, train_split, test_split):
     names = contract.part_names if run.get("contract") else preset.class_names
     given = findings.samples(model, test_split, recipe, names)
     before = _features(model.backbone, given, recipe)
+    live = findings.live_parts_of(model.backbone, given)
     model.load_adapter(folder / "adapter")
     return findings.collect(
         model,
@@ -131,6 +132,7 @@ def describe(folder, train_split, test_split):
         train_split,
         recipe,
         f"{run['preset']}, seed {recipe.seed}",
+        live=live,
         facts=[
             *_facts(run, contract),
             ("adapter", f"{run['adapter_bytes'] / 1e6:.2f} MB"),

@@ -67,7 +67,7 @@ class TellEpochs(keras.callbacks.Callback):
         figures = ", ".join(
             f"{name.replace('_', ' ')} {float(value):.4f}"
             for name, value in (logs or {}).items()
-            if name != "seconds"
+            if name != "seconds" and not name.startswith("live_block")
         )
         left = "" if last else f"; {self.told.left()}"
         progress.tell(f"epoch {epoch + 1}/{self.epochs}: {figures}{left}")

@@ -117,19 +117,9 @@ def _ours(
         # What it returns are the metrics, on the host: the step is done.
         off = ops.disable_accelerators(without) if without else nullcontext()
         with off:
-            return train(model, placed)
+            return cost.training_step(model, placed)
 
     return step, lambda: cost.kept_for_backward(model, *batch)
-
-
-def train(model, batch):
-    """A training step as `fit` makes it; returns its loss."""
-    import keras
-
-    if keras.backend.backend() != "torch" or model.train_function is None:
-        return model.train_on_batch(*batch)
-    # There `train_on_batch` goes through all layers before every step.
-    return float(model.train_function([batch])["loss"])
 
 
 def _on_device(batch):

@@ -19,6 +19,14 @@ def test_functions_take_turns():
     assert [len(seconds[name]) for name in "ab"] == [3, 3]
 
 
+def test_a_clock_of_ones_own():
+    ticks = iter((1.0, 3.0, 10.0, 15.0))
+    seconds = cost.interleaved_seconds(
+        {"a": lambda: None}, repeats=2, warmup=0, clock=lambda: next(ticks)
+    )
+    assert seconds == {"a": [2.0, 5.0]}
+
+
 @pytest.mark.skipif(
     keras.config.backend() != "torch", reason="known on torch alone"
 )

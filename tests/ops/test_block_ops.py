@@ -98,7 +98,9 @@ def test_a_norm_takes_in_what_follows(scaled):
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
-def adapter(x, gamma, beta, scale, bias, down, down_bias, up, up_bias, mask):
+def adapter(
+    x, gamma, beta, scale, bias, down, down_bias, up, up_bias, mask, leak=0.0
+):
     return dynamic_adapter(
         x,
         (gamma, beta, 1e-5),
@@ -106,6 +108,7 @@ def adapter(x, gamma, beta, scale, bias, down, down_bias, up, up_bias, mask):
         (down, down_bias),
         (up, up_bias),
         mask,
+        leak,
     )
 
 
@@ -143,6 +146,10 @@ FUNCTIONS = {
         lambda *inputs: adapter(
             *inputs, mask=ops.convert_to_tensor(MASK, dtype=inputs[0].dtype)
         ),
+        ADAPTER,
+    ),
+    "dynamic_adapter_leaking": (
+        lambda *inputs: adapter(*inputs, mask=None, leak=0.2),
         ADAPTER,
     ),
     "layer_norm": (

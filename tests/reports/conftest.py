@@ -56,6 +56,10 @@ def found():
         ),
         block_names=["block_0", "block_1", "block_2"],
         looks="the class token",
+        live={
+            "before": {"block_0": {"scale": 0.25}, "block_2": {"scale": 1.0}},
+            "now": {"block_0": {"scale": 0.0}, "block_2": {"scale": 0.5}},
+        },
         scale_range=rng.random((3, 2)),
         clouds=clouds,
     )

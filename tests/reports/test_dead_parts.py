@@ -5,7 +5,6 @@ import pytest
 
 from keras_pointpeft.reports.dead_parts import bank_in_words
 from keras_pointpeft.reports.dead_parts import dead_parts
-from keras_pointpeft.reports.inspection import BlockView
 from tests.conftest import METHODS
 from tests.conftest import small_classifier
 
@@ -40,16 +39,12 @@ def test_a_fresh_adapter_adds_nothing_yet():
     assert any(s.startswith("Block 1: ") for s in dead_parts(model))
 
 
-def test_scales_of_zero():
-    attention = np.ones((2, 4))
-    blocks = [
-        BlockView("block_0", attention, np.zeros((2, 4))),
-        BlockView("block_1", attention, np.eye(4)[:2]),
-        BlockView("block_2", attention, None),
-    ]
+def test_parts_that_let_nothing_through():
+    shares = {"block_0": {"scale": 0.0}, "block_1": {"scale": 0.25}}
     model = alive(small_classifier(METHODS["linear"]()))
-    (sentence,) = dead_parts(model, blocks)
-    assert sentence.startswith("Block 1: the scale of every token is 0")
+    (sentence,) = dead_parts(model, shares)
+    assert sentence.startswith("Block 1: scale is 0 for every token")
+    assert dead_parts(model, {"block_1": shares["block_1"]}) == []
 
 
 def test_how_much_of_a_bank_is_read():

@@ -27,3 +27,14 @@ def test_files(tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "a.html").read_text()
     assert "A title" in page and "beaten" in page
+
+
+def test_costs_are_drawn_each_with_its_front(tmp_path):
+    pytest.importorskip("matplotlib")
+    costs = {name: 1.0 for name in pareto.COSTS}
+    entries = [
+        {"name": "a", "mean": 60.0, "std": 1.0, **costs},
+        {"name": "b", "mean": 70.0, "std": None, **costs, "kept_bytes": 9.0},
+    ]
+    pareto.write_costs_png(tmp_path / "a.png", entries, "A title")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

@@ -55,6 +55,8 @@ def test_a_classifier():
     assert view.scales[0].shape == (64,) and view.scales[0].min() >= 0
     assert view.title.endswith(("(right)", "(wrong)"))
     assert found.scale_range.shape == (2, 2)
+    assert list(found.live) == ["now"]
+    assert set(found.live["now"]) == {"block_0", "block_1"}
 
 
 @pytest.mark.slow
@@ -154,6 +156,8 @@ def test_a_page_asks_for_nothing_from_outside(found, tmp_path):
         "Labels of points",
     ):
         assert f"<h2>{title}</h2>" in text
+    row = "<td>block 0</td><td>scale</td><td>25</td><td>0</td>"
+    assert row in text and "<td>before</td><td>now</td>" in text
     # Colours of the classes that a cloud has, or was taken to have.
     legends = re.findall(r'"legend": (\[\[.*?\]\])', text)
     assert len(legends) == sum(view.parts is not None for view in found.clouds)
@@ -170,6 +174,7 @@ def test_what_there_is_not_is_left_out(found, tmp_path):
     from keras_pointpeft.reports import png
 
     found.features = found.scale_range = None
+    found.live = {"now": {}}
     found.history = []
     for view in found.clouds:
         view.nearest, view.parts, view.scales = [], None, []

@@ -125,3 +125,29 @@ def test_an_entrant_is_read():
 def test_wrong_entrants(text, error, message):
     with pytest.raises(error, match=message):
         Entrant.from_text(text, "pointmaetiny", "shapes")
+
+
+def test_rates_are_chosen_before_methods_are_compared(run_script, tmp_path):
+    arguments = (
+        "compare.py",
+        "--methods=linear",
+        "--weights=random",
+        "--limit=40",
+        "--epochs=1",
+        "--batch_size=20",
+        "--rate_factors=0.5,1",
+        "--name=rates",
+        "--output=results",
+        "--seeds=3",
+    )
+    run_script(*arguments)
+    tried = read(tmp_path / "results" / "rates_rates.csv")
+    assert [row["learning_rate"] for row in tried] == ["0.002", "0.004"]
+    assert {row["seed"] for row in tried} == {"3"}
+    best = max(tried, key=lambda row: (float(row["held_out"]), row["factor"]))
+    (row,) = read(tmp_path / "results" / "rates.csv")
+    lower = "learning rate 0.002" in row["protocol"]
+    assert lower == (best["factor"] == "0.5")
+    wrong = run_script(*arguments[:-4], "--rate_factors=0", check=False)
+    assert wrong.returncode != 0
+    assert "must be positive numbers" in wrong.stderr + wrong.stdout

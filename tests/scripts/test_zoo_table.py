@@ -187,3 +187,46 @@ def test_methods_are_told_by_their_distance_from_linear_probing(zoo_table):
     # Last epochs of zoo/results/compared: 67.00 and 61.00; 55.87.
     assert "| lora | 67.00 ± 0.66 | +6.00 |" in table
     assert "| gaprompt | 55.87 ± 1.38 | -5.13 |" in table
+
+
+def test_costs_are_told_against_linear_probing(
+    zoo_table, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(cards, "zoo_directory", lambda: tmp_path)
+    (tmp_path / "results" / "compared").mkdir(parents=True)
+    assert "No runs" in zoo_table.method_table()
+    for name, seconds, accuracy in (("linear", 0.1, 60.0), ("x", 0.25, 70.0)):
+        preset = f"{name}_b_d"
+        row = {
+            "preset": preset,
+            "changes": "",
+            "batch_size": 4,
+            "num_points": 512,
+            "step_seconds": seconds,
+            "inference_seconds": 0.1,
+            "kept_bytes": 2_000_000,
+            "adapter_bytes": 3000,
+            "trained_parameters": 1234,
+            "clock": "cpu",
+            "backend": "torch",
+            "device": "cpu",
+        }
+        results.append_row(
+            tmp_path / "results" / "methods.csv", row, results.METHODS
+        )
+        row = {
+            "preset": preset,
+            "dataset": "d",
+            "seed": 0,
+            "epochs": 15,
+            "last_accuracy": accuracy,
+            "best_accuracy": accuracy,
+            "protocol": "none",
+        }
+        path = tmp_path / "results" / "compared" / "b_d.csv"
+        results.append_row(path, row, results.COMPARED)
+    table = zoo_table.method_table()
+    assert "4 clouds of 512 points, torch, cpu, seconds of CPU" in table
+    row = "| x | 70.00 | 250 (2.50) | 100 (1.00) | 2.0 | 3 | 1,234 |"
+    assert row in table
+    assert table.index("| x |") < table.index("| linear |")

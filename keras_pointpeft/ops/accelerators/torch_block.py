@@ -146,7 +146,7 @@ class _Product(torch.autograd.Function):
         )
 
 
-def dynamic_adapter(x, norm, scale, down, up, mask):
+def dynamic_adapter(x, norm, scale, down, up, mask, leak):
     """As `keras_pointpeft.ops.arithmetic`; None where it does not suit."""
     *affine, epsilon = norm
     tensors = (*affine, *scale, *down, *up)
@@ -161,14 +161,15 @@ def dynamic_adapter(x, norm, scale, down, up, mask):
     rows = x.reshape(-1, x.shape[-1])
     if mask is not None:
         mask = mask.reshape(-1, mask.shape[-1])
-    return _DynamicAdapter.apply(rows, *tensors, mask, epsilon).view(x.shape)
+    rows = _DynamicAdapter.apply(rows, *tensors, mask, epsilon, leak)
+    return rows.view(x.shape)
 
 
 class _DynamicAdapter(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx, x, gamma, beta, scale, scale_bias, down, down_bias, up, up_bias,
-        mask, epsilon,
+        mask, epsilon, leak,
     ):  # fmt: skip
         normed, mean, deviation = torch.native_layer_norm(
             x, gamma.shape, gamma, beta, epsilon
@@ -178,7 +179,7 @@ class _DynamicAdapter(torch.autograd.Function):
         hidden = functional.gelu(inner)
         if mask is not None:
             hidden *= mask
-        ctx.epsilon = epsilon
+        ctx.epsilon, ctx.leak = epsilon, leak
         ctx.save_for_backward(
             x, mean, deviation, inner, factor, mask,
             gamma, beta, scale, down, up, up_bias,
@@ -199,7 +200,10 @@ class _DynamicAdapter(torch.autograd.Function):
         # Of `hidden @ up + up_bias`, times the factor or a column's sum.
         of_hidden = gradient @ up.t()
         of_factor = (of_hidden * hidden).sum(1) + gradient @ up_bias
-        of_factor = of_factor[:, None] * (factor > 0)
+        passed = (factor > 0).to(factor.dtype)
+        if ctx.leak:
+            passed.clamp_(min=ctx.leak)
+        of_factor = of_factor[:, None] * passed
         of_up_bias = factor.t() @ gradient
         of_hidden *= factor
         of_up = (hidden * factor).t() @ gradient
@@ -216,5 +220,5 @@ class _DynamicAdapter(torch.autograd.Function):
             normed.t() @ of_factor, of_factor.sum(0),
             normed.t() @ of_inner, of_inner.sum(0),
             of_up, of_up_bias[0],
-            None, None,
+            None, None, None,
         )  # fmt: skip

@@ -19,6 +19,8 @@ class DAPTTuner(SiteTransforms):
         "num_class_tokens",
         "sites",
         "mlp_reads",
+        "scale_start",
+        "scale_leak",
     )
     tokens_added = 1
 
@@ -30,6 +32,8 @@ class DAPTTuner(SiteTransforms):
         num_class_tokens,
         sites=BLOCK_SITES,
         mlp_reads="normalized",
+        scale_start="random",
+        scale_leak=0.0,
         **kwargs,
     ):
         super().__init__(mlp_ratio, sites, **kwargs)
@@ -38,8 +42,15 @@ class DAPTTuner(SiteTransforms):
         self.dropout = dropout
         self.num_class_tokens = num_class_tokens
         self.mlp_reads = mlp_reads
+        self.scale_start = scale_start
+        self.scale_leak = scale_leak
         self.adapter = DynamicAdapter(
-            rank, dropout, dtype=policy, name="adapter"
+            rank,
+            dropout,
+            scale_start,
+            scale_leak,
+            dtype=policy,
+            name="adapter",
         )
         self.prompt = InternalPrompt(
             num_class_tokens, dtype=policy, name="prompt"

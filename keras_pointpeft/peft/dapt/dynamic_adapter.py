@@ -8,6 +8,7 @@ from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.norms import LayerNormalization
 from keras_pointpeft.layers.recompute import part_call
 from keras_pointpeft.ops.arithmetic import dynamic_adapter
+from keras_pointpeft.ops.arithmetic import relu
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -20,9 +21,22 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
     `relu(norm(x) @ w + b)`, one number per token (section 3.2 of the paper).
     The up-projection starts at zero, and so does the adapter's output.
 
+    Tokens of a pre-trained backbone are much alike, so that their scales
+    have one sign: with `w` drawn at random, about every third adapter starts
+    at 0 for all tokens, and a step of Adam moves all scales of an adapter
+    together, by the learning rate times the sum of `|norm(x)|`. As published,
+    an adapter at 0 gets no gradient and stays there.
+
     Args:
         rank: int. Width of the bottleneck.
         dropout: float. Dropout rate inside the bottleneck.
+        scale_start: `"random"` for `w` drawn at random and `b` of 0, as
+            published, or `"one"` for `w` of 0 and `b` of 1: every token's
+            scale then starts at 1.
+        scale_leak: float, from 0, as published, to 1. The part of the
+            gradient that a scale of 0 lets through. With more than 0, an
+            adapter whose scales are all 0 is still told to open. What is
+            computed does not depend on it.
 
     Input shape:
         `(batch, tokens, dim)`.
@@ -37,15 +51,24 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
     ```
     """
 
-    def __init__(self, rank=64, dropout=0.0, **kwargs):
+    def __init__(
+        self,
+        rank=64,
+        dropout=0.0,
+        scale_start="random",
+        scale_leak=0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.rank = rank
         self.dropout = dropout
+        self.scale_start, self.scale_leak = check_scale(
+            scale_start, scale_leak
+        )
         policy = self.dtype_policy
         self.norm = LayerNormalization(dtype=policy, name="norm")
-        self.scale = Linear(
-            1, bias_initializer="zeros", dtype=policy, name="scale"
-        )
+        start = {"random": (None, "zeros"), "one": ("zeros", "ones")}
+        self.scale = Linear(1, *start[scale_start], dtype=policy, name="scale")
         self.down = Linear(
             rank, bias_initializer="zeros", dtype=policy, name="down"
         )
@@ -67,7 +90,7 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
 
     def token_scale(self, normed):
         """The dynamic scale `(batch, tokens, 1)` of normalized tokens."""
-        return ops.relu(part_call(self.scale, normed))
+        return relu(part_call(self.scale, normed), self.scale_leak)
 
     def call(self, tokens, training=False):
         mask = None
@@ -87,7 +110,23 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
             values(self.down),
             values(self.up),
             mask,
+            self.scale_leak,
         )
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+
+def check_scale(start, leak):
+    """The two arguments of an adapter's scale, if they are valid."""
+    if start not in ("random", "one"):
+        raise ValueError(
+            "`scale_start` must be 'random' or 'one'. "
+            f"Received: scale_start={start!r}"
+        )
+    if isinstance(leak, bool) or not 0 <= leak <= 1:
+        raise ValueError(
+            "`scale_leak` must be a number from 0 to 1. "
+            f"Received: scale_leak={leak!r}"
+        )
+    return start, leak

@@ -4,6 +4,7 @@
 """
 
 from keras_pointpeft.peft.dapt.block import DAPTTuner
+from keras_pointpeft.peft.dapt.dynamic_adapter import check_scale
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
@@ -46,10 +47,15 @@ class DAPT(PeftMethod):
             tokens as they are before its norm, as the published code for
             PointGPT does; the norm then serves the adapter alone.
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
+        scale_start: how the adapters' scales start, see `DynamicAdapter`:
+            `"random"`, as published, or `"one"`.
+        scale_leak: float. The gradient that a scale of 0 lets through,
+            likewise; 0 as published.
 
     Raises:
-        ValueError: for an unknown `position`, `mlp_reads` or `frozen_bn`, and
-            by `merged`, for what depends on the tokens.
+        ValueError: for an unknown `position`, `mlp_reads`, `frozen_bn` or
+            `scale_start`, for a `scale_leak` that is not from 0 to 1, and by
+            `merged`, for what depends on the tokens.
 
     Example:
     ```python
@@ -78,6 +84,8 @@ class DAPT(PeftMethod):
         sites=SITES,
         mlp_reads="normalized",
         frozen_bn="inference",
+        scale_start="random",
+        scale_leak=0.0,
     ):
         if position not in ("once", "last", None):
             raise ValueError(
@@ -97,6 +105,9 @@ class DAPT(PeftMethod):
         self.position = position
         self.sites = check_sites(sites, SITES)
         self.mlp_reads = mlp_reads
+        self.scale_start, self.scale_leak = check_scale(
+            scale_start, scale_leak
+        )
         super().__init__(frozen_bn)
 
     @property
@@ -120,6 +131,8 @@ class DAPT(PeftMethod):
             where.num_class_tokens,
             block_sites(self.sites),
             self.mlp_reads,
+            self.scale_start,
+            self.scale_leak,
             **where.layer,
         )
 

@@ -104,7 +104,7 @@ class GAPromptTuner(Configurable, BlockTuner):
         x = tokens[:, first:]
         told = x + self._shape(geometry, x) if self.num_prompts else x
         adapted = self.adapter(self.norm(told), training=training)
-        x = x + self.adapter_scale * adapted
+        x = x + self.adapter_scale * self.passes("adapter", adapted)
         if not first:
             return x
         return ops.concatenate((tokens[:, :first], x), axis=1)

@@ -112,4 +112,6 @@ class PointGSTTuner(Configurable, BlockTuner):
         self.adapter.build(tokens_shape)
 
     def beside(self, place, x, geometry, training):
-        return self.adapter(x, geometry) if place == "branch" else None
+        if place != "branch":
+            return None
+        return self.passes("adapter", self.adapter(x, geometry))

@@ -204,15 +204,18 @@ class PointPEFTTuner(Configurable, BlockTuner):
         scores = ops.einsum("bthw,bphw->bhtp", query, key) * width**-0.5
         # The published code applies the softmax twice.
         weights = ops.softmax(ops.softmax(scores, axis=-1), axis=-1)
-        weights = ops.cast(self.attention_gate, weights.dtype) * weights
+        gate = self.passes("attention gate", self.attention_gate)
+        weights = ops.cast(gate, weights.dtype) * weights
         return ops.einsum("bhtp,bphw->bthw", weights, value)
 
     def after(self, place, x, training):
         if place != "mlp":
             return x
         adapted = self.mlp_adapter(x, training=training)
+        self.passes("adapter", adapted)
         if self.gated:
-            return ops.cast(self.gate, x.dtype) * (x + adapted)
+            gate = self.passes("gate", self.gate)
+            return ops.cast(gate, x.dtype) * (x + adapted)
         return x + self.adapter_scale * adapted
 
     def leave(self, tokens, side, geometry, training):

@@ -1,0 +1,150 @@
+"""Measures DAPT's scales: which tokens they let through, and what that gives.
+
+    python scripts/measure_scales.py --data=DIR --output=zoo/results/scales.csv
+
+DIR has folders in ScanObjectNN's h5 layout; `shapes` are the procedural scans.
+Each set is trained from each seed with each of --methods, with the same
+updates. A row has the accuracy after the last epoch and, block by block, the
+share of tokens whose scale is not 0 before and after training. Seeds are the
+outer loop, so that a file is whole after each; runs that it has already are
+not run again.
+"""
+
+import csv
+import pathlib
+import time
+
+from absl import app
+from absl import flags
+
+DATA = flags.DEFINE_string("data", None, "Folder of the sets.", required=True)
+OUTPUT = flags.DEFINE_string("output", None, "CSV file.", required=True)
+SETS = flags.DEFINE_list(
+    "sets", ["shapes", "dales5", "psb69", "restaurant20"], "What to train on."
+)
+METHODS = flags.DEFINE_list(
+    "methods",
+    [
+        "dapt:scale_start=random:scale_leak=0.0",
+        "dapt:scale_start=one:scale_leak=0.1",
+    ],
+    "Methods, as scripts/compare.py takes them.",
+)
+SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "Seeds.")
+UPDATES = flags.DEFINE_integer("updates", 400, "Updates of each run.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Clouds of an update.")
+TEST_CLOUDS = flags.DEFINE_integer("test_clouds", 400, "At most so many.")
+# Clouds whose tokens are looked at.
+LOOKED_AT = 32
+COLUMNS = (
+    "set",
+    "method",
+    "seed",
+    "updates",
+    "batch_size",
+    "learning_rate",
+    "last_accuracy",
+    "live_before",
+    "live_after",
+    "shut_after",
+    "train_clouds",
+    "test_clouds",
+    "seconds",
+)
+
+
+def main(_):
+    from keras_pointpeft import presets
+    from keras_pointpeft.experiments import runs
+
+    path = pathlib.Path(OUTPUT.value)
+    preset = presets.resolve("dapt_pointmaetiny_shapes")
+    for seed in SEEDS.value:
+        for name in SETS.value:
+            wanted = [
+                method
+                for method in METHODS.value
+                if not known(path, name, method, seed)
+            ]
+            if not wanted:
+                continue
+            data_dir = pathlib.Path(DATA.value) / name
+            loader = (None, "shapes") if name == "shapes" else (data_dir, "h5")
+            train = runs.load_split(preset, "train", *loader)
+            test = runs.load_split(preset, "test", *loader, TEST_CLOUDS.value)
+            for method in wanted:
+                add(path, measure(method, name, train, test, int(seed)))
+
+
+def measure(method, name, train, test, seed):
+    """A row of one run."""
+    from keras_pointpeft import training
+    from keras_pointpeft.experiments import runs
+    from keras_pointpeft.experiments.comparison import Entrant
+
+    entrant = Entrant.from_text(method, "pointmaetiny", "shapes")
+    recipe = runs.recipe_for(
+        entrant.preset,
+        updates=UPDATES.value,
+        batch_size=BATCH_SIZE.value,
+        selection="last",
+        seed=seed,
+    )
+    model = runs.build_model(
+        entrant.preset,
+        recipe,
+        peft=entrant.method(),
+        **runs.task_arguments(entrant.preset, train, test),
+    )
+    live = training.LiveParts(test.points[:LOOKED_AT, : recipe.num_points])
+    begin = time.perf_counter()
+    result = training.train(model, train, test, recipe, callbacks=[live])
+    after = scales(live.shares[-1])
+    return {
+        "set": name,
+        "method": method,
+        "seed": seed,
+        "updates": UPDATES.value,
+        "batch_size": recipe.batch_size,
+        "learning_rate": recipe.learning_rate,
+        "last_accuracy": round(100 * result.last_accuracy, 2),
+        "live_before": words(scales(live.shares[0])),
+        "live_after": words(after),
+        "shut_after": after.count(0),
+        "train_clouds": result.train_clouds,
+        "test_clouds": result.test_clouds,
+        "seconds": round(time.perf_counter() - begin, 1),
+    }
+
+
+def scales(shares):
+    return [own["scale"] for own in shares.values()]
+
+
+def words(values):
+    return " ".join(f"{value:.3f}" for value in values)
+
+
+def known(path, name, method, seed):
+    if not path.exists():
+        return False
+    run = (name, method, str(seed), str(UPDATES.value))
+    with open(path, newline="", encoding="utf-8") as file:
+        return any(
+            (row["set"], row["method"], row["seed"], row["updates"]) == run
+            for row in csv.DictReader(file)
+        )
+
+
+def add(path, row):
+    new = not path.exists()
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(row, flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,115 @@
+"""DAPT's scales: as published, and so that no adapter stays shut."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_pointpeft.ops.arithmetic import relu
+from keras_pointpeft.peft import DAPT
+from keras_pointpeft.peft import DynamicAdapter
+from tests.conftest import small_backbone
+from tests.conftest import small_classifier
+from tests.ops.backends import gradients
+
+ALIVE = {"scale_start": "one", "scale_leak": 0.1}
+
+
+def tokens(shift=0.0, dim=12):
+    rng = np.random.default_rng(0)
+    return (rng.normal(size=(2, 5, dim)) + shift).astype("float32")
+
+
+def scales(adapter, x):
+    normed = adapter.norm(ops.convert_to_tensor(x))
+    return ops.convert_to_numpy(adapter.token_scale(normed))
+
+
+def shut(adapter, x):
+    """The adapter with a scale of 0 for every token."""
+    adapter.scale.bias.assign([-50.0])
+    assert (scales(adapter, x) == 0).all()
+    return adapter
+
+
+def test_a_start_at_one_is_one_for_every_token():
+    x = tokens(shift=3)
+    adapter = DynamicAdapter(rank=3, scale_start="one")
+    adapter(x)
+    np.testing.assert_array_equal(scales(adapter, x), 1)
+
+
+def test_the_leak_changes_no_output():
+    x = tokens()
+    adapters = [DynamicAdapter(rank=3, scale_leak=leak) for leak in (0, 0.5)]
+    for adapter in adapters:
+        adapter(x)
+    rng = np.random.default_rng(1)
+    values = [rng.normal(size=v.shape) for v in adapters[0].weights]
+    for adapter in adapters:
+        adapter.set_weights(values)
+    first, second = (ops.convert_to_numpy(a(x)) for a in adapters)
+    assert 0 < (scales(adapters[0], x) == 0).mean() < 1
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("leak", [0.0, 0.25, 1.0])
+def test_the_gradient_of_a_scale(leak):
+    x = np.array([-2.0, -0.5, 0.5, 2.0], "float32")
+    weights = np.array([1.0, 2.0, 3.0, 4.0], "float32")
+    (found,) = gradients(
+        lambda x: ops.sum(relu(x, leak) * ops.convert_to_tensor(weights)), x
+    )
+    np.testing.assert_allclose(found, weights * np.where(x > 0, 1, leak))
+
+
+@pytest.mark.parametrize("leak, opens", [(0.0, False), (0.1, True)])
+def test_only_with_a_leak_does_a_shut_adapter_open(leak, opens, clouds):
+    points, labels = clouds
+    model = small_classifier(DAPT(rank=4, scale_leak=leak))
+    adapters = [
+        layer.tuner.adapter
+        for layer in model.backbone.layers
+        if layer.name.startswith("block_")
+    ]
+    x = tokens(dim=adapters[0].up.units)
+    for adapter in adapters:
+        shut(adapter, x)
+        # It would add something if its scale were open.
+        adapter.up.bias.assign(np.ones(adapter.up.bias.shape))
+    model.fit(points, labels, epochs=1, batch_size=6, verbose=0)
+    # Weight decay moves the kernel in any case, and leaves the bias alone.
+    biases = [float(ops.convert_to_numpy(a.scale.bias)[0]) for a in adapters]
+    assert [bias != -50 for bias in biases] == [opens] * len(adapters)
+
+
+def test_the_config_comes_back():
+    method = DAPT(rank=4, **ALIVE)
+    again = DAPT.from_config(method.get_config())
+    assert again.get_config() == method.get_config()
+    backbone = small_backbone(method)
+    adapter = backbone.clone().get_layer("block_0").tuner.adapter
+    assert (adapter.scale_start, adapter.scale_leak) == ("one", 0.1)
+
+
+@pytest.mark.once
+def test_a_config_of_an_earlier_version_is_the_published_form():
+    config = DAPT(rank=4, **ALIVE).get_config()
+    del config["scale_start"], config["scale_leak"]
+    method = DAPT.from_config(config)
+    assert (method.scale_start, method.scale_leak) == ("random", 0.0)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        ({"scale_start": "zero"}, "'random' or 'one'"),
+        ({"scale_leak": -0.1}, "from 0 to 1"),
+        ({"scale_leak": 2}, "from 0 to 1"),
+        ({"scale_leak": True}, "from 0 to 1"),
+    ],
+)
+def test_bad_scales(arguments, told):
+    for made in (DAPT, DynamicAdapter):
+        with pytest.raises(ValueError, match=told):
+            made(**arguments)
