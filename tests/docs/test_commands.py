@@ -52,6 +52,8 @@ NOT_RUN = {
     "python scripts/compare.py --dataset=shapesparts *": SEGMENTED,
     "python scripts/compare.py --dataset=rooms *": SEGMENTED,
     "python scripts/few_shot.py *": SEGMENTED,
+    "python scripts/measure_methods.py *": "takes minutes; "
+    "tests/experiments/test_method_costs.py measures two methods",
     "pip install *": "needs a package index; .ci/run runs it",
     "python -m mkdocs serve": "tests/docs/test_site.py builds the site",
     "python -m build": "tests/test_packaging.py builds the wheel",
