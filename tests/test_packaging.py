@@ -21,6 +21,7 @@ def run(code):
     ).stdout
 
 
+@pytest.mark.once
 def test_every_package_is_listed():
     with open(ROOT / "pyproject.toml", "rb") as stream:
         listed = tomllib.load(stream)["tool"]["setuptools"]["packages"]
@@ -31,6 +32,7 @@ def test_every_package_is_listed():
     assert set(listed) == found | {"keras_pointpeft.zoo"}
 
 
+@pytest.mark.once
 def test_import_is_cheap():
     code = (
         "import sys, keras_pointpeft; "
@@ -100,6 +102,7 @@ def test_import_takes_little_longer_than_that_of_keras():
     assert seconds(f"keras, {WITHOUT_MODELS}") < 1.2 * alone
 
 
+@pytest.mark.once
 def test_nothing_private_is_imported():
     for path in (ROOT / "keras_pointpeft").rglob("*.py"):
         text = path.read_text()

@@ -275,6 +275,7 @@ def test_merging_is_exact(method, clouds):
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "backbone",
     [
@@ -293,6 +294,7 @@ def test_merging_is_exact_on_other_backbones(backbone, clouds):
     )
 
 
+@pytest.mark.once
 def test_transforms_of_dapt_are_merged_on_request(clouds):
     points, _ = clouds
     model = small_classifier(peft.DAPT(rank=4))
@@ -388,6 +390,7 @@ def test_upload(tmp_path, monkeypatch):
         adapters.upload_adapter(tmp_path / "no", "hf://someone/something")
 
 
+@pytest.mark.once
 def test_bfloat16_comes_back(tmp_path):
     model = small_classifier(peft.LoRA(rank=2), dtype="bfloat16")
     stir(model)

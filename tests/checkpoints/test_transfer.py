@@ -52,6 +52,7 @@ def test_round_trip(model):
         np.testing.assert_array_equal(again[name], value)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "spoil, message",
     [
@@ -88,6 +89,7 @@ def test_nothing_is_loaded_unless_everything_fits(model, spoil, message):
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
+@pytest.mark.once
 def test_reasons_are_reported(model):
     state = random_state(model)
     state["decoder.weight"] = np.zeros(3)

@@ -377,6 +377,7 @@ def test_callbacks(case, make, request):
         case.check(twin)
 
 
+@pytest.mark.once
 def test_an_adapter_saved_in_every_batch(case):
     model, folder = case.model, case.folder
     sizes = []

@@ -117,6 +117,7 @@ def test_the_head_left_alone(case):
     case.check(case.model)
 
 
+@pytest.mark.once
 def test_everything_left_alone(case):
     case.model.trainable = False
     with refuses("no trainable"):
@@ -194,6 +195,7 @@ def test_two_tasks_on_one_backbone(case):
     case.check(model)
 
 
+@pytest.mark.once
 def test_a_plain_backbone_trains_as_keras_says():
     backbone = make_backbone(peft=None)
     backbone.trainable = False

@@ -130,6 +130,7 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
     )
 
 
+@pytest.mark.once
 def test_drop_path_refuses_a_rate_of_one():
     with pytest.raises(ValueError, match="Received: rate=1.0"):
         DropPath(1.0)
@@ -152,6 +153,7 @@ def test_patches_are_the_nearest_points():
     np.testing.assert_array_equal(patches["centers"][:, 0], points[:, 0])
 
 
+@pytest.mark.once
 def test_patches_refuse_small_clouds():
     with pytest.raises(ValueError, match="too small for 8 groups"):
         PointPatches(8, 4)(normal(2, 6, 3))
@@ -258,6 +260,7 @@ def test_pooling():
     )
 
 
+@pytest.mark.once
 def test_pooling_errors():
     with pytest.raises(ValueError, match="At least one"):
         TokenPooling(None, None, None)

@@ -25,14 +25,19 @@ def trained(method, mode, clouds):
     model.compile(
         optimizer=keras.optimizers.SGD(0.1),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=False,
+        # Operation by operation, jax would compile each of them.
+        jit_compile=keras.config.backend() == "jax",
     )
     losses = [model.train_on_batch(*clouds)[0] for _ in range(3)]
     return losses, [v.numpy() for v in model.trainable_variables]
 
 
 @pytest.mark.parametrize(
-    "method", [lambda: DAPT(rank=4, dropout=0.3), Full], ids=["dapt", "full"]
+    "method",
+    [
+        pytest.param(lambda: DAPT(rank=4, dropout=0.3), id="dapt"),
+        pytest.param(Full, id="full", marks=pytest.mark.once),
+    ],
 )
 def test_training_is_the_same(method, clouds):
     losses, weights = trained(method, "none", clouds)

@@ -138,6 +138,7 @@ def test_category_is_a_row_of_the_kernel():
     np.testing.assert_allclose(found, np.where(x > 0, x, 0.2 * x), atol=1e-6)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "layer",
     [
@@ -157,6 +158,7 @@ def test_configs(layer):
     assert again.get_config() == layer.get_config()
 
 
+@pytest.mark.once
 def test_a_head_needs_a_hidden_layer():
     with pytest.raises(ValueError, match="at least one.*Received"):
         PointHead(3, ())

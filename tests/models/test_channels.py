@@ -26,6 +26,7 @@ def colored(clouds):
     return np.concatenate([clouds[0], colors], -1).astype("float32"), clouds[1]
 
 
+@pytest.mark.once
 def test_without_training_nothing_changes(clouds, colored):
     plain = small_backbone(DAPT(rank=4))
     wide = small_backbone(DAPT(rank=4), extra_channels=3)

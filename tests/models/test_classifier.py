@@ -28,8 +28,14 @@ class Batches(keras.utils.PyDataset):
         return self.data[0][part], self.data[1][part]
 
 
-def test_every_data_source(clouds):
-    model = small_classifier(DAPT(rank=4))
+@pytest.fixture(scope="module")
+def task():
+    """One for all kinds of data: its programs are compiled once."""
+    keras.utils.set_random_seed(0)
+    return small_classifier(DAPT(rank=4))
+
+
+def test_every_data_source(task, clouds):
     points, labels = clouds
     batches = Batches(points, labels)
 
@@ -37,31 +43,41 @@ def test_every_data_source(clouds):
         while True:
             yield batches[0]
 
-    model.fit(points, labels, epochs=1, batch_size=3, verbose=0)
-    model.fit(batches, validation_data=batches, verbose=0)
-    model.fit(generator(), steps_per_epoch=2, verbose=0)
-    a = model.evaluate(batches, verbose=0)
-    b = model.evaluate(points, labels, batch_size=3, verbose=0)
+    task.fit(points, labels, epochs=1, batch_size=3, verbose=0)
+    task.fit(batches, validation_data=batches, verbose=0)
+    task.fit(generator(), steps_per_epoch=2, verbose=0)
+    a = task.evaluate(batches, verbose=0)
+    b = task.evaluate(points, labels, batch_size=3, verbose=0)
     np.testing.assert_allclose(a, b, rtol=1e-5)
-    assert predict(model, points).shape == (6, 3)
+    assert predict(task, points).shape == (6, 3)
     np.testing.assert_allclose(
-        predict(model, batches), predict(model, points), atol=1e-6
+        predict(task, batches), predict(task, points), atol=1e-6
     )
 
 
-def test_torch_data_loader(clouds):
+def moves(task, data):
+    """Whether `fit` trains on what a data set of this kind yields."""
+    before = task.head.trainable_variables[0].numpy().copy()
+    history = task.fit(data, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    return not np.array_equal(
+        before, task.head.trainable_variables[0].numpy()
+    )
+
+
+def test_torch_data_loader(task, clouds):
     torch = pytest.importorskip("torch")
     tensors = [torch.from_numpy(part) for part in clouds]
     loader = torch.utils.data.DataLoader(
         torch.utils.data.TensorDataset(*tensors), batch_size=3
     )
-    small_classifier(DAPT(rank=4)).fit(loader, verbose=0)
+    assert moves(task, loader)
 
 
-def test_tf_data(clouds):
+def test_tf_data(task, clouds):
     tf = pytest.importorskip("tensorflow")
     dataset = tf.data.Dataset.from_tensor_slices(clouds).batch(3)
-    small_classifier(DAPT(rank=4)).fit(dataset, verbose=0)
+    assert moves(task, dataset)
 
 
 @pytest.mark.once
@@ -91,6 +107,7 @@ def test_optimizer_is_no_part_of_task_weights(clouds, tmp_path):
     assert a.stat().st_size == b.stat().st_size
 
 
+@pytest.mark.once
 def test_keras_file_round_trip(clouds, tmp_path):
     points, labels = clouds
     model = small_classifier(DAPT(rank=4))
@@ -103,6 +120,7 @@ def test_keras_file_round_trip(clouds, tmp_path):
     )
 
 
+@pytest.mark.once
 def test_plain_weights_are_a_subset_of_tuned_ones(clouds, tmp_path):
     points, _ = clouds
     plain = small_backbone()
@@ -138,6 +156,7 @@ def test_samples_do_not_depend_on_their_batch(method):
         np.testing.assert_allclose(together[:1], alone, atol=1e-6)
 
 
+@pytest.mark.once
 def test_mixed_precision_step(clouds):
     model = small_classifier(DAPT(rank=4), dtype="mixed_bfloat16")
     history = model.fit(*clouds, epochs=2, verbose=0)
@@ -148,15 +167,18 @@ def test_mixed_precision_step(clouds):
     assert "bfloat16" in str(outputs["patch_tokens"].dtype)
 
 
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow",
+    reason="on torch compiling takes minutes, jax always compiles",
+)
 def test_jit_compiled_step(clouds):
-    if keras.config.backend() == "torch":
-        pytest.skip("compiling takes minutes")
     model = small_classifier(DAPT(rank=4))
     model.compile(jit_compile=True)
     history = model.fit(*clouds, epochs=2, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
 
 
+@pytest.mark.once
 def test_features_of_chosen_blocks(clouds):
     backbone = small_backbone(DAPT(rank=4))
     early, late = backbone.features((0, 1))(clouds[0])
@@ -164,6 +186,7 @@ def test_features_of_chosen_blocks(clouds):
     assert tuple(late.shape) == (6, 11, 24)
 
 
+@pytest.mark.once
 def test_parts_of_the_output(clouds):
     parts = small_backbone(DAPT(rank=4))(clouds[0])
     assert {k: tuple(v.shape) for k, v in parts.items()} == {
@@ -174,6 +197,7 @@ def test_parts_of_the_output(clouds):
     }
 
 
+@pytest.mark.once
 def test_bad_input_is_named(clouds):
     points = clouds[0].copy()
     points[4, 3, 1] = np.nan
@@ -195,6 +219,7 @@ def test_bad_input_is_named(clouds):
         )
 
 
+@pytest.mark.once
 def test_batches_of_one_are_refused_where_clouds_are_compared():
     points = np.random.default_rng(0).normal(size=(5, 64, 3)).astype("float32")
     labels = np.array([0, 1, 2, 0, 1])

@@ -133,6 +133,7 @@ def test_metrics_know_the_categories(parts, clouds):
     np.testing.assert_allclose(found["instance_miou"], expected, rtol=1e-5)
 
 
+@pytest.mark.once
 def test_categories_that_share_parts():
     labels = np.array([[0, 1, 2, 2], [0, 1, 0, 1]])
     scores = np.eye(3)[labels] * 10.0
@@ -146,6 +147,7 @@ def test_categories_that_share_parts():
         assert float(metric.result()) < 1
 
 
+@pytest.mark.once
 def test_scenes_with_points_without_a_label(clouds):
     model = models.SemanticSegmenter(
         small_backbone(), num_classes=3, propagation_dims=(8, 8), head_dims=(8,)

@@ -47,6 +47,7 @@ def test_it_learns_and_leaves_the_class_token_alone():
     assert np.abs(value(backbone, "start_token") - start).max()
 
 
+@pytest.mark.once
 def test_a_patch_is_generated_from_what_is_before_it(monkeypatch):
     model = GenerativePretrainer(make_backbone(), mask_ratio=0.0)
     points, nothing = clouds(1), np.zeros(16, bool)
@@ -63,6 +64,7 @@ def test_a_patch_is_generated_from_what_is_before_it(monkeypatch):
     assert np.abs(after[:, 10:] - before[:, 10:]).max() > 1e-4
 
 
+@pytest.mark.once
 def test_masks_keep_the_front():
     model = GenerativePretrainer(make_backbone(), mask_ratio=0.7, seed=1)
     masks = [numpy(model.draw_mask()) for _ in range(3)]
@@ -72,6 +74,7 @@ def test_masks_keep_the_front():
     assert any((mask != masks[0]).any() for mask in masks)
 
 
+@pytest.mark.once
 def test_errors_and_config():
     with pytest.raises(ValueError, match="generation branch"):
         GenerativePretrainer(make_backbone(generator_depth=0))
@@ -84,6 +87,7 @@ def test_errors_and_config():
     assert again.num_masked == model.num_masked and again.num_kept == 4
 
 
+@pytest.mark.once
 def test_linear_svm_tells_features_apart():
     pytest.importorskip("sklearn")
     rng = np.random.default_rng(0)

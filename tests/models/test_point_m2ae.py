@@ -62,6 +62,7 @@ def test_round_trip_and_independence(method, clouds, tmp_path):
     assert again.backbone.get_config() == model.backbone.get_config()
 
 
+@pytest.mark.once
 def test_outputs(clouds):
     outputs = hierarchy()(clouds[0])
     assert {k: tuple(v.shape) for k, v in outputs.items()} == {
@@ -75,6 +76,7 @@ def test_outputs(clouds):
     assert [tuple(x.shape[1:]) for x in stage] == [(17, 12), (18, 12), (9, 18)]
 
 
+@pytest.mark.once
 def test_tokens_see_only_their_neighbours():
     """Moving one far point changes no token that cannot see it."""
     rng = np.random.default_rng(0)
@@ -103,6 +105,7 @@ def test_tokens_see_only_their_neighbours():
         assert equal == same
 
 
+@pytest.mark.once
 def test_prompts_stay_in_their_stage(clouds):
     """The next stage gathers patch tokens, whatever stands before them."""
     plain, tuned = hierarchy(), hierarchy(DAPT(rank=4, sites=()))
@@ -139,6 +142,7 @@ def test_pooling_side_by_side():
         TokenPooling(None, None, "mean,maximum")
 
 
+@pytest.mark.once
 def test_what_trains():
     backbone = numbers(hierarchy(Full()))
     assert backbone == numbers(hierarchy())
@@ -149,6 +153,7 @@ def test_what_trains():
     assert blocks == {f"block_{i}" for i in range(6)}
 
 
+@pytest.mark.once
 def test_patch_encoders_do_not_decay():
     decayed, spared = decay_groups(classifier())
     assert not any("patch_encoder" in v.path for v in decayed)
@@ -156,6 +161,7 @@ def test_patch_encoders_do_not_decay():
     assert any(v.path == "position_0/fc1/kernel" for v in decayed)
 
 
+@pytest.mark.once
 def test_stages_must_agree():
     with pytest.raises(ValueError, match="depths.*Received"):
         hierarchy(depths=(2, 2))
@@ -164,8 +170,10 @@ def test_stages_must_agree():
 # === Pre-training ===
 
 
-def autoencoder(**kwargs):
-    backbone = hierarchy(num_groups=(32, 16, 10), group_sizes=(8, 4, 3))
+def autoencoder(depths=(2, 2, 2), **kwargs):
+    backbone = hierarchy(
+        num_groups=(32, 16, 10), group_sizes=(8, 4, 3), depths=depths
+    )
     return HierarchicalMaskedAutoencoder(
         backbone, decoder_num_heads=3, seed=0, **kwargs
     )
@@ -226,7 +234,7 @@ def test_reconstruction_does_not_depend_on_the_batch(clouds):
 
 def test_pretraining_trains_the_backbone(clouds, tmp_path):
     points = clouds[0]
-    model = autoencoder()
+    model = autoencoder(depths=(1, 1, 1))
     kernels = [
         v for v in model.backbone.trainable_variables if v.name == "kernel"
     ]
@@ -251,6 +259,7 @@ def test_pretraining_trains_the_backbone(clouds, tmp_path):
     )
 
 
+@pytest.mark.once
 def test_pretraining_says_what_it_needs():
     with pytest.raises(ValueError, match="peft"):
         HierarchicalMaskedAutoencoder(hierarchy(Full()))
@@ -297,6 +306,7 @@ def test_bank_of_a_hierarchy(frozen_bn, clouds, tmp_path):
     model.save_adapter(tmp_path / "adapter")
 
 
+@pytest.mark.once
 def test_the_last_stage_alone_reads_the_bank():
     paths = {v.path for v in hierarchy(prompted()).trainable_variables}
     prior = {path for path in paths if "/tuner/prompt/adapter/" in path}
@@ -307,6 +317,7 @@ def test_the_last_stage_alone_reads_the_bank():
         hierarchy(PointPEFT())
 
 
+@pytest.mark.once
 def test_gates_start_without_the_mlp():
     backbone = hierarchy(prompted(prior=False, gated=True))
     gates = [v for v in backbone.trainable_variables if v.name == "gate"]

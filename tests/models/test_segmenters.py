@@ -55,7 +55,16 @@ def batch():
     return {"points": points, "category": category}, labels
 
 
-@pytest.mark.parametrize("kind", BACKBONES)
+def backbones():
+    """On every backend one for each decoder, the others once."""
+    seen = set()
+    for kind in BACKBONES:
+        marks = pytest.mark.once if kind.decoder in seen else ()
+        seen.add(kind.decoder)
+        yield pytest.param(kind, marks=marks)
+
+
+@pytest.mark.parametrize("kind", backbones())
 def test_every_backbone_gives_probabilities_of_parts(kind, batch):
     inputs, _ = batch
     model = make_parts(kind)
@@ -172,6 +181,7 @@ def test_any_depth_has_blocks_for_segmentation(depth, batch):
     assert model.predict(batch[0]["points"], verbose=0).shape == (4, 64, 2)
 
 
+@pytest.mark.once
 def test_errors():
     backbone = make_backbone()
     with pytest.raises(ValueError, match="category_parts.*Received"):

@@ -39,6 +39,7 @@ def build(name, method="none", **kwargs):
     return getattr(models, name)(peft=METHODS[method](), **config)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", BACKBONES)
 def test_outputs(name, clouds):
     backbone = build(name)
@@ -84,6 +85,7 @@ def test_frozen_weights_stay(name, method, clouds):
             assert np.array_equal(after, frozen[variable.path]), variable.path
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", BACKBONES)
 def test_base_weights_are_a_subset_of_the_tuned(name):
     plain = {v.path: v.shape for v in build(name).weights}
@@ -93,6 +95,7 @@ def test_base_weights_are_a_subset_of_the_tuned(name):
     assert all("tuner" in path for path in added)
 
 
+@pytest.mark.once
 def test_point_bert_has_its_own_head():
     task = models.PointCloudClassifier(build("PointBERTBackbone"), 3)
     paths = {v.path for v in task.head.weights}
@@ -103,6 +106,7 @@ def test_point_bert_has_its_own_head():
     }
 
 
+@pytest.mark.once
 def test_patches_do_not_see_the_contrast_tokens(clouds):
     backbone = build("ReConBackbone")
     before = backbone(clouds[0])
@@ -115,6 +119,7 @@ def test_patches_do_not_see_the_contrast_tokens(clouds):
         assert np.allclose(a, b, atol=1e-6) == same
 
 
+@pytest.mark.once
 def test_the_class_token_of_point_gpt_sees_no_cloud(clouds):
     outputs = build("PointGPTBackbone")(clouds[0])
     token = ops.convert_to_numpy(outputs["class_tokens"])

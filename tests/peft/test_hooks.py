@@ -86,6 +86,7 @@ def assemble(method, mlp_ratio):
     return keras.Model(points, parts.outputs(tokens))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", methods())
 def test_a_method_knows_the_block_s_true_mlp_ratio(name, clouds):
     model = assemble(methods()[name](**SMALL.get(name, {})), mlp_ratio=1.5)

@@ -216,6 +216,7 @@ def test_morton_order(wrap):
         assert found[b].tolist() == np.argsort(keys, kind="stable").tolist()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "make",
     [

@@ -164,6 +164,7 @@ def test_pooling_has_the_gradient_of_a_maximum():
         np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
+@pytest.mark.once
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="num_heads"):
         LocalAttention(18, 4)
@@ -199,6 +200,7 @@ def test_logits_do_not_depend_on_the_batch(clouds, change):
         np.testing.assert_allclose(parts, whole[: len(parts)], atol=1e-6)
 
 
+@pytest.mark.once
 def test_reference_mode_reads_other_samples(clouds):
     """The defect of the published code, which the default does not have."""
     model = with_bank(clouds, reference=True, frozen_bn="track")
@@ -209,6 +211,7 @@ def test_reference_mode_reads_other_samples(clouds):
     np.testing.assert_allclose(logits(model, points[:1]), whole[:1], atol=1e-6)
 
 
+@pytest.mark.once
 def test_every_part_acts(clouds):
     points = clouds[0]
     usual = logits(with_bank(clouds), points)
@@ -229,6 +232,7 @@ def test_every_part_acts(clouds):
         assert np.abs(logits(other, points) - usual).max() > 1e-4
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("reference", (False, True))
 def test_adapters_start_as_nothing_or_as_published(reference):
     model = small_classifier(method(reference=reference))
@@ -241,6 +245,7 @@ def test_adapters_start_as_nothing_or_as_published(reference):
     assert all(np.any(kernel) == reference for kernel in kernels)
 
 
+@pytest.mark.once
 def test_what_trains():
     model = small_classifier(method())
     for variable in model.backbone.trainable_variables:
@@ -273,6 +278,7 @@ def test_full_size_counts():
     assert report["total"] == 22_560_409 + 37_632  # the differences
 
 
+@pytest.mark.once
 def test_arguments_are_checked():
     with pytest.raises(ValueError, match="at least 3"):
         PointPEFT(num_prompts=2)

@@ -57,6 +57,7 @@ def test_query_of_a_bank_that_is_too_small(features):
 # === Building ===
 
 
+@pytest.mark.once
 def test_build_normalizes_the_frozen_feature(clouds):
     backbone = small_backbone()
     bank = PriorBank.build(
@@ -96,6 +97,7 @@ def test_the_method_does_not_change_the_frozen_feature(clouds):
     np.testing.assert_array_equal(after, before)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("frozen_bn", ("inference", "track"))
 @pytest.mark.parametrize("groups", (None, 4, 6))
 def test_the_model_asks_as_the_bank_was_built(clouds, frozen_bn, groups):
@@ -186,6 +188,7 @@ def test_a_bank_is_not_finite_or_not_a_matrix():
         bank_of(np.ones(3))
 
 
+@pytest.mark.once
 def test_without_a_bank_nothing_runs_and_the_error_helps(clouds):
     points, labels = clouds
     model = small_classifier(method())

@@ -20,6 +20,7 @@ from keras_pointpeft.presets import cards
 from keras_pointpeft.presets import published
 from tests.checkpoints import releases
 
+pytestmark = pytest.mark.once
 torch = pytest.importorskip("torch")
 ENTRIES = {
     name: entry
@@ -139,7 +140,6 @@ def any_blocks(monkeypatch):
     monkeypatch.setattr(arguments, "HEAD_ARGUMENTS", rest)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", ENTRIES)
 def test_every_entry_loads(name, mirror, few_builds, any_blocks, tmp_path):
     release, state = releases.file_of(name)
@@ -160,7 +160,6 @@ DOORS = (
 )
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", DOORS)
 def test_every_door(name, mirror, few_builds, tmp_path, monkeypatch):
     release, state = releases.file_of(name)
@@ -202,7 +201,6 @@ def test_every_door(name, mirror, few_builds, tmp_path, monkeypatch):
         assert type(model).__name__ == "PointBERTBackbone"
 
 
-@pytest.mark.once
 def test_the_table_marks_what_this_file_loads():
     released = {
         name
@@ -312,7 +310,6 @@ def test_point_peft_loads_into_what_its_code_computes(case, tmp_path):
     np.testing.assert_allclose(written[bias], state[bias], atol=1e-6)
 
 
-@pytest.mark.once
 def test_which_file_is_it(mirror, tmp_path, caplog):
     """A card's file must be what the card says; a given one is told."""
     name = "full_pointmae_scanobjectnn"
@@ -329,7 +326,6 @@ def test_which_file_is_it(mirror, tmp_path, caplog):
     assert "published results start from a file" in caplog.text
 
 
-@pytest.mark.once
 def test_by_hand_says_where_to_put_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv(downloads.MIRROR_VARIABLE, raising=False)

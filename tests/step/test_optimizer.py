@@ -42,6 +42,7 @@ def test_groups():
     assert names(kept) == ["bias", "gamma", "qkv_bias", "token"]
 
 
+@pytest.mark.once
 def test_frozen_variables_are_in_no_group():
     model = build([Tokens(), keras.layers.Dense(3)])
     model.layers[0].position.trainable = False
@@ -104,6 +105,7 @@ def test_accumulation_makes_one_update_of_two_batches():
     np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.once
 def test_errors():
     model = build([keras.layers.Dense(3)])
     with pytest.raises(ValueError, match="gradient_accumulation=0"):

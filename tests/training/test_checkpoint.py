@@ -92,6 +92,7 @@ def test_resumed_run_ends_with_the_same_bits(
     assert result.last_accuracy == expected.last_accuracy
 
 
+@pytest.mark.once
 def test_two_seeds_differ(make_model, make_split):
     split, test = make_split(), make_split(seed=1)
     losses = [
@@ -112,6 +113,7 @@ def test_two_seeds_differ(make_model, make_split):
     assert losses[0] != losses[1]
 
 
+@pytest.mark.once
 def test_a_finished_run_is_only_measured(make_model, make_split, tmp_path):
     recipe = dataclasses.replace(RECIPE, epochs=2)
     split, test = make_split(), make_split(seed=1)
@@ -120,6 +122,7 @@ def test_a_finished_run_is_only_measured(make_model, make_split, tmp_path):
     assert again == first
 
 
+@pytest.mark.once
 def test_without_resume_it_starts_over(make_model, make_split, tmp_path):
     recipe = dataclasses.replace(RECIPE, epochs=2, selection="last")
     killed_after(1, make_model, make_split, recipe, tmp_path)
@@ -134,6 +137,7 @@ def test_without_resume_it_starts_over(make_model, make_split, tmp_path):
     assert [row["epoch"] for row in result.history] == [0, 1]
 
 
+@pytest.mark.once
 def test_state_of_another_run_is_refused(make_model, make_split, tmp_path):
     recipe = dataclasses.replace(RECIPE, selection="last")
     killed_after(1, make_model, make_split, recipe, tmp_path)
@@ -152,6 +156,7 @@ def test_state_of_another_run_is_refused(make_model, make_split, tmp_path):
         train(make_model(), other_split, test, recipe, log_dir=tmp_path)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"text"])
 def test_a_damaged_file_is_refused(make_model, make_split, tmp_path, content):
     (tmp_path / "state.npz").write_bytes(content)
@@ -165,6 +170,7 @@ def test_a_damaged_file_is_refused(make_model, make_split, tmp_path, content):
         )
 
 
+@pytest.mark.once
 def test_a_kill_while_writing_leaves_the_last_state(
     make_model, make_split, tmp_path, monkeypatch
 ):
@@ -191,6 +197,7 @@ def test_a_kill_while_writing_leaves_the_last_state(
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.once
 def test_every_damage_to_a_state_is_refused(make_model, make_split, tmp_path):
     recipe = dataclasses.replace(
         RECIPE, epochs=1, warmup_epochs=0, selection="last"
@@ -215,6 +222,7 @@ def test_every_damage_to_a_state_is_refused(make_model, make_split, tmp_path):
     report("state.npz", table)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("what", ["epochs", "updates"])
 def test_a_finished_run_is_extended(make_model, make_split, tmp_path, what):
     split, test = make_split(), make_split(seed=1)
@@ -234,6 +242,7 @@ def test_a_finished_run_is_extended(make_model, make_split, tmp_path, what):
     assert rates[2:] == expected[2:]
 
 
+@pytest.mark.once
 def test_an_unfinished_run_is_not_taken_for_a_shorter_one(
     make_model, make_split, tmp_path
 ):

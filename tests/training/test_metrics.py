@@ -9,6 +9,7 @@ from keras_pointpeft.training import mean_class_accuracy
 from keras_pointpeft.training import overall_accuracy
 
 
+@pytest.mark.once
 def test_against_sklearn():
     rng = np.random.default_rng(0)
     labels, predictions = rng.integers(0, 5, (2, 200))
@@ -24,11 +25,13 @@ def test_against_sklearn():
     )
 
 
+@pytest.mark.once
 def test_a_class_without_clouds_is_left_out():
     confusion = confusion_matrix(np.array([0, 0, 1]), np.array([0, 2, 1]), 3)
     assert mean_class_accuracy(confusion) == pytest.approx((0.5 + 1.0) / 2)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "labels, predictions",
     [([0, 1], [0]), ([0, 3], [0, 1]), ([0, 1], [0, -1])],
@@ -38,6 +41,7 @@ def test_bad_arrays(labels, predictions):
         confusion_matrix(labels, predictions, 3)
 
 
+@pytest.mark.once
 def test_no_clouds():
     empty = confusion_matrix(np.zeros(0, int), np.zeros(0, int), 3)
     for measure in (overall_accuracy, mean_class_accuracy):

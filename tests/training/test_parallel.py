@@ -104,6 +104,7 @@ def test_an_interrupted_run_goes_on_exactly(tmp_path):
             np.testing.assert_array_equal(value, second[1][name])
 
 
+@pytest.mark.once
 def test_shards_are_parts_of_the_batches():
     points = np.random.default_rng(0).normal(size=(22, 9, 3))
 
@@ -125,6 +126,7 @@ def test_shards_are_parts_of_the_batches():
     np.testing.assert_array_equal(again[2][0], parts[1][2][0])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("shard", [(2, 2), (-1, 2), (0, 3), (0, 16)])
 def test_shards_that_do_not_divide_a_batch(shard):
     dataset = PointCloudDataset(np.zeros((16, 4, 3)), batch_size=8)
@@ -132,6 +134,7 @@ def test_shards_that_do_not_divide_a_batch(shard):
         dataset.shard = shard
 
 
+@pytest.mark.once
 def test_a_last_batch_that_is_too_small_to_share():
     dataset = PointCloudDataset(np.zeros((17, 4, 3)), batch_size=8)
     with pytest.raises(ValueError, match="drop_last.*Received"):

@@ -2,6 +2,8 @@ import pytest
 
 from keras_pointpeft.training import Recipe
 
+pytestmark = pytest.mark.once
+
 
 def test_defaults_are_the_published_recipe():
     recipe = Recipe()

@@ -12,6 +12,7 @@ from keras_pointpeft.verification.schedule import verify_lr_schedule
 CASE = pathlib.Path(__file__).parents[1] / "golden" / "ops_lr_schedule"
 
 
+@pytest.mark.once
 def test_published_schedules():
     results = verify_lr_schedule(CASE)
     assert len(results) == 5
@@ -19,12 +20,14 @@ def test_published_schedules():
         assert difference <= tolerance, what
 
 
+@pytest.mark.once
 def test_first_two_epochs_train_at_the_warmup_rate():
     rates = [cosine_with_warmup(e, 5e-4, 300) for e in range(3)]
     assert rates[0] == rates[1] == 1e-6
     assert rates[2] == pytest.approx(1e-6 + (5e-4 - 1e-6) / 10)
 
 
+@pytest.mark.once
 def test_without_warmup_it_starts_at_the_peak():
     assert cosine_with_warmup(0, 1e-3, 20, warmup_epochs=0) == 1e-3
     middle = cosine_with_warmup(11, 1e-3, 20, 0, min_learning_rate=0.0)
@@ -32,6 +35,7 @@ def test_without_warmup_it_starts_at_the_peak():
     assert cosine_with_warmup(50, 1e-3, 20, 0) == 1e-6
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("epoch, epochs, warmup", [(-1, 9, 1), (0, 0, 1)])
 def test_bad_arguments(epoch, epochs, warmup):
     with pytest.raises(ValueError, match="Received"):

@@ -95,6 +95,7 @@ def test_parts_are_learned_selected_and_measured(tmp_path):
     )
 
 
+@pytest.mark.once
 def test_a_killed_run_of_parts_goes_on(tmp_path):
     recipe = dataclasses.replace(RECIPE, epochs=2)
     split, test = part_split(), part_split(seed=1)
@@ -136,6 +137,7 @@ def test_scenes():
     assert "val_miou" in result.history[0]
 
 
+@pytest.mark.once
 def test_splits_that_do_not_fit_are_refused():
     model = part_model()
     without = dataclasses.replace(part_split(), part_labels=None)
@@ -147,6 +149,7 @@ def test_splits_that_do_not_fit_are_refused():
         train(model, wrong, part_split(), RECIPE)
 
 
+@pytest.mark.once
 def test_arguments_of_own_parts():
     found = part_arguments(part_split(), part_split(seed=1))
     assert found == {

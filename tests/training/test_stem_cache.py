@@ -54,6 +54,7 @@ def test_training_is_the_same(make_split, tmp_path):
     assert len(os.listdir(tmp_path)) == 2
 
 
+@pytest.mark.once
 def test_files_have_what_memory_has_and_are_found_again(
     make_split, tmp_path, monkeypatch
 ):
@@ -108,6 +109,7 @@ def test_an_interrupted_run_goes_on(make_split, tmp_path):
     assert found.best_accuracy == expected.best_accuracy
 
 
+@pytest.mark.once
 def test_what_failed_leaves_no_files(make_split, tmp_path, monkeypatch):
     model = make()
     batches = PointCloudDataset(make_split(), sampling="first")
@@ -122,6 +124,7 @@ def test_what_failed_leaves_no_files(make_split, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.once
 def test_another_process_may_write_the_same(make_split, tmp_path, monkeypatch):
     batches = PointCloudDataset(make_split(), sampling="first")
     inner = stem_cache._computed
@@ -139,6 +142,7 @@ def test_another_process_may_write_the_same(make_split, tmp_path, monkeypatch):
     assert all(len(array) == 48 for array in found.arrays.values())
 
 
+@pytest.mark.once
 def test_batches_are_those_of_the_clouds():
     rng = np.random.default_rng(0)
     points, labels = rng.normal(size=(10, 20, 3)), np.arange(10)
@@ -165,6 +169,7 @@ def test_batches_are_those_of_the_clouds():
     assert orders[0] != orders[1]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "changes", [{"augmentation": "scale_translate"}, {"sampling": "random"}]
 )
@@ -174,12 +179,14 @@ def test_clouds_that_differ_are_refused(changes, make_split):
         train(make(), make_split(), make_split(seed=1), recipe, cache="memory")
 
 
+@pytest.mark.once
 def test_a_method_that_changes_clouds_is_refused(make_split):
     model = small_classifier(GAPrompt())
     with pytest.raises(ValueError, match="nothing can be kept.*Received"):
         train(model, make_split(), make_split(seed=1), RECIPE, cache="memory")
 
 
+@pytest.mark.once
 def test_columns_of_rooms_are_refused():
     from keras_pointpeft.models import SemanticSegmenter
 

@@ -70,6 +70,7 @@ def test_the_best_held_out_epoch_is_kept(make_model, make_split):
     assert found == pytest.approx(result.best_accuracy)
 
 
+@pytest.mark.once
 def test_best_on_test_reports_the_best_epoch_on_the_test_split(
     make_model, make_split
 ):
@@ -82,6 +83,7 @@ def test_best_on_test_reports_the_best_epoch_on_the_test_split(
     assert result.held_out_accuracy is None
 
 
+@pytest.mark.once
 def test_last_never_looks_at_the_test_split(make_model, make_split):
     recipe = dataclasses.replace(RECIPE, selection="last")
     result = train(make_model(), make_split(), make_split(seed=1), recipe)
@@ -90,6 +92,7 @@ def test_last_never_looks_at_the_test_split(make_model, make_split):
     assert result.best_epoch == 2
 
 
+@pytest.mark.once
 def test_votes(make_model, make_split):
     recipe = dataclasses.replace(RECIPE, epochs=1, votes=2)
     model, test = make_model(), make_split(seed=1)
@@ -133,6 +136,7 @@ def test_mixed_precision(make_model, make_split):
     assert all(v.dtype == "float32" for v in model.trainable_variables)
 
 
+@pytest.mark.once
 def test_errors(make_model, make_split):
     split, test = make_split(), make_split(seed=1)
     with pytest.raises(ValueError, match="dtype='mixed_bfloat16'"):

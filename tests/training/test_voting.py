@@ -43,6 +43,7 @@ def test_evaluate_without_votes_changes_no_cloud(make_model, make_split):
     assert evaluation.votes == 1
 
 
+@pytest.mark.once
 def test_classes_are_those_that_the_model_knows_by_name():
     model = small_classifier()
     model.contract = Contract(class_names=("a", "b", "c"))
@@ -56,12 +57,14 @@ def test_classes_are_those_that_the_model_knows_by_name():
         evaluate(model, Split(points, labels, ("a", "b", "d")))
 
 
+@pytest.mark.once
 def test_votes_repeat_with_their_seed(make_model, make_split):
     model, split = make_model(), make_split(clouds=6)
     same = [vote_logits(model, split, votes=2, seed=5) for _ in range(2)]
     np.testing.assert_array_equal(*same)
 
 
+@pytest.mark.once
 def test_errors(make_model, make_split):
     split = make_split(clouds=6)
     with pytest.raises(ValueError, match="votes=0"):
