@@ -44,14 +44,30 @@ def mean_and_count(x):
         from torch.distributed.nn import functional
 
         return functional.all_reduce(x) / count(), count()
-    if backend == "tensorflow":
+    context = _tensorflow_step()
+    if context is not None:
         import tensorflow as tf
 
-        context = tf.distribute.get_replica_context()
-        if context is not None and context.num_replicas_in_sync > 1:
-            mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, x)
-            return mean, context.num_replicas_in_sync
+        mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, x)
+        return mean, context.num_replicas_in_sync
     return x, 1
+
+
+def partial_gradients() -> bool:
+    """Whether gradients here are of a part of the batch alone.
+
+    So within a step of several devices of tensorflow, whose optimizer adds
+    them up. The optimizers of the other backends see whole ones.
+    """
+    return _tensorflow_step() is not None
+
+
+def sums(tensors: list) -> list:
+    """The sum of each tensor over tensorflow's devices, within a step."""
+    import tensorflow as tf
+
+    context = _tensorflow_step()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
 def mean_of_numbers(numbers: list) -> list:
@@ -65,6 +81,17 @@ def mean_of_numbers(numbers: list) -> list:
     values = torch.tensor(numbers, dtype=torch.float64, device=device)
     group.all_reduce(values)
     return (values / group.get_world_size()).tolist()
+
+
+def _tensorflow_step():
+    """What the devices of a step share; None if there are not several."""
+    if keras.config.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    several = context is not None and context.num_replicas_in_sync > 1
+    return context if several else None
 
 
 def _torch_group():

@@ -4,8 +4,10 @@ import contextlib
 import re
 
 import keras
+from keras import ops
 
 from keras_pointpeft.ops import accelerators
+from keras_pointpeft.ops import replicas
 from keras_pointpeft.serialization import serializable
 
 
@@ -85,7 +87,11 @@ def _innermost(optimizer):
 
 
 class _ClippedTogether:
-    """An optimizer that clips all gradients at once, where that is faster.
+    """An optimizer that clips all gradients of a batch at once.
+
+    Torch spends less time on that. On several devices of tensorflow, Keras
+    would clip what each of them found in its part of the batch before it adds
+    that up, so that what is learnt would depend on how many there are.
 
     On torch it also adds up gradients over several batches by itself: which
     batch updates is known to the host, which need not ask the device. Its
@@ -118,7 +124,7 @@ class _ClippedTogether:
         if self._adds_up(grads):
             self._add_up(list(grads), list(trainable_variables))
             return
-        clip = self._fast_clip(grads)
+        clip = self._own_clip(grads)
         if clip is None:
             super().apply(grads, trainable_variables)
             return
@@ -128,15 +134,19 @@ class _ClippedTogether:
         finally:
             self.global_clipnorm = norm
 
-    def _fast_clip(self, grads):
-        """The function for it; None if Keras must look at them one by one."""
-        plain = (
-            self.global_clipnorm
-            and self.gradient_accumulation_steps is None
-            and self.loss_scale_factor is None
-            and not any(gradient is None for gradient in grads)
-        )
-        return accelerators.find("clip_by_global_norm") if plain else None
+    def _own_clip(self, grads):
+        """The function for it; None if Keras' own is as good."""
+        if (
+            not self.global_clipnorm
+            or self.gradient_accumulation_steps is not None
+            or self.loss_scale_factor is not None
+        ):
+            return None
+        if replicas.partial_gradients():
+            return clip_parts
+        if any(gradient is None for gradient in grads):
+            return None
+        return accelerators.find("clip_by_global_norm")
 
     @property
     def iterations(self):
@@ -189,6 +199,20 @@ class _ClippedTogether:
             self.apply(means, variables)
         finally:
             self._every, self.gradient_accumulation_steps = None, every
+
+
+def clip_parts(grads, norm):
+    """Clips gradients by the norm of what they add up to.
+
+    Args:
+        grads: list of tensors or None: a device's part of each gradient,
+            which Keras adds to those of the others afterwards.
+        norm: float. The most that the sums may have together.
+    """
+    whole = replicas.sums([g for g in grads if g is not None])
+    squares = [ops.sum(ops.square(ops.cast(x, "float32"))) for x in whole]
+    factor = norm / ops.maximum(ops.sqrt(sum(squares)), norm)
+    return [None if g is None else g * ops.cast(factor, g.dtype) for g in grads]
 
 
 def _made_class(optimizer):

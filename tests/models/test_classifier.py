@@ -60,9 +60,8 @@ def moves(task, data):
     before = task.head.trainable_variables[0].numpy().copy()
     history = task.fit(data, verbose=0).history
     assert np.isfinite(history["loss"]).all()
-    return not np.array_equal(
-        before, task.head.trainable_variables[0].numpy()
-    )
+    after = task.head.trainable_variables[0].numpy()
+    return not np.array_equal(before, after)
 
 
 def test_torch_data_loader(task, clouds):

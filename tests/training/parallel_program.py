@@ -32,13 +32,15 @@ def main(folder, epochs, accumulation):
     recipe = Recipe(
         epochs=8,
         batch_size=8,
-        learning_rate=1e-3,
+        learning_rate=5e-3,
         warmup_epochs=1,
         augmentation="none",
         sampling="first",
         selection="held_out",
-        held_out_fraction=0.5,
+        held_out_fraction=0.25,
         gradient_accumulation=accumulation,
+        # Less than the gradients have, so that they are clipped.
+        clip_norm=1.0,
     )
 
     class Stop(keras.callbacks.Callback):
@@ -49,7 +51,8 @@ def main(folder, epochs, accumulation):
     keras.utils.set_random_seed(0)
     # BatchNorms whose statistics are those of the batch, but nothing random,
     # which each process would draw for itself.
-    backbone = small_backbone(DAPT(rank=4, dropout=0.0, frozen_bn="track"))
+    method = DAPT(rank=4, dropout=0.0, frozen_bn="track")
+    backbone = small_backbone(method, depth=1)
     model = PointCloudClassifier(backbone, 3, head_dims=(16,), dropout=0.0)
     result = train(
         model,

@@ -72,12 +72,6 @@ def assert_close(found, expected):
         )
 
 
-@pytest.mark.xfail(
-    BACKEND == "tensorflow",
-    reason="gradients of two devices differ by up to a tenth; the cause is "
-    "not found (docs/guides/multi_gpu.md)",
-    strict=False,
-)
 def test_two_train_as_one(tmp_path):
     # Several devices of tensorflow do not accumulate.
     accumulation = 1 if BACKEND == "tensorflow" else 2
