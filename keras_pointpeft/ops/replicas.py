@@ -53,11 +53,11 @@ def mean_and_count(x):
     return x, 1
 
 
-def partial_gradients() -> bool:
-    """Whether gradients here are of a part of the batch alone.
+def sees_a_part() -> bool:
+    """Whether this is a device's part of a step that Keras adds up.
 
-    So within a step of several devices of tensorflow, whose optimizer adds
-    them up. The optimizers of the other backends see whole ones.
+    So it is for losses and gradients within a step of several devices of
+    tensorflow. On the other backends they are means, or of the whole batch.
     """
     return _tensorflow_step() is not None
 

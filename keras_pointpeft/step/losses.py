@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_pointpeft.ops import replicas
 from keras_pointpeft.ops.arithmetic import one_hot
 from keras_pointpeft.serialization import serializable
 
@@ -122,9 +123,11 @@ class WeightedCrossentropy(keras.losses.Loss):
         if self.class_weights is not None:
             classes = ops.convert_to_tensor(self.class_weights, "float32")
             weights = weights * ops.take(classes, y_true, axis=0)
-        total = ops.sum(weights * losses)
+        total, weight = ops.sum(weights * losses), ops.sum(weights)
+        if replicas.sees_a_part():
+            (weight,) = replicas.sums([weight])
         # No point of a batch may have a label.
-        return total / ops.maximum(ops.sum(weights), 1e-12)
+        return total / ops.maximum(weight, 1e-12)
 
     def get_config(self):
         config = super().get_config()

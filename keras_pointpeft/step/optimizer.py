@@ -142,7 +142,7 @@ class _ClippedTogether:
             or self.loss_scale_factor is not None
         ):
             return None
-        if replicas.partial_gradients():
+        if replicas.sees_a_part():
             return clip_parts
         if any(gradient is None for gradient in grads):
             return None

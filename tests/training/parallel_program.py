@@ -15,6 +15,7 @@ from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.ops import replicas
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.training import Recipe
+from keras_pointpeft.training import WeightedCrossentropy
 from keras_pointpeft.training import parallel
 from keras_pointpeft.training import train
 from tests.conftest import small_backbone
@@ -71,9 +72,33 @@ def main(folder, epochs, accumulation):
     name = f"process{replicas.rank()}"
     np.savez(folder / f"{name}.npz", **arrays)
     text = json.dumps(
-        {"history": result.history, "accuracy": result.best_accuracy}
+        {
+            "history": result.history,
+            "accuracy": result.best_accuracy,
+            "weighted_loss": weighted_loss(),
+        }
     )
     (folder / f"{name}.json").write_text(text)
+
+
+def weighted_loss():
+    """Of two clouds, the second lighter; on two devices, one on each."""
+    loss = WeightedCrossentropy((1.0, 5.0))
+    rng = np.random.default_rng(0)
+    labels = np.array([[1, 1, 0, 1], [0, 0, -1, -1]])
+    scores = rng.normal(size=(2, 4, 2)).astype("float32")
+    if not replicas.sharing() > 1 or keras.config.backend() != "tensorflow":
+        return float(loss(labels, scores))
+    import tensorflow as tf
+
+    strategy = tf.distribute.get_strategy()
+
+    def part():
+        i = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return loss(tf.gather(labels, [i]), tf.gather(scores, [i]))
+
+    parts = strategy.experimental_local_results(strategy.run(part))
+    return float(sum(parts))
 
 
 def two_devices():

@@ -65,6 +65,9 @@ def assert_close(found, expected):
     np.testing.assert_allclose(
         figures(found[0]), figures(expected[0]), rtol=2e-3
     )
+    assert found[0]["weighted_loss"] == pytest.approx(
+        expected[0]["weighted_loss"], rel=1e-5
+    )
     # Where a gradient is noise, Adam steps by the learning rate all the same.
     for name, value in expected[1].items():
         np.testing.assert_allclose(
