@@ -3,6 +3,7 @@ import copy
 import gc
 import importlib.util
 import pathlib
+import resource
 import sys
 
 import keras
@@ -36,13 +37,15 @@ def seed():
 
 @pytest.fixture(autouse=True, scope="module")
 def compiled_functions():
-    """Those of a finished file are of no use, and add up to gigabytes."""
+    """Those of jax add up to gigabytes; until then other files use them."""
     yield
     gc.collect()
     if keras.config.backend() == "jax":
         import jax
 
-        jax.clear_caches()
+        kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if kilobytes > 4 * 2**20:
+            jax.clear_caches()
 
 
 @pytest.fixture
