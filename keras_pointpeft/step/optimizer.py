@@ -124,7 +124,12 @@ class _ClippedTogether:
         if self._adds_up(grads):
             self._add_up(list(grads), list(trainable_variables))
             return
-        clip = self._own_clip(grads)
+        if self.global_clipnorm and replicas.sees_a_part():
+            norm = self.global_clipnorm * (self.loss_scale_factor or 1.0)
+            # Keras clips each share once more and finds it short enough.
+            super().apply(shares(grads, norm), trainable_variables)
+            return
+        clip = self._fast_clip(grads)
         if clip is None:
             super().apply(grads, trainable_variables)
             return
@@ -134,19 +139,15 @@ class _ClippedTogether:
         finally:
             self.global_clipnorm = norm
 
-    def _own_clip(self, grads):
-        """The function for it; None if Keras' own is as good."""
-        if (
-            not self.global_clipnorm
-            or self.gradient_accumulation_steps is not None
-            or self.loss_scale_factor is not None
-        ):
-            return None
-        if replicas.sees_a_part():
-            return clip_parts
-        if any(gradient is None for gradient in grads):
-            return None
-        return accelerators.find("clip_by_global_norm")
+    def _fast_clip(self, grads):
+        """The function for it; None if Keras must look at them one by one."""
+        plain = (
+            self.global_clipnorm
+            and self.gradient_accumulation_steps is None
+            and self.loss_scale_factor is None
+            and not any(gradient is None for gradient in grads)
+        )
+        return accelerators.find("clip_by_global_norm") if plain else None
 
     @property
     def iterations(self):
@@ -201,18 +202,24 @@ class _ClippedTogether:
             self._every, self.gradient_accumulation_steps = None, every
 
 
-def clip_parts(grads, norm):
-    """Clips gradients by the norm of what they add up to.
+def shares(grads, norm):
+    """Shares of gradients that are clipped by the norm of the whole batch's.
 
     Args:
-        grads: list of tensors or None: a device's part of each gradient,
-            which Keras adds to those of the others afterwards.
-        norm: float. The most that the sums may have together.
+        grads: list of tensors or None, what a device of tensorflow found in
+            its part of the batch.
+        norm: float. The most that the sums over all devices may have.
+
+    Returns:
+        list of tensors or None, the same on each device, of which Keras takes
+        the sums.
     """
-    whole = replicas.sums([g for g in grads if g is not None])
-    squares = [ops.sum(ops.square(ops.cast(x, "float32"))) for x in whole]
-    factor = norm / ops.maximum(ops.sqrt(sum(squares)), norm)
-    return [None if g is None else g * ops.cast(factor, g.dtype) for g in grads]
+    sums = replicas.sums([g for g in grads if g is not None])
+    squares = [ops.sum(ops.square(ops.cast(x, "float32"))) for x in sums]
+    length = ops.maximum(ops.sqrt(sum(squares)), norm)
+    factor = norm / (length * replicas.sharing())
+    clipped = iter([x * ops.cast(factor, x.dtype) for x in sums])
+    return [None if g is None else next(clipped) for g in grads]
 
 
 def _made_class(optimizer):

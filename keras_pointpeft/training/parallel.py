@@ -68,7 +68,14 @@ def check(recipe):
         return
     import tensorflow as tf
 
-    if recipe.gradient_accumulation > 1 and tf.distribute.has_strategy():
+    if not tf.distribute.has_strategy():
+        return
+    if recipe.double_step:
+        raise ValueError(
+            "On several devices of tensorflow, a batch makes one step; use "
+            "torch or jax for `double_step`. Received: double_step=True"
+        )
+    if recipe.gradient_accumulation > 1:
         raise ValueError(
             "On several devices of tensorflow, Keras cannot accumulate "
             "gradients; use a larger batch, or torch or jax. Received: "

@@ -209,14 +209,15 @@ def same_training(found, model):
         )
         losses.append(fitted.history["loss"])
     np.testing.assert_allclose(*losses, rtol=1e-4)
-    # Matrices decay. A bias in front of a BatchNorm has no gradient but
-    # rounding, of which Adam makes whole steps: it may go anywhere.
-    after = values(found.trainable_variables)
-    for path, expected in values(model.trainable_variables).items():
-        if expected.ndim > 1:
-            np.testing.assert_allclose(after[path], expected, atol=2e-3)
+    np.testing.assert_allclose(logits(found), logits(model), atol=1e-4)
     logs = found.evaluate(*clouds(), verbose=0, return_dict=True)
-    assert set(logs) == set(model.evaluate(*clouds(), return_dict=True))
+    expected = model.evaluate(*clouds(), verbose=0, return_dict=True)
+    assert logs == pytest.approx(expected, abs=1e-4)
+
+
+# More than rounding: of that alone, in front of a BatchNorm, Adam would make
+# whole steps.
+EPSILON = 1e-3
 
 
 COMPILED = (whole, pickled, copied)
@@ -225,7 +226,7 @@ COMPILED = (whole, pickled, copied)
 @pytest.mark.parametrize("way", rows(COMPILED, "whole"))
 def test_training_goes_on(case, way, recwarn):
     model = case.model
-    optimizer = make_optimizer(model, weight_decay=0.9, learning_rate=0.01)
+    optimizer = make_optimizer(model, 0.01, 0.9, epsilon=EPSILON)
     model.compile(optimizer, "auto", "auto")
     model.fit(*clouds(), batch_size=2, verbose=0)
     model.optimizer.learning_rate = 0.02
@@ -254,7 +255,7 @@ def test_training_of_another_model_goes_on(case):
 @pytest.mark.once
 def test_own_exceptions_from_decay(case):
     model = case.model
-    optimizer = keras.optimizers.AdamW(0.01, weight_decay=0.9)
+    optimizer = keras.optimizers.AdamW(0.01, 0.9, epsilon=EPSILON)
     optimizer.exclude_from_weight_decay(var_names=["bias", "token"])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, ["accuracy"])

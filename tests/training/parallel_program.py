@@ -42,6 +42,8 @@ def main(folder, epochs, accumulation):
         gradient_accumulation=accumulation,
         # Less than the gradients have, so that they are clipped.
         clip_norm=1.0,
+        # Adam would make whole steps of gradients that are only rounding.
+        epsilon=1e-3,
     )
 
     class Stop(keras.callbacks.Callback):

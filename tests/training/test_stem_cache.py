@@ -26,6 +26,8 @@ RECIPE = Recipe(
     sampling="fps",
     selection="held_out",
     held_out_fraction=0.25,
+    # Adam would make whole steps of gradients that are nothing but rounding.
+    epsilon=1e-3,
 )
 
 
@@ -35,21 +37,18 @@ def make(method="dapt"):
 
 
 def losses(result):
-    names = ("loss", "val_loss")
+    names = ("loss", "val_loss", "val_accuracy")
     return [[row[name] for name in names] for row in result.history]
 
 
 def test_training_is_the_same(make_split, tmp_path):
     splits = make_split(clouds=40), make_split(clouds=12, seed=1)
-    # Adam makes whole steps of gradients that are nothing but rounding.
-    recipe = dataclasses.replace(RECIPE, learning_rate=1e-4)
     plain, cached = (
-        train(make("linear"), *splits, recipe, cache=cache)
+        train(make("linear"), *splits, RECIPE, cache=cache)
         for cache in (None, tmp_path)
     )
-    np.testing.assert_allclose(losses(cached), losses(plain), rtol=2e-3)
-    # A cloud between two classes may fall to either.
-    assert abs(cached.best_accuracy - plain.best_accuracy) < 1.5 / 12
+    np.testing.assert_allclose(losses(cached), losses(plain), rtol=1e-4)
+    assert cached.best_accuracy == plain.best_accuracy
     # Of the clouds to learn from, and of those held out.
     assert len(os.listdir(tmp_path)) == 2
 
