@@ -44,7 +44,7 @@ def compiled_functions():
         import jax
 
         kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        if kilobytes > 4 * 2**20:
+        if kilobytes > 3 * 2**20:
             jax.clear_caches()
 
 

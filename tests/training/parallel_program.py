@@ -59,7 +59,7 @@ def main(folder, epochs, accumulation):
     model = PointCloudClassifier(backbone, 3, head_dims=(16,), dropout=0.0)
     result = train(
         model,
-        split(0, 48),
+        split(0, 64),
         split(1, 12),
         recipe,
         log_dir=folder,
