@@ -66,12 +66,10 @@ ONE_PER_HOOK = {
     "idpt",
     "lott",
     "most",
-    "pointgst",
     "pointpeft",
     "prefix",
     "ssf",
     "stag",
-    "vptdeep",
 }
 
 

@@ -186,6 +186,7 @@ OTHERWISE = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "given", [np.asarray, as_tensor, as_dataset, as_generator]
 )

@@ -62,6 +62,7 @@ def test_the_gradient_of_a_scale(leak):
     np.testing.assert_allclose(found, weights * np.where(x > 0, 1, leak))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("leak, opens", [(0.0, False), (0.1, True)])
 def test_only_with_a_leak_does_a_shut_adapter_open(leak, opens, clouds):
     points, labels = clouds
@@ -82,6 +83,7 @@ def test_only_with_a_leak_does_a_shut_adapter_open(leak, opens, clouds):
     assert [bias != -50 for bias in biases] == [opens] * len(adapters)
 
 
+@pytest.mark.once
 def test_the_config_comes_back():
     method = DAPT(rank=4, **ALIVE)
     again = DAPT.from_config(method.get_config())

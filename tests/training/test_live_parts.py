@@ -99,6 +99,7 @@ def test_a_gate_that_starts_at_zero_counts_its_entries(clouds):
     assert shares["block_1"]["attention gate"] == 0.5
 
 
+@pytest.mark.once
 def test_the_callback_logs_and_warns(model, clouds, capfd):
     points, labels = clouds
     live = training.LiveParts(points)
