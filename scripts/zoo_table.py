@@ -24,6 +24,7 @@ _CHECK = flags.DEFINE_bool("check", False, "Write nothing; exit 1 if stale.")
 _ROOT = flags.DEFINE_string(
     "root", str(Path(__file__).parents[1]), "Folder of README.md and zoo/."
 )
+NOTHING = "No runs are recorded yet.\n"
 
 INTRODUCTION = """# Zoo
 
@@ -123,12 +124,16 @@ def main(_):
 
 def readme_tables():
     """Text by the name that stands in the README's marks."""
+    from keras_pointpeft.experiments import robustness
+
+    corrupted = recorded("corrupted", results.CORRUPTED)
     return {
         "presets": preset_table(["scanobjectnn"]),
         "datasets": dataset_table(),
         "results": measured_table(),
         "segmentation": segmentation_table(),
         "few shots": few_shot_table(),
+        "corrupted": robustness.markdown(corrupted),
         "compared": compared_tables(),
         "cost": cost_table(),
         "key cost": key_cost_table(),
@@ -152,6 +157,7 @@ def zoo_readme(tables):
         ("What methods cost", METHODS + tables["methods"]),
         ("Segmentation, measured with this package", tables["segmentation"]),
         ("Few shots, measured with this package", tables["few shots"]),
+        ("Corrupted clouds, measured with this package", tables["corrupted"]),
         ("Cost, measured with this package", COST + tables["cost"]),
         ("Published", published_table()),
         ("Segmentation, published", published_segmentation_table()),
@@ -258,12 +264,17 @@ def weights_table():
     return model_card.markdown_table(header, rows)
 
 
+def recorded(name, columns=results.MEASURED):
+    """The rows of a result file of the zoo."""
+    path = cards.zoo_directory() / "results" / f"{name}.csv"
+    return results.read(path, columns)
+
+
 def measured_table():
     """Mean and standard deviation over seeds, and the weights started from."""
-    path = cards.zoo_directory() / "results" / "measured.csv"
-    groups = results.summarise(results.read(path))
+    groups = results.summarise(recorded("measured"))
     if not groups:
-        return "No runs are recorded yet.\n"
+        return NOTHING
     rows = []
     for group in groups:
         rows.append(
@@ -297,10 +308,9 @@ def measured_table():
 
 def cost_table():
     """Time and memory against a baseline, a row for each measurement."""
-    path = cards.zoo_directory() / "results" / "benchmark.csv"
-    rows = results.read(path, results.COST)
+    rows = recorded("benchmark", results.COST)
     if not rows:
-        return "No runs are recorded yet.\n"
+        return NOTHING
     rows = [row for row in rows if _is_largest(row, rows)]
     columns = "side baseline quantity ratio wanted batch_size backend device"
     header = "what against quantity ratio goal clouds backend device threads"
@@ -312,10 +322,9 @@ def cost_table():
 
 def key_cost_table():
     """What matters of it, each row with its sentence."""
-    folder = cards.zoo_directory() / "results"
-    rows = results.read(folder / "benchmark.csv", results.COST)
+    rows = recorded("benchmark", results.COST)
     shown = []
-    for key in results.read(folder / "key_cost.csv", results.KEY_COST):
+    for key in recorded("key_cost", results.KEY_COST):
         same = [
             row
             for row in rows
@@ -343,9 +352,8 @@ def _is_largest(row, rows):
 
 def published_table():
     """Accuracies from papers, one row per method and backbone."""
-    path = cards.zoo_directory() / "results" / "published.csv"
     groups, columns = {}, []
-    for row in results.read(path, results.PUBLISHED):
+    for row in recorded("published", results.PUBLISHED):
         if row["metric"] != "accuracy":
             continue
         vote = " vote" if row["protocol"].endswith("vote") else ""
@@ -402,7 +410,7 @@ def compared_tables():
             f"{common['train_clouds']} clouds, {common['protocol']}"
             f"{plot_of(path)}\n\n" + model_card.markdown_table(header, rows)
         )
-    return "\n".join(parts) or "No runs are recorded yet.\n"
+    return "\n".join(parts) or NOTHING
 
 
 def against_linear_table():
@@ -433,10 +441,9 @@ def ablation_table():
     """Results of `scripts/ablation.py`: methods by clouds of each class."""
     from keras_pointpeft.experiments import comparison
 
-    path = cards.zoo_directory() / "results" / "ablation.csv"
-    entries = comparison.summary(results.read(path, results.COMPARED))
+    entries = comparison.summary(recorded("ablation", results.COMPARED))
     if not entries:
-        return "No runs are recorded yet.\n"
+        return NOTHING
     rows = [
         (
             entry["dataset"],
@@ -454,13 +461,12 @@ def ablation_table():
 
 def probe_table():
     """Results of `scripts/probe.py`: mean and deviation over seeds."""
-    path = cards.zoo_directory() / "results" / "probes.csv"
     groups = {}
-    for row in results.read(path, results.PROBES):
+    for row in recorded("probes", results.PROBES):
         key = row["backbone"], row["parameters"], row["dataset"]
         groups.setdefault(key, []).append(row)
     if not groups:
-        return "No runs are recorded yet.\n"
+        return NOTHING
     rows = [
         (
             f"`{backbone}`",
@@ -481,7 +487,7 @@ def method_table():
     path = cards.zoo_directory() / "results" / "methods.csv"
     costs = results.read(path, results.METHODS)
     if not costs:
-        return "No runs are recorded yet.\n"
+        return NOTHING
     about, *rows = method_costs.rows_in_words(costs, path.parent / "compared")
     plot = path.with_suffix(".png")
     if plot.is_file():
@@ -497,14 +503,13 @@ def plot_of(path):
 
 def segmentation_table():
     """Figures of parts and scenes: mean and deviation over seeds."""
-    path = cards.zoo_directory() / "results" / "segmentation.csv"
     figures = results.SEGMENTATION[4:9]
     groups = {}
-    for row in results.read(path, results.SEGMENTATION):
+    for row in recorded("segmentation", results.SEGMENTATION):
         key = tuple(row[name] for name in ("preset", *COMMON))
         groups.setdefault(key, []).append(row)
     if not groups:
-        return "No runs are recorded yet.\n"
+        return NOTHING
     rows = [
         (
             f"`{key[0]}`",
@@ -537,16 +542,15 @@ def mean_and_spread(values):
 
 def few_shot_table():
     """Mean and standard deviation over the episodes of all seeds."""
-    path = cards.zoo_directory() / "results" / "few_shot.csv"
     common = [name for name in COMMON if name != "train_clouds"]
     names = ("preset", "dataset", "ways", "shots", *common)
     groups = {}
-    for row in results.read(path, results.FEW_SHOT):
+    for row in recorded("few_shot", results.FEW_SHOT):
         key = tuple(row[name] for name in names)
         accuracies = groups.setdefault(key, [])
         accuracies.extend(map(float, row["accuracies"].split()))
     if not groups:
-        return "No runs are recorded yet.\n"
+        return NOTHING
     rows = [
         (
             f"`{preset}`",
@@ -566,9 +570,8 @@ def few_shot_table():
 
 def published_segmentation_table():
     """mIoU from papers, one row per method and backbone."""
-    path = cards.zoo_directory() / "results" / "published.csv"
     groups = {}
-    for row in results.read(path, results.PUBLISHED):
+    for row in recorded("published", results.PUBLISHED):
         if row["metric"] == "accuracy":
             continue
         names = ("dataset", "backbone", "method", "trained_millions", "source")

@@ -7,6 +7,7 @@ weights come in, so that it does not matter what trains it afterwards.
 """
 
 import contextlib
+import pathlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ from keras_pointpeft.peft.paths import weights_of
 UNKNOWN = "unknown"
 # How many numbers of a variable tell it from another one.
 NUMBERS = 16
+# Among a backbone's assets.
+BASE_FILE = "base.npz"
 
 
 def by_value(variable):
@@ -183,6 +186,26 @@ def load_base(backbone, store):
     values = [np.array(store[f"{i}"]) for i in range(len(store.keys()))]
     if paths and len(values) == len(paths):
         set_base(backbone, dict(zip(paths, values)), loading=True)
+
+
+def write_base(backbone, folder):
+    """Writes what `save_base` does as a file among a backbone's assets.
+
+    Some of Keras' ways to save a model, Orbax for one, have assets but not
+    what a layer saves by itself.
+    """
+    values = {}
+    save_base(backbone, values)
+    if values:
+        np.savez(pathlib.Path(folder) / BASE_FILE, **values)
+
+
+def read_base(backbone, folder):
+    """Reads what `write_base` wrote, if it did."""
+    path = pathlib.Path(folder) / BASE_FILE
+    if path.is_file():
+        with np.load(path) as store:
+            load_base(backbone, store)
 
 
 def base_backbone(backbone):

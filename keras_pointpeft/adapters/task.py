@@ -21,6 +21,7 @@ class AdapterLife:
         # On jax, `fit` keeps the variables elsewhere between two batches.
         if hasattr(self, "jax_state_sync"):
             self.jax_state_sync()
+            _check_here(self.weights)
         if self._adapters is not None:
             self._adapters.restore()
 
@@ -142,3 +143,23 @@ def _with_adapters(make, arguments, state):
     task = make(*arguments)
     object.__setattr__(task, "_adapters", AdapterSet.restored(task, state))
     return task
+
+
+def _check_here(variables):
+    """Raises ValueError if a model around the task has the variables' values.
+
+    Keras does not tell which model that is.
+    """
+    for variable in variables:
+        try:
+            if variable.value is not None:
+                continue
+        except TypeError:  # there is nothing to make a first value by, either
+            pass
+        raise ValueError(
+            "A model around this task trains, and on jax its `fit` keeps all "
+            "variables elsewhere between two batches. In a "
+            "`keras.callbacks.Callback`, ask for `self.model` first, or call "
+            "`jax_state_sync()` of the outer model: either brings them back. "
+            f"Received: {variable.path} without a value"
+        )

@@ -3,6 +3,8 @@
     keras-pointpeft evaluate --adapter=runs/my_scans/adapter --data=my_scans
     keras-pointpeft evaluate --preset=dapt_pointmae_scanobjectnn \\
         --data=/data/ScanObjectNN
+    keras-pointpeft evaluate --adapter=runs/my_scans/adapter --data=my_scans \\
+        --corruptions=all --severities=1,3,5 --rows=corrupted.csv
 
 An adapter knows its preset, its data set and how clouds were prepared: what
 is not said here is as it was in training. Classes are matched by their names;
@@ -50,6 +52,22 @@ SPLIT = flags.DEFINE_string("split", "test", "Which split.", flag_values=FLAGS)
 PER_CLASS = flags.DEFINE_bool(
     "per_class", False, "Print each class too.", flag_values=FLAGS
 )
+CORRUPTIONS = flags.DEFINE_list(
+    "corruptions",
+    [],
+    "Measure on corrupted clouds: noise, dropout, occlusion ...; 'all' for "
+    "all that there are.",
+    flag_values=FLAGS,
+)
+SEVERITIES = flags.DEFINE_list(
+    "severities", ["1", "2", "3", "4", "5"], "Of them.", flag_values=FLAGS
+)
+ROWS = flags.DEFINE_string(
+    "rows",
+    None,
+    "CSV file to which the figures on corrupted clouds are added.",
+    flag_values=FLAGS,
+)
 
 USAGE = "--adapter=DIR --data=DIR [flags]"
 GROUPS = {
@@ -65,6 +83,7 @@ GROUPS = {
     ],
     "How": ["votes", "num_points", "batch_size", "seed"],
     "Scenes": ["test_area", "column_size"],
+    "Corrupted clouds": ["corruptions", "severities", "rows"],
     "What to print": ["per_class"],
 }
 
@@ -108,6 +127,9 @@ def main(_):
     else:
         split = split.with_classes(contract.class_names, contract.part_names)
     tell_settings(contract, recipe)
+    if CORRUPTIONS.value:
+        corrupted(model, name or MODEL_DIR.value, split, recipe, dataset)
+        return
     if hasattr(model, "predict_room") or hasattr(model, "predict_parts"):
         segmentation(model, name or MODEL_DIR.value, split, recipe)
         return
@@ -213,6 +235,69 @@ def segmentation(model, title, split, recipe):
         table.add_row(name, f"{100 * value:.2f}")
     Console().print(table)
     print(f"{len(split)} clouds or rooms, {recipe.votes} vote(s)")
+
+
+def corrupted(model, title, split, recipe, dataset):
+    """Figures on corrupted clouds, as rows and as a table."""
+    import dataclasses
+
+    from rich.console import Console
+
+    from keras_pointpeft import training
+    from keras_pointpeft.experiments import robustness
+    from keras_pointpeft.presets import results
+
+    if isinstance(split, list) or recipe.votes > 1:
+        raise app.UsageError(
+            "Corruptions are of clouds, not of scenes, and measured without "
+            f"votes. Received: --corruptions={','.join(CORRUPTIONS.value)} "
+            f"with {recipe.votes} vote(s) on {dataset}"
+        )
+    objective = training.objective_of(model)
+    # They are sampled before they are spoilt.
+    every = dataclasses.replace(recipe, num_points=None)
+    found = robustness.measure(
+        lambda clouds: objective.measure(clouds, every)[objective.figure],
+        split,
+        wanted_corruptions(),
+        recipe.num_points,
+        recipe.evaluation_sampling,
+        model.fewest_points,
+    )
+    rows = []
+    for row in found:
+        rows.append(row)
+        if ROWS.value is None:
+            continue
+        known = {
+            "preset": title,
+            "dataset": dataset,
+            "metric": objective.figure,
+            "protocol": SPLIT.value,
+            "test_clouds": len(split),
+            "weights": ADAPTER.value or MODEL_DIR.value or "published",
+        }
+        row = robustness.result_row(row, **known)
+        results.append_row(ROWS.value, row, results.CORRUPTED)
+    name = f"{title}, {SPLIT.value}: {objective.figure} in percent"
+    Console().print(robustness.table(rows, name))
+    entry = robustness.summary([{"preset": title, **row} for row in rows])[0]
+    print(
+        f"mean corruption error {100 - entry['mean']:.2f}, "
+        f"{entry['drop']:.2f} below clean clouds ({len(split)} clouds)"
+    )
+
+
+def wanted_corruptions():
+    """What the flags ask for."""
+    from keras_pointpeft.experiments import robustness
+
+    names = CORRUPTIONS.value
+    try:
+        severities = [int(text) for text in SEVERITIES.value]
+        return robustness.pairs(None if names == ["all"] else names, severities)
+    except ValueError as error:
+        raise app.UsageError(str(error)) from error
 
 
 def make_model(preset, split):

@@ -6,6 +6,7 @@ from keras_pointpeft import lazy
 __getattr__, __dir__, __all__ = lazy.face(
     __name__,
     {
+        "CORRUPTIONS": "data.corruption",
         "Contract": "data.contract",
         "EpochDataset": "data.epochs",
         "FollowEpoch": "data.follow_epoch",
@@ -15,6 +16,8 @@ __getattr__, __dir__, __all__ = lazy.face(
         "Room": "data.s3dis",
         "RoomDataset": "data.room_dataset",
         "Split": "data.splits",
+        "corrupt": "data.corruption",
+        "corrupt_split": "data.corruption",
         "list_datasets": "data.registry",
         "load": "data.registry",
         "load_few_shot": "data.few_shot",

@@ -8,5 +8,12 @@ __getattr__, __dir__, __all__ = lazy.face(
         "Prediction": "experiments.prediction",
         "predict_files": "experiments.predicting",
     },
-    ("comparison", "cost", "method_costs", "rates", "runs"),
+    (
+        "comparison",
+        "cost",
+        "method_costs",
+        "rates",
+        "robustness",
+        "runs",
+    ),
 )

@@ -4,8 +4,10 @@ import keras
 import keras_hub
 
 from keras_pointpeft.adapters.base import load_base
+from keras_pointpeft.adapters.base import read_base
 from keras_pointpeft.adapters.base import save_base
 from keras_pointpeft.adapters.base import set_base
+from keras_pointpeft.adapters.base import write_base
 from keras_pointpeft.adapters.copying import copy_weights
 from keras_pointpeft.arguments import check_arguments
 from keras_pointpeft.data.incoming import Door
@@ -144,6 +146,11 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
 
     def quantize(self, mode, **kwargs):
         refuse_quantization(mode)
+
+    def save(self, filepath, *args, **kwargs):
+        """Saves the whole model, see `keras.Model.save`."""
+        refuse_old_format(filepath)
+        super().save(filepath, *args, **kwargs)
 
     @property
     def remat(self):
@@ -402,6 +409,13 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     def load_own_variables(self, store):
         load_base(self, store)
 
+    def save_assets(self, inner_path):
+        """The same where Keras saves assets, but no own variables: Orbax."""
+        write_base(self, inner_path)
+
+    def load_assets(self, inner_path):
+        read_base(self, inner_path)
+
 
 def as_method(peft):
     """A `PeftMethod` or None, from itself or its config."""
@@ -422,6 +436,17 @@ def show_parameters(model):
     """
     if hasattr(model, "torch_params"):
         model._track_variables()
+
+
+def refuse_old_format(filepath):
+    """Raises ValueError for a file that Keras could not load again."""
+    if str(filepath).endswith((".h5", ".hdf5")):
+        raise ValueError(
+            "Keras' old format does not say of which classes a model is, nor "
+            "what its base was: save `model.keras`, or the weights alone by "
+            "`save_weights('model.weights.h5')`. "
+            f"Received: filepath={str(filepath)!r}"
+        )
 
 
 def refuse_quantization(mode):

@@ -133,6 +133,26 @@ RATES = (
     "version",
     "date",
 )
+# On corrupted clouds, `data.corruption`, in percent: `metric` is "accuracy" or
+# "instance_miou", and the corruption "none", of severity 0, leaves clouds as
+# they are. `seed` is that of training, `num_points` what a cloud has left.
+CORRUPTED = (
+    "preset",
+    "dataset",
+    "seed",
+    "corruption",
+    "severity",
+    "metric",
+    "value",
+    "num_points",
+    "protocol",
+    "test_clouds",
+    "weights",
+    "backend",
+    "device",
+    "version",
+    "date",
+)
 # Of a benchmark: `ratio` is that of `value`, of `side`, to that of `baseline`.
 COST = (
     "benchmark",
@@ -175,6 +195,7 @@ REQUIRED = {
     COMPARED: (*_COMMON, "seed", "epochs", "last_accuracy"),
     MEASURED: (*_COMMON, "seed", "epochs", "last_accuracy"),
     SEGMENTATION: (*_COMMON, "seed", "epochs", "accuracy"),
+    CORRUPTED: ("preset", "dataset", "corruption", "severity", "value"),
     FEW_SHOT: (*_COMMON, "ways", "shots", "episodes", "mean"),
     COST: ("benchmark", "quantity", "side", "baseline", "ratio"),
     KEY_COST: ("benchmark", "quantity"),

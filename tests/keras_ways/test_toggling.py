@@ -4,8 +4,11 @@ import keras
 import pytest
 
 from keras_pointpeft import adapters
+from tests.keras_ways.promise import BACKEND
+from tests.keras_ways.promise import Case
 from tests.keras_ways.promise import clouds
 from tests.keras_ways.promise import fit
+from tests.keras_ways.promise import logits
 from tests.keras_ways.promise import make_backbone
 from tests.keras_ways.promise import make_task
 from tests.keras_ways.promise import refuses
@@ -157,8 +160,10 @@ def test_names_and_flags(case):
     case.check(case.model, moved=False)
 
 
-@pytest.mark.once
-@pytest.mark.parametrize("dtype", ("mixed_bfloat16", "bfloat16"))
+@pytest.mark.parametrize(
+    "dtype",
+    ("mixed_bfloat16", pytest.param("bfloat16", marks=pytest.mark.once)),
+)
 def test_other_numbers(tmp_path, dtype):
     model = make_task(dtype=dtype)
     before = values(model.backbone.weights)
@@ -182,6 +187,49 @@ def test_a_global_policy(case):
     finally:
         keras.config.set_dtype_policy("float32")
     case.check(case.model)
+
+
+@pytest.mark.once
+def test_a_policy_that_was_there_before(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        case = Case(make_task(), tmp_path)
+        fit(case.model)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    found = values(case.model.backbone.weights)
+    assert all((found[path] == case.base[path]).all() for path in case.frozen)
+    case.model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    assert again.dtype_policy.name == "mixed_bfloat16"
+    assert (logits(again) == logits(case.model)).all()
+    case.model.save_adapter(tmp_path / "a")
+    again.load_adapter(tmp_path / "a")
+
+
+@pytest.mark.once
+def test_a_policy_of_a_layer_that_is_there(case):
+    case.model.backbone.dtype_policy = "mixed_bfloat16"
+    case.model.dtype_policy = "mixed_bfloat16"
+    fit(case.model)
+    case.check(case.model)
+
+
+@pytest.mark.once
+@pytest.mark.skipif(BACKEND == "jax", reason="no float16 on jax's CPU")
+def test_scaled_gradients_of_half_numbers(tmp_path):
+    case = Case(make_task(dtype="mixed_float16"), tmp_path)
+    fit(case.model)
+    # Keras puts one around any optimizer.
+    scaled = keras.optimizers.LossScaleOptimizer
+    assert isinstance(case.model.optimizer, scaled)
+    found = values(case.model.backbone.weights)
+    assert all((found[path] == case.base[path]).all() for path in case.frozen)
+    case.model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    assert isinstance(again.optimizer, scaled)
+    assert not isinstance(again.optimizer.inner_optimizer, scaled)
+    assert (logits(again) == logits(case.model)).all()
 
 
 @pytest.mark.once

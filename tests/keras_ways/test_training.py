@@ -7,10 +7,12 @@ from keras import ops
 
 from keras_pointpeft.data import PointCloudDataset
 from keras_pointpeft.models import SemanticSegmenter
+from keras_pointpeft.step.optimizer import make_optimizer
 from tests.keras_ways.promise import BACKEND
 from tests.keras_ways.promise import clouds
 from tests.keras_ways.promise import fit
 from tests.keras_ways.promise import make_backbone
+from tests.keras_ways.promise import make_task
 from tests.keras_ways.promise import refuses
 from tests.keras_ways.promise import rows
 from tests.keras_ways.promise import values
@@ -143,6 +145,81 @@ def averaged(model):
     optimizer.finalize_variable_values(model.trainable_variables)
 
 
+def running_average_kept(model):
+    optimizer = keras.optimizers.Adam(
+        0.01, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=1
+    )
+    fit(model, optimizer=optimizer, epochs=2)
+
+
+def scheduled(model):
+    rate = keras.optimizers.schedules.CosineDecay(0.01, 100)
+    fit(model, optimizer=keras.optimizers.AdamW(rate))
+    model.optimizer.iterations.assign(50)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.005)
+
+
+def own_accumulation(model):
+    optimizer = make_optimizer(
+        model, learning_rate=0.01, gradient_accumulation=2
+    )
+    fit(model, optimizer=optimizer)
+
+
+def weights_on_batches(model):
+    compiled(model, metrics=["accuracy"])
+    points, labels = clouds()
+    weights = np.array([1.0, 2.0, 0.5, 1.0], "float32")
+    model.train_on_batch(points, labels, sample_weight=weights)
+    model.train_on_batch(points, labels, class_weight={0: 1.0, 1: 2.0, 2: 1.0})
+    model.test_on_batch(points, labels, sample_weight=weights)
+    model.reset_metrics()
+
+
+def stopped(model):
+    def stop(epoch, logs):
+        model.stop_training = True
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=stop)
+    assert fit(model, epochs=5, callbacks=[callback]).epoch == [0]
+
+
+def in_two_calls(model):
+    fit(model, epochs=2)
+    fitted = model.fit(
+        *clouds(), batch_size=2, epochs=4, initial_epoch=2, verbose=0
+    )
+    assert fitted.epoch == [2, 3]
+
+
+def compiled_again(model):
+    fit(model)
+    fit(model, optimizer=keras.optimizers.SGD(0.01))
+
+
+def loss_by_output(model):
+    compiled(model)
+    model.compile(keras.optimizers.Adam(0.01), {model.output_names[0]: LOSS})
+    model.fit(*clouds(), batch_size=2, verbose=0)
+
+
+def one_hot(model):
+    points, labels = clouds()
+    model.compile(
+        keras.optimizers.Adam(0.01),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        weighted_metrics=["accuracy"],
+    )
+    model.fit(points, np.eye(3)[labels], batch_size=2, verbose=0)
+
+
+def penalised(model):
+    """Keras' regularizers, of what is frozen too."""
+    for variable in model.weights:
+        variable.regularizer = keras.regularizers.L2(0.1)
+    fit(model)
+
+
 def sequential(model):
     outer = keras.Sequential([keras.Input((None, 3)), model])
     fit(outer)
@@ -216,16 +293,38 @@ WAYS = (
     *(arrays, auto, py_dataset, own_dataset, generator, steps_per_epoch),
     *(torch_loader, tf_data, tensors, on_batches, validated, class_weight),
     *(validation_split, sample_weight, eagerly, steps_per_execution),
-    *(accumulated, scaled_loss, averaged),
+    *(accumulated, scaled_loss, averaged, running_average_kept, scheduled),
+    *(own_accumulation, weights_on_batches, stopped, in_two_calls),
+    *(compiled_again, loss_by_output, one_hot, penalised),
     *(sequential, functional, subclassed, native),
 )
 
 
-@pytest.mark.parametrize(
-    "way", rows(WAYS, "arrays sequential native")
-)
+EVERYWHERE = "arrays sequential native steps_per_execution averaged accumulated"
+
+
+@pytest.mark.parametrize("way", rows(WAYS, EVERYWHERE))
 def test_training(case, way):
     way(case.model)
+    case.check(case.model)
+
+
+OPTIMIZERS = "SGD RMSprop Adagrad Adadelta Adamax Nadam Ftrl Lion Lamb Muon"
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", [*OPTIMIZERS.split(), "Adafactor"])
+def test_optimizers(case, name):
+    fit(case.model, optimizer=getattr(keras.optimizers, name)(0.05))
+    case.check(case.model)
+
+
+@pytest.mark.once
+def test_an_optimizer_of_another_model(case):
+    """Keras knows whose variables it has."""
+    fit(case.model)
+    with refuses("Unknown variable"):
+        fit(make_task(seed=1), optimizer=case.model.optimizer)
     case.check(case.model)
 
 
@@ -284,8 +383,9 @@ def test_weights_of_classes_are_not_for_points():
             fitted(points, labels, class_weight={0: 1.0, 1: 2.0, 2: 3.0})
 
 
-@pytest.mark.once
-@pytest.mark.parametrize("kind", ("array", "tensor"))
+@pytest.mark.parametrize(
+    "kind", (pytest.param("array", marks=pytest.mark.once), "tensor")
+)
 @pytest.mark.parametrize("value", (np.nan, np.inf, 1e300))
 def test_no_number(case, kind, value):
     points, labels = clouds()
@@ -313,3 +413,19 @@ def test_no_number(case, kind, value):
 def test_compiling_all_at_once(case):
     with refuses("jit_compile.*torch"):
         case.model.compile(jit_compile=True)
+
+
+def test_compiling_is_asked_for_or_not(case):
+    """A file keeps a `False`, and not what a backend chose by itself."""
+    model = case.model
+    for asked in (False, "auto"):
+        compiled(model, jit_compile=asked)
+        config = model.get_compile_config()
+        assert config["jit_compile"] == asked
+        twin = make_task()
+        twin.compile_from_config(config)
+        assert twin.jit_compile == model.jit_compile
+        assert model.clone().jit_compile == model.jit_compile
+    # As earlier versions wrote it on jax: no reason not to load on torch.
+    twin.compile_from_config({**config, "jit_compile": True})
+    assert twin.jit_compile == model.jit_compile

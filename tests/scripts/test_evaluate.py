@@ -5,6 +5,7 @@ import pytest
 from keras_pointpeft import checkpoints
 from keras_pointpeft import presets
 from keras_pointpeft.checkpoints import loading
+from keras_pointpeft.presets import results
 from tests.checkpoints import published
 
 pytestmark = pytest.mark.once
@@ -83,3 +84,37 @@ def test_errors(run_script, arguments, message):
     process = run_script("evaluate.py", *arguments, check=False)
     assert process.returncode != 0
     assert message in process.stdout + process.stderr
+
+
+def test_corrupted_clouds(run_script, tmp_path):
+    model = published.classifier("PointMAEBackbone", classes=15)
+    model.save_to_preset(tmp_path / "model")
+    write_scans(tmp_path)
+    arguments = (
+        "--preset=dapt_pointmae_scanobjectnn",
+        "--model_dir=model",
+        f"--data={tmp_path}",
+        "--num_points=512",
+        "--severities=1",
+    )
+    process = run_script(
+        "evaluate.py",
+        *arguments,
+        "--corruptions=noise,dropout_local",
+        "--rows=rows.csv",
+    )
+    assert "noise" in process.stdout and "5 clouds" in process.stdout
+    assert "mean corruption error" in process.stdout
+    rows = results.read(tmp_path / "rows.csv", results.CORRUPTED)
+    assert [(r["corruption"], r["num_points"]) for r in rows] == [
+        *(("none", "512"), ("noise", "512"), ("dropout_local", "461"))
+    ]
+    for wrong, message in (
+        ("--corruptions=fog", "A corruption is one of"),
+        ("--corruptions=all --votes=2", "without votes"),
+    ):
+        process = run_script(
+            "evaluate.py", *arguments, *wrong.split(), check=False
+        )
+        assert process.returncode != 0
+        assert message in process.stdout + process.stderr

@@ -17,6 +17,7 @@ from keras_pointpeft.data.incoming import Door
 from keras_pointpeft.data.incoming import integer_labels
 from keras_pointpeft.files import preset_folder
 from keras_pointpeft.files.progress import Progress
+from keras_pointpeft.models.backbone import refuse_old_format
 from keras_pointpeft.models.backbone import refuse_quantization
 from keras_pointpeft.models.backbone import show_parameters
 from keras_pointpeft.peft.freezing import check_frozen
@@ -88,7 +89,8 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
             metrics = ["accuracy"]  # Keras finds the kind by the labels
             if integer_labels(loss) is not False:
                 metrics = self.default_metrics()
-        check_jit(kwargs.get("jit_compile"))
+        self._asked_to_jit = kwargs.get("jit_compile", "auto")
+        check_jit(self._asked_to_jit)
         keras.Model.compile(
             self, optimizer=optimizer, loss=loss, metrics=metrics, **kwargs
         )
@@ -100,6 +102,10 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         from keras_pointpeft.step.optimizer import undecayed_paths
 
         config = super().get_compile_config()
+        if config:
+            # Not what Keras chose for the backend that saves; another one may
+            # load.
+            config["jit_compile"] = self._asked_to_jit
         if self.optimizer is not None and (paths := undecayed_paths(self)):
             # Beside its own config, where a plain model's `compile` that is
             # made of this one looks for nothing.
@@ -112,14 +118,25 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         from keras_pointpeft.step.optimizer import exclude
 
         config = dict(config)
-        # Keras has written what it chose for the backend that saved the file;
-        # this may be another one.
-        config.pop("jit_compile", None)
+        # What jax and tensorflow do of themselves, torch is not asked to.
+        if config.get("jit_compile") is True:
+            del config["jit_compile"]
         undecayed = (config.get("optimizer") or {}).get("undecayed", ())
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None:
             exclude(self.optimizer, self.trainable_variables, undecayed)
             self.optimizer.build(self.trainable_variables)
+
+    @property
+    def metrics(self):
+        """What `fit` and `evaluate` report; nothing before they run.
+
+        Keras asks for them also where a layer, such as `TimeDistributed`,
+        stands between this task and the model that trains.
+        """
+        functions = ("train_function", "test_function")
+        runs = any(getattr(self, name, None) for name in functions)
+        return super().metrics if runs else []
 
     def make_ready(self, training=False):
         """Checks that the method has what it needs, such as a bank.
@@ -440,6 +457,12 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         with open(place, "w", encoding="utf-8") as file:
             json.dump(self.contract.to_dict(), file, indent=2)
         return found
+
+    def save(self, filepath, *args, **kwargs):
+        """Saves the whole model, see `keras.Model.save`."""
+        refuse_old_format(filepath)
+        self._put_in_place()
+        super().save(filepath, *args, **kwargs)
 
     def save_task_weights(self, filepath):
         """Saves the weights outside of the backbone, without optimizer."""
