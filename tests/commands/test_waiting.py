@@ -313,6 +313,7 @@ SCRIPTS = {
     "evaluate": "tests/scripts/test_evaluate.py",
     "export_checkpoint": "tests/scripts/test_small_scripts.py",
     "few_shot": "tests/scripts/test_segmentation.py",
+    "measure_corruptions": "tests/scripts/test_measure_corruptions.py",
     "measure_selection": "tests/scripts/test_small_scripts.py",
     "measure_serving": "tests/scripts/test_small_scripts.py",
     "predict": "tests/scripts/test_small_scripts.py",
