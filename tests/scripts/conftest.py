@@ -10,6 +10,8 @@ import pytest
 from absl import app
 from absl import flags
 
+from tests.listening import listening
+
 # Once in a process, before any script does.
 app.define_help_flags()
 ROOT = pathlib.Path(__file__).parents[2]
@@ -51,7 +53,10 @@ def finish(path):
 
 @pytest.fixture
 def run_script(tmp_path, monkeypatch):
-    """Runs a script as a user does, in an empty folder."""
+    """Runs a script as a user does, in an empty folder.
+
+    Whatever in it can take long must say so.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -59,7 +64,9 @@ def run_script(tmp_path, monkeypatch):
         path = ROOT / "scripts" / name
         monkeypatch.setattr(sys, "argv", [str(path), *arguments])
         monkeypatch.syspath_prepend(path.parent)
-        process = finish(str(path))
+        with listening() as heard:
+            process = finish(str(path))
+        assert not heard.silent, heard.silent
         if check and process.returncode != 0:
             raise AssertionError(
                 f"exit status {process.returncode}\n"
