@@ -32,6 +32,7 @@ def main(_):
     import keras
 
     import keras_pointpeft
+    from keras_pointpeft.files.progress import Progress
     from keras_pointpeft.presets import results
 
     rows = results.read(RESULTS.value, results.PROBES)
@@ -52,9 +53,10 @@ def main(_):
             if entry not in sets:
                 sets[entry] = splits(entry)
             train, test = sets[entry]
-            linear, head = probe(
-                backbone, train, test, seed, NUM_POINTS.value, EPOCHS.value
-            )
+            with Progress(f"probing {name}"):
+                linear, head = probe(
+                    backbone, train, test, seed, NUM_POINTS.value, EPOCHS.value
+                )
             row = {
                 "backbone": name,
                 "dataset": entry.partition("=")[0],

@@ -11,6 +11,7 @@ from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.experiments import comparison
 from keras_pointpeft.experiments import cost
 from keras_pointpeft.experiments import runs
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.presets import results
 from keras_pointpeft.step.running import WARM_UP
 from keras_pointpeft.training import compile_for
@@ -20,6 +21,7 @@ CLOCK_IN_WORDS = {"wall": "seconds by the clock", "cpu": "seconds of CPU"}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
+@telling("measuring methods")
 def measured(
     entrants, split, batch_size=32, repeats=7, clock="wall"
 ) -> list[dict]:
