@@ -56,7 +56,7 @@ def main(_):
 
 def apart(way, file):
     """What `measure` finds in a process of its own."""
-    from keras_pointpeft.files.progress import Progress
+    from keras_pointpeft.commands import Progress
 
     command = [sys.executable, __file__, *settings(), f"--way={way}"]
     with Progress(f"measuring {WAYS.get(way, way)}"):

@@ -155,7 +155,7 @@ flags.mark_flags_as_required(["backbone", "output"])
 
 
 def main(_):
-    from keras_pointpeft.files.progress import Progress
+    from keras_pointpeft.commands import Progress
 
     with Progress("starting Keras"):
         import keras

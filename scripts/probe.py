@@ -32,7 +32,7 @@ def main(_):
     import keras
 
     import keras_pointpeft
-    from keras_pointpeft.files.progress import Progress
+    from keras_pointpeft.commands import Progress
     from keras_pointpeft.presets import results
 
     rows = results.read(RESULTS.value, results.PROBES)

@@ -8,6 +8,10 @@ from keras_pointpeft import lazy
 
 __getattr__, __dir__, __all__ = lazy.face(
     __name__,
-    {"main": "commands.console", "run": "commands.console"},
+    {
+        "Progress": "files.progress",
+        "main": "commands.console",
+        "run": "commands.console",
+    },
     ("shared",),
 )

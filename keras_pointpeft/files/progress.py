@@ -34,10 +34,11 @@ class Progress:
     Example:
 
     ```python
-    with Progress("reading scans", total=len(paths)) as progress:
-        for path in paths:
-            read(path)
-            progress.advance()
+    from keras_pointpeft.commands import Progress
+
+    with Progress("counting clouds", total=3) as progress:
+        for number in range(3):
+            progress.advance(note=f"number {number}")
     ```
     """
 
