@@ -12,8 +12,6 @@ export TF_CPP_MIN_LOG_LEVEL=3 OMP_NUM_THREADS=1
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/keras_pointpeft/jax
 export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$cache}
 export JAX_COMPILATION_CACHE_MAX_SIZE=2147483648
-# Programs that run once need no optimization: it takes jax longer than the run.
-export JAX_DISABLE_MOST_OPTIMIZATIONS=1
 mkdir -p "$JAX_COMPILATION_CACHE_DIR"
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
