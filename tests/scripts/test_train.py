@@ -39,6 +39,9 @@ def test_train_then_evaluate(run_script, tmp_path):
     assert result["recipe"]["seed"] == 3
     page = (output / "report.html").read_text()
     assert "<h2>What each block does</h2>" in page
+    times = "<td>before</td><td>after epoch 1</td><td>now</td>"
+    assert f"<td>part</td>{times}" in page
+    assert "live_block_4_scale" in (output / "log.csv").read_text()
     assert (output / "figures" / "blocks.png").exists()
     # Too few to hold some out: all are trained on, and the last epoch kept.
     assert result["train_clouds"] == 40 and result["test_clouds"] == 40
