@@ -10,6 +10,7 @@ from keras_pointpeft.data.appearance import Appearance
 from keras_pointpeft.data.appearance import look
 from keras_pointpeft.data.coordinates import turned
 from keras_pointpeft.data.normalization import unit_sphere
+from keras_pointpeft.data.sampling import draw
 from keras_pointpeft.data.sampling import sample_points
 from keras_pointpeft.files.progress import telling
 
@@ -204,11 +205,9 @@ class Contract:
 
     def _fitted(self, cloud, wanted, enough, rng):
         if len(cloud) > wanted:
-            cloud = cloud[rng.permutation(len(cloud))[:wanted]]
+            cloud = cloud[draw(len(cloud), wanted, rng)]
         if self.normalization == "unit_sphere":
-            # Far from the origin, float32 would not tell points apart.
-            center = cloud.mean(axis=0, dtype="float64")
-            cloud = unit_sphere(cloud - center)
+            cloud = unit_sphere(cloud)
         sampling = self.sampling or "fps"
         cloud = np.asarray(cloud, "float32")[None]
         return sample_points(cloud, enough, sampling, rng, True)[0]

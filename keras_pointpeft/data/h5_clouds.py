@@ -8,13 +8,17 @@ import numpy as np
 from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import check_choice
+from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.checks import existing_file
 from keras_pointpeft.data.checks import tell_empty
+from keras_pointpeft.data.h5_files import checked
 from keras_pointpeft.data.h5_files import open_h5
 from keras_pointpeft.data.h5_files import read_array
 from keras_pointpeft.data.h5_files import read_class_names
+from keras_pointpeft.data.h5_files import read_part
 from keras_pointpeft.data.h5_files import read_strings
 from keras_pointpeft.data.normalization import prepared
+from keras_pointpeft.data.sampling import draw
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.files.progress import telling
 
@@ -29,6 +33,8 @@ def load_h5(
     on_bad: str = "raise",
     max_bytes: int = MAX_BYTES,
     normalize: bool | None = None,
+    num_points: int | None = None,
+    seed: int = 0,
 ) -> Split:
     """Loads own data in the layout of ScanObjectNN's h5 files.
 
@@ -46,6 +52,10 @@ def load_h5(
         normalize: bool, centre each cloud and scale it to the unit sphere.
             Defaults to None: files whose clouds are there already are left as
             they are, others are normalised, with a warning.
+        num_points: int, a random choice of so many points of each cloud, made
+            as it is read: a set of large clouds then takes no more memory
+            than what is chosen of it. Defaults to None, all points.
+        seed: int, of the choice.
 
     Returns:
         `Split`.
@@ -71,7 +81,16 @@ def load_h5(
             f'h5 clouds, split "{split}"',
         )
     name = os.path.basename(path)
-    loaded = read_h5(path, class_names, name, on_bad, max_bytes, normalize)
+    loaded = read_h5(
+        path,
+        class_names,
+        name,
+        on_bad,
+        max_bytes,
+        normalize,
+        num_points,
+        seed,
+    )
     present = {loaded.class_names[label] for label in loaded.labels}
     tell_empty(loaded.class_names, present, path)
     return loaded
@@ -84,11 +103,13 @@ def read_h5(
     on_bad="raise",
     max_bytes=MAX_BYTES,
     normalize=False,
+    num_points=None,
+    seed=0,
 ):
     """Reads one h5 file with `data` and `label` into a `Split`."""
     with open_h5(path) as file:
-        clouds = read_array(
-            file, "data", (None, None, 3), max_bytes=max_bytes
+        clouds, chosen = _read_clouds(
+            path, file, num_points, seed, max_bytes
         )
         labels = read_array(file, "label", kinds="iu", max_bytes=max_bytes)
         names = class_names or read_class_names(file)
@@ -97,8 +118,10 @@ def read_h5(
             ids = read_strings(file, "id", len(clouds), max_bytes)
         if "pid" in file:
             parts = read_array(
-                file, "pid", clouds.shape[:2], "iu", max_bytes
+                file, "pid", file["data"].shape[:2], "iu", max_bytes
             ).astype("int32")
+            if chosen is not None:
+                parts = np.take_along_axis(parts, chosen, axis=1)
     if labels.shape not in ((len(clouds),), (len(clouds), 1)):
         raise ValueError(
             f"{path}: 'label' must have one entry for each of the "
@@ -136,6 +159,32 @@ def read_h5(
         name,
         None if parts is None else parts[keep],
     )
+
+
+def _read_clouds(path, file, num_points, seed, max_bytes):
+    """Clouds as they are in the file, and which points of each these are."""
+    shape = (None, None, 3)
+    if num_points is None:
+        return read_array(file, "data", shape, max_bytes=max_bytes), None
+    data = checked(file, "data", shape)
+    count, available, _ = data.shape
+    if not 0 < num_points <= available:
+        raise ValueError(
+            f"{path} has clouds of {available} points, of which `num_points` "
+            f"can be chosen. Received: num_points={num_points}"
+        )
+    check_size(path, (available, 3), data.dtype, max_bytes)
+    check_size(path, (count, num_points, 3), data.dtype, max_bytes)
+    clouds = np.empty((count, num_points, 3), data.dtype)
+    chosen = np.empty((count, num_points), "int64")
+    for number in range(count):
+        cloud = read_part(data, number)
+        rng = np.random.default_rng((seed, number))
+        chosen[number] = draw(available, num_points, rng)
+        clouds[number] = cloud.take(chosen[number], axis=0)
+        if data.dtype.kind == "f" and not np.isfinite(cloud).all():
+            clouds[number, 0] = np.nan  # whichever points were chosen
+    return clouds, chosen
 
 
 def _choose(path, clouds):

@@ -43,6 +43,20 @@ def read_array(file, key, shape=None, kinds="fiu", max_bytes=MAX_BYTES):
         ValueError: the key is missing, ragged, of another shape or type, too
             large, or not completely written.
     """
+    data = checked(file, key, shape, kinds, max_bytes)
+    return read_part(data, ())
+
+
+def checked(file, key, shape=None, kinds="fiu", max_bytes=None):
+    """A data set of an open h5 file whose header has been checked.
+
+    Args:
+        file, key, shape, kinds: see `read_array`.
+        max_bytes: optional int, refuse to read more in one piece.
+
+    Returns:
+        `h5py.Dataset`, for `read_part`.
+    """
     where = f"{file.filename}: {key!r}"
     data = _data_set(file, key)
     if data.dtype.kind not in kinds:
@@ -56,11 +70,18 @@ def read_array(file, key, shape=None, kinds="fiu", max_bytes=MAX_BYTES):
             f"{where} must have the shape {_text(shape)}. "
             f"Received: {data.shape}"
         )
-    check_size(where, data.shape, data.dtype, max_bytes)
+    if max_bytes is not None:
+        check_size(where, data.shape, data.dtype, max_bytes)
     _check_stored(where, data)
+    return data
+
+
+def read_part(data, part):
+    """A part of a data set, or all of it for `()`."""
     try:
-        return data[()]
+        return data[part]
     except OSError as error:
+        where = f"{data.file.filename}: {data.name[1:]!r}"
         raise ValueError(
             f"{where} cannot be read: the file is damaged. Received: {error}"
         ) from error

@@ -7,6 +7,8 @@ from keras_pointpeft.data.coordinates import as_floats
 from keras_pointpeft.data.fps import farthest_point_indices
 from keras_pointpeft.files.progress import telling
 
+# A cloud is large if it has so many times the points that are wanted.
+_MANY = 8
 SAMPLING = ("random", "fps", "first", "fps_then_random")
 
 
@@ -99,6 +101,14 @@ def gather_points(values: np.ndarray, indices: np.ndarray) -> np.ndarray:
     batch, available = values.shape[:2]
     flat = indices + np.arange(0, batch * available, available)[:, None]
     return values.reshape(-1, *values.shape[2:]).take(flat, axis=0)
+
+
+def draw(available, wanted, rng):
+    """`wanted` different numbers below `available`, in random order."""
+    if available > _MANY * wanted:
+        # To draw a few costs less than to shuffle all.
+        return rng.choice(available, wanted, replace=False)
+    return rng.permutation(available)[:wanted]
 
 
 def _choices(rng, batch, available, wanted):

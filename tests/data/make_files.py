@@ -3,7 +3,7 @@
 The folder is committed; this script says where it comes from. It needs
 
     pip install open3d-cpu pymeshlab meshio trimesh pypcd4 pygltflib laszip \\
-        pandas
+        pandas plyfile pyntcloud
 
 and is run as `python tests/data/make_files.py`. `files/expected.json` holds
 what wrote each file, with its version, and what must be read from it.
@@ -19,8 +19,10 @@ import meshio
 import numpy as np
 import open3d
 import pandas
+import plyfile
 import pygltflib
 import pymeshlab
+import pyntcloud
 import pypcd4
 import trimesh
 
@@ -45,6 +47,18 @@ POLYGONS = [
 ]  # fmt: skip
 TRIANGLES = np.array(
     [(p[0], p[i], p[i + 1]) for p in POLYGONS for i in range(1, len(p) - 1)]
+)
+# An arrow that turns back, and a square.
+CONCAVE = np.array(
+    [
+        (0, 0, 0), (4, 0, 0), (4, 3, 0), (2, 1, 0), (0, 3, 0),
+        (5, 0, 0), (6, 0, 0), (6, 1, 0), (5, 1, 0),
+    ],
+    "float64",
+)  # fmt: skip
+CONCAVE_POLYGONS = [(0, 1, 2, 3, 4), (5, 6, 7, 8)]
+CONCAVE_TRIANGLES = np.array(
+    [(0, 1, 3), (1, 2, 3), (0, 3, 4), (5, 6, 7), (5, 7, 8)]
 )
 
 expected = {}
@@ -157,6 +171,94 @@ def texts():
         rows.writerows(CLOUD.tolist())
 
 
+    far = pandas.DataFrame(CLOUD + CORNER, columns=["X [m]", "Y [m]", "Z [m]"])
+    german = {"index": False, "sep": ";", "decimal": ","}
+    path = cloud("excel_german.csv", writer, CLOUD + CORNER)
+    far.to_csv(path, encoding="utf-8-sig", **german)
+    path = cloud("excel_unicode.txt", writer, CLOUD + CORNER)
+    far.to_csv(path, encoding="utf-16", index=False, sep="\t")
+    path = cloud(
+        "mixed_types.csv", writer, CLOUD + CORNER, labels=LABELS.tolist()
+    )
+    far.assign(site="a, b", Label=LABELS.astype("f8")).to_csv(path, index=False)
+    # Whole numbers in the first row, where nothing shows the decimal comma.
+    whole = np.r_[np.rint(CLOUD[:1]), CLOUD]
+    strings = pandas.DataFrame(whole).map("{:g}".format)
+    strings = strings.map(lambda x: x.replace(".", ","))
+    path = cloud("late_comma.txt", writer, whole)
+    strings.to_csv(path, index=False, header=False, sep=";")
+    path = cloud("counted.pts", writer)
+    with open(path, "w") as file:
+        file.write("40\n")
+        table.to_csv(file, index=False, header=False, sep=" ")
+
+
+def by_plyfile():
+    """All that PLY allows: orders of bytes, lists, polygons, strips."""
+    writer = version("plyfile")
+    places = np.array(
+        [tuple(v) for v in VERTICES + CORNER],
+        [("x", "f8"), ("y", "f8"), ("z", "f8")],
+    )
+    corners = np.empty(len(POLYGONS), [("vertex_indices", "O")])
+    corners["vertex_indices"] = [np.array(p, "i4") for p in POLYGONS]
+    vertex = plyfile.PlyElement.describe(places, "vertex")
+    face = plyfile.PlyElement.describe(corners, "face")
+    for name, options in {
+        "plyfile_ascii.ply": {"text": True},
+        "plyfile_little.ply": {"byte_order": "<"},
+        "plyfile_big.ply": {"byte_order": ">"},
+    }.items():
+        path = mesh(name, writer, VERTICES + CORNER)
+        plyfile.PlyData([vertex, face], **options).write(path)
+    turning = np.array([tuple(v) for v in CONCAVE + CORNER], places.dtype)
+    corners = corners[:2].copy()
+    corners["vertex_indices"] = [np.array(p, "i4") for p in CONCAVE_POLYGONS]
+    path = mesh(
+        "plyfile_concave.ply", writer, CONCAVE + CORNER, CONCAVE_TRIANGLES
+    )
+    plyfile.PlyData(
+        [
+            plyfile.PlyElement.describe(turning, "vertex"),
+            plyfile.PlyElement.describe(corners, "face"),
+        ]
+    ).write(path)
+    path = mesh("plyfile_face_first.ply", writer, VERTICES + CORNER)
+    plyfile.PlyData([face, vertex], byte_order=">").write(path)
+    strip = np.empty(1, [("vertex_indices", "O")])
+    strip["vertex_indices"][0] = np.array([4, 5, 8, 6, -1, 9, 10, 13, 11], "i4")
+    rows = np.array([(4, 5, 8), (5, 8, 6), (9, 10, 13), (10, 13, 11)])
+    path = mesh("plyfile_strips.ply", writer, VERTICES + CORNER, rows)
+    strips = plyfile.PlyElement.describe(strip, "tristrips")
+    plyfile.PlyData([vertex, strips]).write(path)
+    kinds = [("near", "O"), ("x", "f8"), ("y", "f8"), ("z", "f8")]
+    points = np.empty(40, [*kinds, ("red", "u1"), ("label", "u2")])
+    points["near"] = [np.arange(i % 4, dtype="i4") for i in range(40)]
+    for axis, values in zip("xyz", (CLOUD + CORNER).T):
+        points[axis] = values
+    points["red"], points["label"] = 9, LABELS
+    made = plyfile.PlyElement.describe(points, "vertex")
+    # Big-endian, plyfile 1.1.5 writes what stands beside a list in the order
+    # of the machine.
+    path = cloud(
+        "plyfile_lists.ply", writer, CLOUD + CORNER, labels=LABELS.tolist()
+    )
+    plyfile.PlyData([made], byte_order="<").write(path)
+
+
+def by_pyntcloud():
+    writer = version("pyntcloud")
+    table = pandas.DataFrame(CLOUD, columns=["x", "y", "z"])
+    made = pyntcloud.PyntCloud(table)
+    for name, options in {
+        "pyntcloud.npz": {},
+        "pyntcloud.txt": {"index": False, "header": False, "sep": "\t"},
+        "pyntcloud.csv": {"index": False},
+        "pyntcloud.xyz": {"index": False, "header": False, "sep": " "},
+    }.items():
+        made.to_file(cloud(name, writer), **options)
+
+
 def by_open3d():
     writer = version("open3d-cpu")
     points = open3d.geometry.PointCloud(
@@ -215,6 +317,27 @@ def by_pymeshlab():
         "meshlab_ascii.stl": {"binary": False},
     }.items():
         meshes.save_current_mesh(mesh(name, writer), **options)
+    colors = np.tile([1.0, 0.5, 0.2, 1.0], (len(VERTICES), 1))
+    meshes.add_mesh(
+        pymeshlab.Mesh(VERTICES, TRIANGLES, v_color_matrix=colors)
+    )
+    for name in (
+        "meshlab_colours.off",
+        "meshlab_colours.obj",
+        "meshlab_colours.ply",
+        "meshlab_colours_normals.ply",
+    ):
+        meshes.save_current_mesh(
+            mesh(name, writer),
+            save_vertex_color=True,
+            save_vertex_normal="normals" in name,
+        )
+    # As polygons, one of them concave, and not as their triangles.
+    meshes.add_mesh(
+        pymeshlab.Mesh(CONCAVE, face_list_of_indices=CONCAVE_POLYGONS)
+    )
+    path = mesh("meshlab_concave.obj", writer, CONCAVE, CONCAVE_TRIANGLES)
+    meshes.save_current_mesh(path, save_polygonal=True)
     meshes.add_mesh(pymeshlab.Mesh(CLOUD))
     for name in ("meshlab.xyz", "meshlab_cloud.ply", "meshlab.e57"):
         meshes.save_current_mesh(cloud(name, writer))
@@ -264,6 +387,14 @@ def by_trimesh():
     )
     faces = np.concatenate([TRIANGLES, TRIANGLES + len(VERTICES)])
     scene.export(mesh("placed.glb", writer, vertices, faces))
+    # Mirrored, and a node within a node.
+    scene = trimesh.Scene()
+    scene.graph.update("stand", matrix=turned)
+    scene.add_geometry(
+        box, transform=np.diag([-2.0, 1, 1, 1]), parent_node_name="stand"
+    )
+    vertices = VERTICES * (-2, 1, 1) @ turned[:3, :3].T + turned[:3, 3]
+    scene.export(mesh("mirrored.glb", writer, vertices))
     points = trimesh.PointCloud(CLOUD)
     points.export(cloud("trimesh_cloud.ply", writer))
     points.export(cloud("trimesh_cloud.glb", writer))
@@ -483,8 +614,8 @@ def main():
     for old in FOLDER.iterdir():
         old.unlink()
     for write in (
-        arrays, texts, by_open3d, by_pymeshlab, by_meshio, by_trimesh,
-        by_pypcd4, by_pygltflib, by_laszip, by_hand,
+        arrays, texts, by_plyfile, by_pyntcloud, by_open3d, by_pymeshlab,
+        by_meshio, by_trimesh, by_pypcd4, by_pygltflib, by_laszip, by_hand,
     ):  # fmt: skip
         write()
     for extra in FOLDER.glob("*.mtl"):

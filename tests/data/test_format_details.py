@@ -1,5 +1,6 @@
 """What single formats allow, and what of them is told as left out."""
 
+import json
 import pathlib
 import struct
 
@@ -37,6 +38,11 @@ def put(path, content):
         ("a.csv", '"X","Y","Z"\r\n1,2,3\r\n', [(1, 2, 3)]),
         ("a.txt", "\ufeffx y z\n1 2 3\n\n", [(1, 2, 3)]),
         ("a.xyz", "% a\n// b\n1e0 +2 -3.0\n", [(1, 2, -3)]),
+        ("a.csv", "sep=;\nx;y;z\n1;2;3\n", [(1, 2, 3)]),
+        ("a.csv", "X [m],Y (m),Z [m]\n1,2,3\n", [(1, 2, 3)]),
+        ("a.csv", "1;2;3\n1,5;2;3\n", [(1, 2, 3), (1.5, 2, 3)]),
+        ("a.txt", "1\t2\t3\n1,5\t2\t3\n", [(1, 2, 3), (1.5, 2, 3)]),
+        ("a.txt", "x y z\n1 2 3\n".encode("utf-16"), [(1, 2, 3)]),
         ("a.asc", "easting\tnorthing\theight\n1\t2\t3\n", [(1, 2, 3)]),
     ],
 )
@@ -55,6 +61,11 @@ def test_text(tmp_path, name, text, expected):
         ("a.txt", "# nothing\n", "no points"),
         ("a.csv", "x,y,z\n1,,3\n", "could not convert"),
         ("a.csv", "x,y,z,label\n1,2,3,0.5\n", "not integers"),
+        (
+            "a.txt",
+            "".join(f"{i} 4.5 5 6\n" for i in range(1, 20)),
+            "first column counts",
+        ),
         ("a.off", "OFF BINARY\n", "binary"),
         ("a.off", "4OFF\n1 0 0\n", "dimensions"),
         ("a.off", "OFF\n3 1 0\n0 0 0 1 0 0 0 1 0\n3 0 1 7\n", "corners 0 to 7"),
@@ -72,6 +83,39 @@ def test_text(tmp_path, name, text, expected):
 def test_text_that_is_refused(tmp_path, name, text, why):
     with pytest.raises(ValueError, match=why):
         read_cloud(put(tmp_path / name, text))
+
+
+def test_arrays_that_are_not_what_they_seem(tmp_path):
+    points = np.random.default_rng(0).random((40, 3))
+    labels = np.arange(40)
+    for name in ("points", "xyz", "pos"):
+        np.savez(tmp_path / "a.npz", **{name: points, "label": labels[:, None]})
+        found = read_content(tmp_path / "a.npz")
+        np.testing.assert_array_equal(found.labels, labels)
+    np.savez(tmp_path / "a.npz", points=points, labels=labels[:-1])
+    with pytest.raises(ValueError, match="39 labels of 40 points"):
+        read_content(tmp_path / "a.npz")
+    np.save(tmp_path / "a.npy", points.T)
+    with pytest.raises(ValueError, match="the other way round"):
+        read_content(tmp_path / "a.npy")
+    rows = np.c_[points, labels].astype("<f4")
+    rows.tofile(tmp_path / "a.bin")
+    found = read_content(tmp_path / "a.bin", bin_columns=4)
+    assert found.points.flags.c_contiguous
+    np.testing.assert_array_equal(found.intensity, labels)
+
+
+def test_a_label_of_its_own_goes_before_the_class(tmp_path):
+    laspy = pytest.importorskip("laspy")
+    scan = laspy.create(point_format=6, file_version="1.4")
+    scan.x = scan.y = scan.z = np.arange(3.0)
+    scan.classification = [2, 2, 2]
+    scan.write(tmp_path / "a.las")
+    assert read_content(tmp_path / "a.las").labels.tolist() == [2, 2, 2]
+    scan.add_extra_dim(laspy.ExtraBytesParams("label", "uint8"))
+    scan.label = [0, 1, 5]
+    scan.write(tmp_path / "a.las")
+    assert read_content(tmp_path / "a.las").labels.tolist() == [0, 1, 5]
 
 
 def test_what_is_left_out_is_counted(tmp_path):
@@ -154,41 +198,82 @@ def test_e57_scans_stand_where_they_were_taken(tmp_path):
     np.testing.assert_allclose(points, expected, rtol=0, atol=1e-6)
 
 
-def test_points_beside_a_mesh_are_not_mixed(tmp_path):
-    """Neither the cloud nor the triangle is dropped."""
-    import json
+PRIMITIVE = {"attributes": {"POSITION": 0}}
 
-    points = np.zeros((3, 3), "<f4")
-    points[1, 0] = points[2, 1] = 1
-    primitive = {"attributes": {"POSITION": 0}}
+
+def glb(path, primitives, nodes, count=3, **more):
+    """Corners on a circle, from which each mesh takes what it wants."""
+    points = np.zeros((count, 3), "<f4")
+    angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    points[:, 0], points[:, 1] = np.cos(angles), np.sin(angles)
+    size = 12 * count
     text = json.dumps(
         {
             "asset": {"version": "2.0"},
-            "scenes": [{"nodes": [0, 1]}],
-            "nodes": [{"mesh": 0}, {"mesh": 1}],
-            "meshes": [
-                {"primitives": [primitive]},
-                {"primitives": [{**primitive, "mode": 0}]},
-            ],
-            "buffers": [{"byteLength": 36}],
-            "bufferViews": [{"buffer": 0, "byteLength": 36}],
+            "scenes": [{"nodes": list(range(len(nodes)))}],
+            "nodes": nodes,
+            "meshes": [{"primitives": [p]} for p in primitives],
+            "buffers": [{"byteLength": size}],
+            "bufferViews": [{"buffer": 0, "byteLength": size}],
             "accessors": [
                 {
                     "bufferView": 0,
                     "componentType": 5126,
-                    "count": 3,
+                    "count": count,
                     "type": "VEC3",
                 }
             ],
+            **more,
         }
     ).encode()
     text += b" " * (-len(text) % 4)
     body = struct.pack("<I4s", len(text), b"JSON") + text
-    body += struct.pack("<I4s", 36, b"BIN\0") + points.tobytes()
+    body += struct.pack("<I4s", size, b"BIN\0") + points.tobytes()
     header = struct.pack("<4sII", b"glTF", 2, 12 + len(body))
-    path = put(tmp_path / "a.glb", header + body)
+    return put(path, header + body)
+
+
+def test_points_beside_a_mesh_are_not_mixed(tmp_path):
+    """Neither the cloud nor the triangle is dropped."""
+    parts = [PRIMITIVE, {**PRIMITIVE, "mode": 0}]
+    path = glb(tmp_path / "a.glb", parts, [{"mesh": 0}, {"mesh": 1}])
     with pytest.raises(ValueError, match="3 points beside 1 meshes"):
         read_vertices(path)
+
+
+def test_targets_move_vertices_as_far_as_they_weigh(tmp_path):
+    part = {**PRIMITIVE, "targets": [{"POSITION": 0}]}
+    plain = read_vertices(
+        glb(tmp_path / "a.glb", [part], [{"mesh": 0}])
+    ).points
+    for node, factor in (({"weights": [1]}, 2), ({"weights": [0.5]}, 1.5)):
+        path = glb(tmp_path / "b.glb", [part], [{"mesh": 0, **node}])
+        np.testing.assert_allclose(read_vertices(path).points, factor * plain)
+
+
+def test_a_fan_of_triangles_is_no_polygon(tmp_path):
+    part = {**PRIMITIVE, "mode": 6}
+    path = glb(tmp_path / "a.glb", [part], [{"mesh": 0}], 5)
+    assert read_vertices(path).faces.tolist() == [
+        [0, 1, 2],
+        [0, 2, 3],
+        [0, 3, 4],
+    ]
+
+
+def test_what_a_scene_has_beside_is_told(tmp_path):
+    for node, what in (
+        ({"extensions": {"EXT_mesh_gpu_instancing": {}}}, "EXT_mesh_gpu"),
+        ({"extensions": {"KHR_node_visibility": {}}}, "KHR_node_visib"),
+        ({"skin": 0}, "poses of a skin"),
+    ):
+        path = glb(tmp_path / "a.glb", [PRIMITIVE], [{"mesh": 0, **node}])
+        with pytest.warns(UserWarning, match=what):
+            read_content(path)
+    scenes = [{"nodes": [0]}, {"nodes": [0]}]
+    path = glb(tmp_path / "a.glb", [PRIMITIVE], [{"mesh": 0}], scenes=scenes)
+    with pytest.warns(UserWarning, match="1 other scenes"):
+        read_content(path)
 
 
 def test_ply_is_written_as_it_is_read(tmp_path):

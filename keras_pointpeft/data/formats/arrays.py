@@ -5,13 +5,22 @@ import os
 import numpy as np
 
 from keras_pointpeft.data.checks import check_size
+from keras_pointpeft.data.formats.content import LABELS
 from keras_pointpeft.data.formats.content import Content
 from keras_pointpeft.data.formats.content import as_labels
 from keras_pointpeft.data.formats.content import as_numbers
+from keras_pointpeft.data.formats.content import from_columns
+from keras_pointpeft.data.formats.content import role_of
+
+# What the coordinates in an .npz are called.
+_POINTS = ("points", "xyz", "pos", "coord", "coords", "vertices")
 
 
 def read(path, max_bytes):
-    """An .npy, or an .npz with "points" or one array alone."""
+    """An .npy, or an .npz with "points", or "xyz" ..., or one array alone.
+
+    Its columns are x, y, z, or, of a structured array, named as such.
+    """
     try:
         # A header that declares more than the file holds fails to map.
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -19,17 +28,27 @@ def read(path, max_bytes):
         if hasattr(loaded, "files"):
             with loaded:
                 names = loaded.files
-                name = "points" if "points" in names else names[0]
-                if name != "points" and len(names) != 1:
+                known = [name for name in _POINTS if name in names]
+                name = (known or names)[0]
+                if not known and len(names) != 1:
                     raise ValueError(
                         f'an array named "points" is needed, not {names}'
                     )
                 points = _member(loaded, name, max_bytes)
-                if "labels" in names and len(names) > 1:
-                    labels = _member(loaded, "labels", max_bytes)
+                named = [n for n in LABELS if n in names and n != name]
+                if named:
+                    labels = _member(loaded, named[0], max_bytes)
             loaded = points
     except (OSError, ValueError, EOFError, IndexError) as error:
         raise ValueError(f"it is not a complete array file: {error}") from error
+    if loaded.dtype.names and loaded.ndim == 1:
+        check_size(path, loaded.shape, loaded.dtype, max_bytes)
+        roles = {role_of(name): name for name in loaded.dtype.names[::-1]}
+        columns = {role: np.array(loaded[name]) for role, name in roles.items()}
+        columns.pop(None, None)
+        if labels is not None:
+            columns["label"] = labels
+        return from_columns(columns)
     if loaded.dtype.kind not in "fiu":
         raise ValueError(f"it must hold numbers, not {loaded.dtype}")
     check_size(path, loaded.shape, "float32", max_bytes)
@@ -37,6 +56,11 @@ def read(path, max_bytes):
         raise ValueError(
             "it must hold points (points, 3 or more), not the shape "
             f"{loaded.shape}"
+        )
+    if len(loaded) <= 6 and loaded.shape[1] > 32:
+        raise ValueError(
+            f"it must hold points (points, 3 or more); {loaded.shape} seems to "
+            "be the other way round"
         )
     return Content(as_numbers(loaded[:, :3]), labels=as_labels(labels))
 
@@ -65,7 +89,7 @@ def read_raw(path, columns, max_bytes):
     check_size(path, (size // 4,), "float32", max_bytes)
     rows = np.fromfile(path, "<f4").reshape(-1, columns).astype("float32")
     intensity = rows[:, 3] if columns > 3 else None
-    return Content(rows[:, :3], intensity=intensity)
+    return Content(as_numbers(rows[:, :3]), intensity=intensity)
 
 
 def _member(loaded, name, max_bytes):

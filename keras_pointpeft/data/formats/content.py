@@ -1,6 +1,7 @@
 """What a file of points or of a mesh holds, whatever its format."""
 
 import importlib
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,13 @@ class Content:
     intensity: np.ndarray | None = None
     left_out: tuple = ()
 
+    def __post_init__(self):
+        count = len(self.points)
+        for name in ("labels", "colors", "normals", "intensity"):
+            value = getattr(self, name)
+            if value is not None and len(value) != count:
+                raise ValueError(f"{len(value)} {name} of {count} points")
+
     def take(self, indices):
         """The points at `indices`, or of a mask, with what belongs to them."""
         own = {
@@ -72,19 +80,19 @@ class Content:
 
 def role_of(name):
     """What a column of this name holds: "x", "label" ..., or None."""
-    plain = name.strip().strip("\"'").strip().lower().replace(" ", "_")
+    plain = re.sub(r"[\[(].*", "", name)  # the unit, as in "X [m]"
+    plain = plain.strip().strip("\"'").strip().lower().replace(" ", "_")
     for prefix in ("//", "scalar_field_", "scalar_", "sf_"):
         plain = plain.removeprefix(prefix)
     return _ROLE_OF.get(plain)
 
 
-def from_columns(columns, faces=None, left_out=()):
+def from_columns(columns):
     """`Content` of columns by their role.
 
     Args:
         columns: dict of role to array `(points,)`; "x", "y" and "z" must be
             there.
-        faces, left_out: see `Content`.
 
     Raises:
         ValueError: a coordinate is missing, or labels are no integers.
@@ -100,12 +108,10 @@ def from_columns(columns, faces=None, left_out=()):
 
     return Content(
         as_numbers(together("x", "y", "z")),
-        faces,
-        as_labels(columns.get("label")),
-        together("r", "g", "b"),
-        together("nx", "ny", "nz"),
-        columns.get("intensity"),
-        tuple(left_out),
+        labels=as_labels(columns.get("label")),
+        colors=together("r", "g", "b"),
+        normals=together("nx", "ny", "nz"),
+        intensity=columns.get("intensity"),
     )
 
 
@@ -126,50 +132,13 @@ def as_labels(values):
     values = np.asarray(values)
     # What has no label is often marked by NaN.
     known = np.where(np.isfinite(values), values, -1)
+    if known.ndim == 2 and known.shape[1] == 1:
+        known = known[:, 0]
+    if known.ndim != 1:
+        raise ValueError(f"labels of the shape {known.shape}")
     if (known != np.floor(known)).any():
         raise ValueError("labels that are not integers")
     return known.astype("int32")
-
-
-def triangles(polygons, num_points):
-    """Polygons as fans of triangles.
-
-    Args:
-        polygons: int array `(polygons, corners)`, or a list of such arrays of
-            different lengths.
-        num_points: int. A corner must lie below.
-
-    Returns:
-        int64 array `(triangles, 3)`.
-
-    Raises:
-        ValueError: a corner that is not there.
-    """
-    if not isinstance(polygons, np.ndarray):
-        by_size = {}
-        for polygon in polygons:
-            by_size.setdefault(len(polygon), []).append(polygon)
-        parts = [triangles(np.array(p), num_points) for p in by_size.values()]
-        return np.concatenate([np.empty((0, 3), "int64"), *parts])
-    corners = polygons.astype("int64")
-    if corners.size and not 0 <= corners.min() <= corners.max() < num_points:
-        raise ValueError(
-            f"a face with corners {corners.min()} to {corners.max()} of "
-            f"{num_points} vertices"
-        )
-    fan = [
-        corners[:, [0, i, i + 1]] for i in range(1, corners.shape[1] - 1)
-    ] or [np.empty((0, 3), "int64")]
-    return np.stack(fan, axis=1).reshape(-1, 3)
-
-
-def strip_triangles(strip):
-    """The triangles of one strip, those without an area left out."""
-    strip = np.asarray(strip, "int64")
-    rows = np.stack([strip[:-2], strip[1:-1], strip[2:]], axis=1)
-    rows[1::2] = rows[1::2, [1, 0, 2]]
-    a, b, c = rows.T
-    return rows[(a != b) & (b != c) & (a != c)]
 
 
 def imported(package, path, extra="mesh"):

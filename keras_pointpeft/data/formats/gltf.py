@@ -15,8 +15,8 @@ import numpy as np
 
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.formats.content import Content
-from keras_pointpeft.data.formats.content import strip_triangles
-from keras_pointpeft.data.formats.content import triangles
+from keras_pointpeft.data.formats.polygons import strip_triangles
+from keras_pointpeft.data.formats.polygons import triangles
 
 _TYPES = {
     5120: "<i1",
@@ -64,22 +64,30 @@ def read(path, max_bytes):
         raise ValueError(f"it needs the extensions {unknown}, not read here")
     accessors = _Accessors(path, document, blob, max_bytes)
     clouds, meshes, left_out = [], [], {}
+    if len(document.get("scenes", [])) > 1:
+        left_out["other scenes"] = len(document["scenes"]) - 1
     for node, matrix in _nodes(document):
         if "mesh" not in node:
             continue
         if "skin" in node:
             left_out["the poses of a skin"] = 1
-        for primitive in document["meshes"][node["mesh"]]["primitives"]:
+        for name in node.get("extensions", ()):
+            # Copies of it, or whether it is seen.
+            if not name.startswith(_HARMLESS):
+                left_out[name] = left_out.get(name, 0) + 1
+        mesh = document["meshes"][node["mesh"]]
+        weights = node.get("weights", mesh.get("weights", ()))
+        for primitive in mesh["primitives"]:
             mode = primitive.get("mode", _TRIANGLES)
             if mode not in (_POINTS, _TRIANGLES, _STRIP, _FAN):
                 left_out["sets of lines"] = left_out.get("sets of lines", 0) + 1
                 continue
-            points = accessors.read(primitive["attributes"]["POSITION"])
+            points = _points(accessors, primitive, weights)
             placed = points @ matrix[:3, :3].T + matrix[:3, 3]
             if mode == _POINTS:
                 clouds.append(placed)
             else:
-                faces = _faces(accessors, primitive, mode, len(points))
+                faces = _faces(accessors, primitive, mode, points)
                 meshes.append((placed, faces))
     if clouds and meshes:
         count = sum(len(cloud) for cloud in clouds)
@@ -165,18 +173,28 @@ class _Accessors:
         )
 
 
-def _faces(accessors, primitive, mode, count):
+def _points(accessors, primitive, weights):
+    """The vertices, moved by the targets as much as these weigh."""
+    points = accessors.read(primitive["attributes"]["POSITION"])
+    for target, weight in zip(primitive.get("targets", []), weights):
+        if weight and "POSITION" in target:
+            points = points + weight * accessors.read(target["POSITION"])
+    return points
+
+
+def _faces(accessors, primitive, mode, points):
     if "indices" in primitive:
         order = accessors.read(primitive["indices"])[:, 0].astype("int64")
     else:
-        order = np.arange(count)
+        order = np.arange(len(points))
     if mode == _TRIANGLES:
         if len(order) % 3:
             raise ValueError(f"triangles of {len(order)} corners")
-        return triangles(order.reshape(-1, 3), count)
+        return triangles(order.reshape(-1, 3), points)
     if mode == _STRIP:
-        return triangles(strip_triangles(order), count)
-    return triangles(order[None], count)
+        return triangles(strip_triangles(order), points)
+    first = np.repeat(order[:1], max(len(order) - 2, 0))
+    return triangles(np.c_[first, order[1:-1], order[2:]], points)
 
 
 def _nodes(document):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_pointpeft.data.formats.content import Content
-from keras_pointpeft.data.formats.content import triangles
+from keras_pointpeft.data.formats.polygons import triangles
 
 # Lines and free forms, which are left out, with what belongs to them.
 _LEFT_OUT = (
@@ -45,7 +45,7 @@ def read(path):
     left_out = tuple(f"{count} {word!r}" for word, count in other.items())
     if left_out and not polygons:
         raise ValueError(f"it has no faces, only {', '.join(left_out)}")
-    faces = triangles([p for p in polygons if len(p) > 2], len(points))
+    faces = triangles([p for p in polygons if len(p) > 2], points)
     whole = len(colors) == len(points) > 0
     return Content(
         points,

@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from keras_pointpeft.data.formats.content import Content
-from keras_pointpeft.data.formats.content import triangles
+from keras_pointpeft.data.formats.polygons import triangles
 
 # Behind x, y, z may come colours, normals and texture coordinates. Programs
 # differ in the order of the letters.
@@ -47,9 +47,9 @@ def read(path):
             f"it declares {num_points} vertices, more than it can hold"
         )
     vertices, rest = _numbers(body, num_points * width)
-    points = vertices.reshape(num_points, width)[:, :3]
-    faces = triangles(_faces(rest, num_faces), num_points)
-    return Content(points.copy(), faces if num_faces else None)
+    points = vertices.reshape(num_points, width)[:, :3].copy()
+    faces = triangles(_faces(rest, num_faces), points)
+    return Content(points, faces if num_faces else None)
 
 
 def _numbers(text, count):

@@ -1,5 +1,6 @@
 """PLY: clouds, meshes of any polygons, and strips of triangles."""
 
+import dataclasses
 import os
 import warnings
 
@@ -9,8 +10,8 @@ from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.formats.content import from_columns
 from keras_pointpeft.data.formats.content import role_of
-from keras_pointpeft.data.formats.content import strip_triangles
-from keras_pointpeft.data.formats.content import triangles
+from keras_pointpeft.data.formats.polygons import strip_triangles
+from keras_pointpeft.data.formats.polygons import triangles
 
 _CORNERS = ("vertex_indices", "vertex_index")
 # Elements that hold no geometry.
@@ -50,24 +51,28 @@ def read(path, max_bytes):
         role = role_of(name)
         if role is not None and getattr(values, "ndim", 0) == 1:
             columns.setdefault(role, values)
-    faces, count = [], counts["vertex"]
+    content = from_columns(columns)
+    faces, points = [], content.points
     if counts.get("face"):
-        faces.append(triangles(_polygons("face", found["face"]), count))
+        faces.append(triangles(_polygons("face", found["face"]), points))
     if counts.get("tristrips"):
         for strip in _polygons("tristrips", found["tristrips"]):
             # -1 ends one strip, another one follows.
             strip = np.asarray(strip, "int64")
             for part in np.split(strip, np.flatnonzero(strip < 0)):
                 part = strip_triangles(part[part >= 0])
-                faces.append(triangles(part, count))
+                faces.append(triangles(part, points))
     known = ("vertex", "face", "tristrips", *_OTHER)
     left_out = [
         f"{size} {name}"
         for name, size in counts.items()
         if name not in known and size
     ]
-    faces = np.concatenate(faces) if faces else None
-    return from_columns(columns, faces, left_out)
+    return dataclasses.replace(
+        content,
+        faces=np.concatenate(faces) if faces else None,
+        left_out=tuple(left_out),
+    )
 
 
 def read_elements(path, max_bytes=MAX_BYTES):

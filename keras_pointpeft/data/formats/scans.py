@@ -4,7 +4,9 @@ import numpy as np
 
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.formats.content import Content
+from keras_pointpeft.data.formats.content import as_labels
 from keras_pointpeft.data.formats.content import imported
+from keras_pointpeft.data.formats.content import role_of
 
 
 def read_las(path, max_bytes):
@@ -22,9 +24,14 @@ def read_las(path, max_bytes):
     colors = None
     if {"red", "green", "blue"} <= there:
         colors = np.stack([scan.red, scan.green, scan.blue], axis=1)
+    # One of its own, as this package writes, says more than the class that
+    # every point has.
+    own = scan.point_format.extra_dimension_names
+    named = [name for name in own if role_of(name) == "label"]
+    labels = scan[named[0]] if named else scan.classification
     return Content(
         np.stack([scan.x, scan.y, scan.z], axis=1),
-        labels=np.asarray(scan.classification).astype("int32"),
+        labels=as_labels(labels),
         colors=colors,
         intensity=np.asarray(scan.intensity),
     )
@@ -50,6 +57,10 @@ def read_e57(path, max_bytes):
     left_out = []
     if sum(gaps):
         left_out.append(f"{sum(gaps)} invalid points")
+    for what, found in (("intensity", intensity), ("colours", colors)):
+        count = sum(part is not None for part in found)
+        if 0 < count < len(found):
+            left_out.append(f"the {what} that {count} scans have")
     if images:
         left_out.append(f"{images} images")
     return Content(

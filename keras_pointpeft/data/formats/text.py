@@ -1,7 +1,8 @@
 """Clouds in text files: with or without header, from many programs."""
 
+import csv
+import dataclasses
 import re
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +16,7 @@ _LONGEST_HEADER = 200
 _PTS = {4: ("intensity",), 6: ("r", "g", "b"), 7: ("intensity", "r", "g", "b")}
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Layout:
     """How the lines of a file are to be read."""
 
@@ -24,6 +25,8 @@ class _Layout:
     decimal_comma: bool
     roles: tuple
     columns: tuple
+    named: bool
+    width: int
 
 
 def read(path, counted=False):
@@ -47,10 +50,13 @@ def read(path, counted=False):
         ValueError: no points, a line that is no row of numbers, a header
             without x, y and z, or another count than was declared.
     """
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
+    with open(path, encoding=_encoding(path), errors="replace") as file:
         layout, count = _layout(file, counted)
+        # The first row may have whole numbers alone.
+        if layout.delimiter != "," and any("," in line for line in file):
+            layout = dataclasses.replace(layout, decimal_comma=True)
     parts = []
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
+    with open(path, encoding=_encoding(path), errors="replace") as file:
         for _ in range(layout.skip):
             file.readline()
         while True:
@@ -73,7 +79,27 @@ def read(path, counted=False):
                 )
             count = int(line)
     rows = np.concatenate(parts)
+    if not layout.named:
+        _check_counter(rows, layout)
     return from_columns(dict(zip(layout.roles, rows.T)))
+
+
+def _encoding(path):
+    with open(path, "rb") as file:
+        utf16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+    return "utf-16" if utf16 else "utf-8-sig"
+
+
+def _check_counter(rows, layout):
+    """Refuses numbers of points in front of coordinates."""
+    first = rows[:, layout.roles.index("x")]
+    if layout.width < 4 or len(first) < 8 or first[0] not in (0, 1):
+        return
+    if (np.diff(first) == 1).all():
+        raise ValueError(
+            "its first column counts the points; put names of the columns, "
+            'such as "id x y z", into a first line'
+        )
 
 
 def _rows(file, layout, count):
@@ -106,6 +132,8 @@ def _layout(file, counted):
             raise ValueError("it holds no points")
         text = line.strip()
         if not text:
+            continue
+        if re.fullmatch("sep=.", text):  # of Excel
             continue
         if text.startswith(_COMMENTS):
             comment = text.lstrip("#/% ")
@@ -148,7 +176,14 @@ def _layout(file, counted):
     # The first of each role; other columns are not looked at.
     columns = {role: i for i, role in reversed([*enumerate(roles)]) if role}
     return (
-        _Layout(number, delimiter, decimal_comma, *zip(*columns.items())),
+        _Layout(
+            number,
+            delimiter,
+            decimal_comma,
+            *zip(*columns.items()),
+            names is not None,
+            len(cells),
+        ),
         count,
     )
 
@@ -167,6 +202,11 @@ def _separator(text):
     """What separates the cells of a line, and whether "," is the point."""
     if ";" in text:
         return ";", "," in text
+    cells = _cells(text, "\t")
+    if len(cells) >= 3 and all(cells):
+        # Names and words may have spaces.
+        comma = all(_is_number(cell, True) for cell in cells[:3])
+        return "\t", "," in text and comma
     if "," not in text:
         return None, False
     cells = text.split()
@@ -179,7 +219,11 @@ def _separator(text):
 
 
 def _cells(text, delimiter):
-    cells = [cell.strip().strip("\"'") for cell in text.split(delimiter)]
+    parts = text.split(delimiter)
+    if '"' in text and delimiter is not None:
+        # A separator between quotation marks is none.
+        (parts,) = csv.reader([text], delimiter=delimiter)
+    cells = [cell.strip().strip("\"'") for cell in parts]
     # A separator at the end of the line.
     return cells[:-1] if cells[-1] == "" else cells
 

@@ -1,0 +1,264 @@
+"""Measures what reading scans costs, and a scene of a square kilometre.
+
+    python scripts/measure_files.py --results=zoo/results/benchmark.csv
+
+For each format, scans of 100,000 points are read alone, and read, drawn from
+and normalised by `load_folder` (of h5, `load_h5`), again and again; the ratio
+is that of the CPU times of one process. The scene is predicted in a process of
+its own, whose peak memory is told beside the 2 GB that it may take.
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+
+import numpy as np
+from absl import app
+from absl import flags
+
+FORMATS = ("npy", "bin", "ply", "pcd", "las", "laz", "h5")
+KINDS = flags.DEFINE_list(
+    "formats", list(FORMATS), "Formats of scans, none with --formats=."
+)
+SCANS = flags.DEFINE_integer("scans", 10_000, "How many scans are read.")
+FILES = flags.DEFINE_integer("files", 25, "Different files; read repeatedly.")
+POINTS = flags.DEFINE_integer("points", 100_000, "Points of a scan.")
+DRAWN = flags.DEFINE_integer("drawn", 2048, "Points that are drawn of each.")
+SIDE = flags.DEFINE_integer("side", 1000, "Width of the scene in m, 0: none.")
+DENSITY = flags.DEFINE_float("density", 8.0, "Points a square metre.")
+PRESET = flags.DEFINE_string(
+    "preset", "linear_pointmaetiny_rooms", "The model of the scene."
+)
+COLUMN = flags.DEFINE_float("column", 15.0, "Width of its columns in m.")
+RESULTS = flags.DEFINE_string("results", None, "CSV file to add rows to.")
+SCENE = flags.DEFINE_bool("scene", False, "Predict the scene alone, as JSON.")
+
+WANTED = 2.0  # times the reading alone
+MEMORY = 2.0e9  # bytes, for the scene
+
+
+def main(_):
+    if SCENE.value:
+        print(json.dumps(scene()))
+        return
+    for kind in KINDS.value:
+        with tempfile.TemporaryDirectory() as folder:
+            read, whole, grown = reading(kind, pathlib.Path(folder))
+        print(
+            f"{kind}: {1e3 * read:.2f} ms to read a scan, {1e3 * whole:.2f} "
+            f"with drawing and normalising, ratio {whole / read:.2f}; memory "
+            f"grew by {grown / 1e6:.1f} MB in {SCANS.value} scans",
+            flush=True,
+        )
+        side = f"read, draw {DRAWN.value} and normalise {kind}"
+        add(f"reading_{kind}", "CPU seconds", side, f"read {kind}",
+            whole, read, WANTED, SCANS.value)  # fmt: skip
+    if SIDE.value:
+        names = ("side", "density", "preset", "column")
+        told = [f"--{n}={flags.FLAGS[n].value}" for n in names]
+        done = subprocess.run(
+            [sys.executable, __file__, "--scene", *told],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        found = json.loads(done.stdout.splitlines()[-1])
+        print(found)
+        side = f"{found['points']} points by {PRESET.value}"
+        add("scene_memory", "bytes at the peak", side, "2 GB",
+            found["bytes"], MEMORY, 1.0, 1)  # fmt: skip
+
+
+# === Reading ===
+
+
+def reading(kind, folder):
+    """CPU seconds of a scan, read alone and made ready; growth in bytes."""
+    from keras_pointpeft import data
+
+    options = {"bin_columns": 4} if kind == "bin" else {}
+    write(kind, folder)
+    if kind == "h5":
+        path = folder / "train.h5"
+        repeats = -(-SCANS.value // FILES.value)
+
+        def read(repeats=repeats):
+            for _ in range(repeats):
+                data.load_h5(path, normalize=False)
+
+        def whole(repeats=repeats):
+            for _ in range(repeats):
+                data.load_h5(path, normalize=True, num_points=DRAWN.value)
+
+    else:
+        paths = sorted((folder / "set" / "scan").iterdir())
+
+        def read(count=None):
+            for path in paths[:count]:
+                data.read_cloud(path, **options)
+
+        def whole(count=None):
+            data.load_folder(
+                folder / ("set" if count is None else "few"),
+                None,
+                DRAWN.value,
+                storage=folder / "points.npy",
+                **options,
+            )
+
+    spent, grown = [], 0
+    for work in (read, whole):
+        work(1)  # what is imported and compiled
+        before, begin = own_memory(), time.process_time()
+        work()
+        spent.append((time.process_time() - begin) / SCANS.value)
+        grown = own_memory() - before
+    return *spent, grown
+
+
+def own_memory():
+    """Bytes of this process that no file stands for."""
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError("This system does not tell the memory of a process")
+
+
+def write(kind, folder):
+    """A few files of scans on a map, and as many names as there are scans."""
+    rng = np.random.default_rng(0)
+    clouds = rng.normal(0, 3, (FILES.value, POINTS.value, 3)).round(3)
+    if kind == "h5":
+        import h5py
+
+        with h5py.File(folder / "train.h5", "w") as file:
+            file["data"] = clouds.astype("float32")
+            file["label"] = np.zeros(len(clouds), "int64")
+        return
+    place = folder / "set" / "scan"
+    place.mkdir(parents=True)
+    (folder / "few" / "scan").mkdir(parents=True)
+    for number, cloud in enumerate(clouds):
+        path = folder / "few" / "scan" / f"{number}.{kind}"
+        WRITERS[kind](path, cloud)
+        for copy in range(number, SCANS.value, len(clouds)):
+            os.link(path, place / f"{copy:05}.{kind}")
+
+
+def write_las(path, cloud):
+    import laspy
+
+    scan = laspy.create(point_format=6, file_version="1.4")
+    scan.header.offsets, scan.header.scales = (4e5, 5.4e6, 0), [0.001] * 3
+    scan.x, scan.y, scan.z = (cloud + (4e5, 5.4e6, 352)).T
+    scan.write(path)
+
+
+def write_rows(path, cloud):
+    header = (
+        "ply\nformat binary_little_endian 1.0\n"
+        f"element vertex {len(cloud)}\nproperty float x\nproperty float y\n"
+        "property float z\nend_header\n"
+    )
+    if path.suffix == ".pcd":
+        header = (
+            "VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\n"
+            f"WIDTH {len(cloud)}\nHEIGHT 1\nPOINTS {len(cloud)}\nDATA binary\n"
+        )
+    path.write_bytes(header.encode() + cloud.astype("<f4").tobytes())
+
+
+WRITERS = {
+    "npy": lambda path, cloud: np.save(path, cloud.astype("float32")),
+    "bin": lambda path, cloud: np.c_[cloud, cloud[:, 0]]
+    .astype("<f4")
+    .tofile(path),
+    "ply": write_rows,
+    "pcd": write_rows,
+    "las": write_las,
+    "laz": write_las,
+}
+
+
+# === The scene ===
+
+
+def scene():
+    """Predicts hills on a map; bytes at the peak of this process."""
+    import resource
+
+    import keras_pointpeft
+
+    model = keras_pointpeft.from_preset(PRESET.value, load_weights="backbone")
+    points = hills(SIDE.value, int(DENSITY.value * SIDE.value**2))
+    before = peak(resource)
+    begin = time.perf_counter()
+    with warnings.catch_warnings():
+        # The model was made for rooms; here it is what it costs.
+        warnings.simplefilter("ignore")
+        labels = model.predict_room(
+            points, column_size=COLUMN.value, stride=COLUMN.value
+        )
+    return {
+        "points": len(labels),
+        "labels": np.bincount(labels).tolist(),
+        "seconds": time.perf_counter() - begin,
+        "column": COLUMN.value,
+        "bytes_before": before,
+        "bytes": peak(resource),
+    }
+
+
+def peak(resource):
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def hills(side, count):
+    """A random scan of ground with things on it, at map coordinates."""
+    rng = np.random.default_rng(0)
+    points = np.empty((count, 3))
+    points[:, :2] = rng.uniform(0, side, (count, 2))
+    points[:, 2] = 20 * np.sin(points[:, 0] / 90) * np.cos(points[:, 1] / 70)
+    points[:, 2] += rng.exponential(2, count) * (rng.random(count) < 0.3)
+    points += (4e5, 5.4e6, 352)
+    return points
+
+
+def add(name, quantity, side, baseline, value, baseline_value, wanted, scans):
+    """One row of the table of costs."""
+    if RESULTS.value is None:
+        return
+    import keras
+
+    import keras_pointpeft
+    from keras_pointpeft.presets import results
+
+    row = {
+        "benchmark": name,
+        "quantity": quantity,
+        "side": side,
+        "baseline": baseline,
+        "value": f"{value:.6g}",
+        "baseline_value": f"{baseline_value:.6g}",
+        "ratio": f"{value / baseline_value:.3f}",
+        "wanted": wanted,
+        "batch_size": scans,
+        "repeats": 1,
+        "backend": keras.backend.backend(),
+        "device": "cpu",
+        "threads": os.environ.get("OMP_NUM_THREADS", os.cpu_count()),
+        "version": keras_pointpeft.__version__,
+        "date": datetime.date.today().isoformat(),
+    }
+    results.append_row(RESULTS.value, row, results.COST)
+
+
+if __name__ == "__main__":
+    app.run(main)
