@@ -224,10 +224,12 @@ def hills(side, count):
     """A random scan of ground with things on it, at map coordinates."""
     rng = np.random.default_rng(0)
     points = np.empty((count, 3))
-    points[:, :2] = rng.uniform(0, side, (count, 2))
-    points[:, 2] = 20 * np.sin(points[:, 0] / 90) * np.cos(points[:, 1] / 70)
-    points[:, 2] += rng.exponential(2, count) * (rng.random(count) < 0.3)
-    points += (4e5, 5.4e6, 352)
+    for part in np.array_split(points, -(-count // 2**19)):
+        part[:, :2] = rng.uniform(0, side, (len(part), 2))
+        part[:, 2] = 20 * np.sin(part[:, 0] / 90) * np.cos(part[:, 1] / 70)
+        things = rng.random(len(part)) < 0.3
+        part[:, 2] += things * rng.exponential(2, len(part))
+        part += (4e5, 5.4e6, 352)
     return points
 
 

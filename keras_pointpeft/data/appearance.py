@@ -126,7 +126,8 @@ def look(points, most=CLOUDS):
     chosen = np.linspace(0, count - 1, min(count, most)).round().astype(int)
     rows = []
     for index in np.unique(chosen):
-        cloud = np.asarray(points[index], "float64")
+        # Colours and the like are no coordinates.
+        cloud = np.asarray(points[index][:, :3], "float64")
         center = cloud.mean(axis=0)
         cloud = cloud - center
         radius = np.sqrt((cloud**2).sum(axis=1).max())

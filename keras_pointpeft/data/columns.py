@@ -6,6 +6,8 @@ from keras_pointpeft.data.rooms import Room
 
 # A column with fewer than this part of `num_points` is widened.
 _SPARSE = 16
+# Points that are looked at in one go.
+_AT_ONCE = 2**19
 _WIDEST = 8
 
 
@@ -84,17 +86,14 @@ def columns(room: Room, num_points, rng, size=1.0, stride=0.5):
     Yields:
         `(points, indices, own)` of one column: blocks `(blocks, num_points,
         3)` relative as in `draw_column`, the place of each point in the room
-        and whether it is the column's own, both `(blocks, num_points)`.
+        and whether it is the column's own and does not only fill the block,
+        both `(blocks, num_points)`. Each own point is there once.
 
     Raises:
         ValueError: a stride that misses points, or columns that hold hardly
             any, as where the coordinates are millimetres.
     """
-    if not 0 < stride <= size:
-        raise ValueError(
-            "`stride` must lie between 0 and `size`, or points are missed. "
-            f"Received: stride={stride}, size={size}"
-        )
+    most_columns(size, stride)
     local = room.local
     _check_filled(room, local, size)
     grid = _Rows(local)
@@ -118,11 +117,27 @@ def columns(room: Room, num_points, rng, size=1.0, stride=0.5):
             order = rng.permutation(len(inside))
             fill = -len(order) % num_points
             extra = rng.choice(order, fill, replace=fill > len(order))
+            # What only fills a block has its say in another place.
+            owned = np.append(order < own, np.zeros(fill, bool))
             order = np.concatenate([order, extra]).reshape(-1, num_points)
             points = local[inside[order]]
             points[..., :2] -= corner + size / 2
             points = (points / size).astype("float32")
-            yield points, inside[order], order < own
+            yield points, inside[order], owned.reshape(order.shape)
+
+
+def most_columns(size, stride):
+    """How many columns a point can be in.
+
+    Raises:
+        ValueError: a stride that misses points.
+    """
+    if not 0 < stride <= size:
+        raise ValueError(
+            "`stride` must lie between 0 and `size`, or points are missed. "
+            f"Received: stride={stride}, size={size}"
+        )
+    return (int(np.ceil(size / stride)) + 1) ** 2
 
 
 class _Rows:
@@ -130,7 +145,8 @@ class _Rows:
 
     def __init__(self, local):
         self._local = local
-        self._order = np.argsort(local[:, 0], kind="stable")
+        order = np.argsort(local[:, 0], kind="stable")
+        self._order = order.astype("int32" if len(local) < 2**31 else "int64")
         self._x = local[self._order, 0]
 
     def row(self, left, width):
@@ -163,8 +179,12 @@ def _check_filled(room, local, size):
     """Refuses a scene in which a column holds about one point."""
     if len(local) < 100:
         return
-    cells = np.floor(local[:, :2] / size).astype("int64")
-    filled = len(np.unique(cells[:, 0] * (1 << 31) + cells[:, 1]))
+    seen = np.empty(0, "int64")
+    for begin in range(0, len(local), _AT_ONCE):
+        cells = local[begin : begin + _AT_ONCE, :2] / size
+        x, y = np.floor(cells).astype("int64").T
+        seen = np.union1d(seen, x * (1 << 31) + y)
+    filled = len(seen)
     if len(local) < 2 * filled:
         raise ValueError(
             f"Columns of {room.name} hold {len(local) / filled:.1f} points "

@@ -11,6 +11,8 @@ from keras_pointpeft.data.appearance import look
 from keras_pointpeft.data.coordinates import turned
 from keras_pointpeft.data.normalization import unit_sphere
 from keras_pointpeft.data.sampling import draw
+from keras_pointpeft.data.sampling import gather_points
+from keras_pointpeft.data.sampling import sample_indices
 from keras_pointpeft.data.sampling import sample_points
 from keras_pointpeft.files.progress import telling
 
@@ -160,7 +162,8 @@ class Contract:
 
         Args:
             clouds: sequence of arrays `(points, 3)`, as the files of training
-                would have them; or a `Split`, whose y is up already.
+                would have them; or a `Split`, whose y is up already. Further
+                channels may follow the coordinates.
             names: optional sequence of strings, for messages.
             seed: int, of the choice.
             up_axis: optional string, the axis that points up in the clouds.
@@ -206,11 +209,15 @@ class Contract:
     def _fitted(self, cloud, wanted, enough, rng):
         if len(cloud) > wanted:
             cloud = cloud[draw(len(cloud), wanted, rng)]
+        places, beside = cloud[:, :3], cloud[None, :, 3:]
         if self.normalization == "unit_sphere":
-            cloud = unit_sphere(cloud)
-        sampling = self.sampling or "fps"
-        cloud = np.asarray(cloud, "float32")[None]
-        return sample_points(cloud, enough, sampling, rng, True)[0]
+            places = unit_sphere(places)
+        places = np.asarray(places, "float32")[None]
+        chosen = sample_indices(
+            places, enough, self.sampling or "fps", rng, True
+        )
+        whole = np.concatenate([places, beside], -1, dtype="float32")
+        return gather_points(whole, chosen)[0]
 
     def complaints(self, points):
         """What is unusual about clouds as the model gets them; sentences."""

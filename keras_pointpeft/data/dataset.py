@@ -63,6 +63,11 @@ class PointCloudDataset(EpochDataset):
             segmentation. They become the targets, sampled like the points;
             with `labels` too the inputs are a dict of "points" and
             "category", the labels.
+        channels: optional array `(clouds, points, channels)`, what points
+            have beside their place: colours from 0 to 1, normals, intensity,
+            for a backbone with `extra_channels`. They are sampled like the
+            points and stand behind x, y, z in the batches. Augmentation
+            leaves them as they are: with normals, take none that turns.
         **kwargs: `workers`, `max_queue_size` of
             `keras_pointpeft.data.EpochDataset`.
 
@@ -106,11 +111,13 @@ class PointCloudDataset(EpochDataset):
         weights=None,
         repeat_points=False,
         point_labels=None,
+        channels=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         if hasattr(points, "class_names"):  # a Split
             labels = points.labels if labels is None else labels
+            channels = points.channels if channels is None else channels
             points = points.points
         points = as_floats(points)
         check_choice("sampling", sampling, SAMPLING)
@@ -120,6 +127,7 @@ class PointCloudDataset(EpochDataset):
             None if point_labels is None else np.asarray(point_labels)
         )
         self.weights = None if weights is None else np.asarray(weights)
+        self.channels = None if channels is None else as_floats(channels)
         self.batch_size = int(batch_size)
         self.sampling = sampling
         self.augmentation = augmentations.get(augmentation)
@@ -159,6 +167,13 @@ class PointCloudDataset(EpochDataset):
                     f"`{what}` must have one entry for each of the "
                     f"{shape[0]} clouds. Received: shape {value.shape}"
                 )
+        if self.channels is not None and (
+            self.channels.shape[:2] != shape[:2] or self.channels.ndim != 3
+        ):
+            raise ValueError(
+                f"`channels` must have the shape {(*shape[:2], 'channels')}. "
+                f"Received: {self.channels.shape}"
+            )
         if self.point_labels is not None:
             if self.point_labels.shape != shape[:2]:
                 raise ValueError(
@@ -268,6 +283,9 @@ class PointCloudDataset(EpochDataset):
         indices = self._indices(points, rows, rng)
         points = self.augmentation(gather_points(points, indices), rng)
         points = np.asarray(points, "float32")
+        if self.channels is not None:
+            beside = gather_points(np.asarray(self.channels[part]), indices)
+            points = np.concatenate([points, beside], -1, dtype="float32")
         labels = None if self.labels is None else self.labels[rows]
         if self.point_labels is not None:
             if labels is not None:

@@ -8,8 +8,10 @@ import numpy as np
 from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import allocate
+from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import tell_empty
 from keras_pointpeft.data.coordinates import turned
+from keras_pointpeft.data.formats.content import CHANNELS
 from keras_pointpeft.data.geometry_files import EXTENSIONS
 from keras_pointpeft.data.geometry_files import read_content
 from keras_pointpeft.data.normalization import check_finite
@@ -38,6 +40,7 @@ def load_folder(
     bin_columns: int | None = None,
     class_names=None,
     part_labels: bool = False,
+    channels=(),
 ) -> Split:
     """Loads clouds and meshes from `<class>/<file>`.
 
@@ -73,6 +76,9 @@ def load_folder(
             segmentation: a property or column "label" or "classification",
             "labels" of an .npz, the classification of .las. Then the classes
             are the categories; -1 and 255 stand for no label.
+        channels: sequence of "colors" (which become 0 to 1), "normals" and
+            "intensity", for a backbone with so many `extra_channels`: they
+            are read too. A scan without them is a bad one, and so is a mesh.
 
     Returns:
         `Split`, the files' places as ids.
@@ -90,12 +96,14 @@ def load_folder(
     train = keras_pointpeft.data.load_folder("ModelNet10", split="train")
     ```
     """
+    for name in channels:
+        check_choice("channels", name, CHANNELS)
     files, class_names = _find(os.fspath(data_dir), split, class_names)
     bad = BadClouds(data_dir, on_bad, len(files))
     shape = (len(files), num_points, 3)
     what = f"{data_dir} with {len(files)} files"
     points = allocate(what, shape, max_bytes, storage)
-    labels, ids, parts = [], [], []
+    labels, ids, parts, beside = [], [], [], []
     for number, (path, label) in enumerate(track(files, "reading scans")):
         place = os.path.relpath(path, data_dir).replace(os.sep, "/")
         rng = np.random.default_rng((seed, number))
@@ -112,8 +120,11 @@ def load_folder(
             chosen = _chosen(len(cloud), num_points, rng)
             drawn = cloud.take(chosen, axis=0)  # faster than by brackets
             points[len(ids)] = prepared(drawn, normalize)
+            more = content.channels(channels, up_axis)[chosen]
+            check_finite(more)
             if part_labels:
                 parts.append(_labels(content)[chosen])
+            beside.append(more)
         except ValueError as error:
             bad.add(place, str(error), path)
             continue
@@ -128,6 +139,7 @@ def load_folder(
         ids,
         name if split is None else f"{name} {split}",
         np.stack(parts) if parts else None,
+        channels=np.stack(beside) if channels and beside else None,
     )
 
 

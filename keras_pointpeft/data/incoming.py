@@ -5,6 +5,8 @@ data sets and generators. All are checked by one `Door`, arrays at once and
 what streams in batch by batch.
 """
 
+import contextlib
+
 import keras
 import numpy as np
 
@@ -51,6 +53,20 @@ class Door:
         self.channels = channels
         self.largest = largest
         self.integer_labels = integer_labels
+        self.refused = None
+
+    @contextlib.contextmanager
+    def telling(self):
+        """What was refused within another program's code is told here.
+
+        A `tf.data` pipeline would make a page of it, as its own error.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self.refused is None or error is self.refused:
+                raise
+            raise self.refused from error
 
     def source(self, x, y=None):
         """Checks data in memory, or wraps what yields batches.
@@ -153,12 +169,14 @@ class Door:
     def check_call(self, x):
         """Looks at the shapes of tensors, as far as they are known.
 
-        The values of tensors may be on a device that would have to be waited
-        for, or not be there yet; those of arrays are looked at.
+        This is where a model of another's sees its input. Values that are at
+        hand are looked at; those on a device would have to be waited for, and
+        in a compiled step they are not there yet.
         """
         points = x.get("points") if isinstance(x, dict) else x
-        if isinstance(points, np.ndarray):
-            validate_points(points, self.largest)
+        values = _at_hand(points)
+        if values is not None and values.ndim == 3:
+            validate_points(values, self.largest)
         shape = tuple(getattr(points, "shape", ()))
         # A trace has symbols where it leaves a size open.
         if shape and all(n is None or type(n) is int for n in shape):
@@ -305,6 +323,32 @@ def _numbers(what, values):
             f"{host[~(host == np.floor(host))].ravel()[:3].tolist()}"
         )
     return values
+
+
+def _at_hand(points):
+    """The values of what is in memory now, without waiting; else None."""
+    if isinstance(points, np.ndarray):
+        return points
+    backend = keras.backend.backend()
+    if backend == "torch":
+        import torch
+
+        # Not one that is traced, for an export or by a compiler.
+        if type(points) is not torch.Tensor or points.device.type != "cpu":
+            return None
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return None
+        return points.detach().numpy()
+    if backend == "tensorflow" and hasattr(points, "numpy"):
+        return points.numpy() if "CPU" in points.device else None
+    if backend == "jax":
+        import jax
+
+        traced = isinstance(points, jax.core.Tracer)
+        if isinstance(points, jax.Array) and not traced:
+            places = {device.platform for device in points.devices()}
+            return np.asarray(points) if places == {"cpu"} else None
+    return None
 
 
 def _on_host(value):

@@ -6,6 +6,7 @@ import numpy as np
 from keras_pointpeft.data import augmentation as augmentations
 from keras_pointpeft.data.columns import columns
 from keras_pointpeft.data.columns import draw_column
+from keras_pointpeft.data.columns import most_columns
 from keras_pointpeft.data.coordinates import as_floats
 from keras_pointpeft.data.epochs import EpochDataset
 from keras_pointpeft.data.rooms import Room
@@ -111,7 +112,7 @@ def predict_room(
     votes=1,
     column_size=1.0,
     stride=0.5,
-    batch_size=32,
+    batch_size=8,
     seed=0,
 ):
     """Predicts a label for every point of a room.
@@ -127,7 +128,9 @@ def predict_room(
         room: `Room`, or an array `(points, 3)` in metres, z up, of any size.
             It may lie anywhere: map coordinates are given as float64.
         num_classes: int.
-        num_points, votes, batch_size, seed: ints.
+        num_points, votes, seed: ints.
+        batch_size: int, blocks at once. Defaults to 8, which takes little
+            memory; on a GPU more are a little faster.
         column_size, stride: floats, in metres.
 
     Returns:
@@ -152,7 +155,11 @@ def predict_room(
     if not isinstance(room, Room):
         points = as_floats(room)
         room = Room(points, np.zeros(len(points), "int32"), "the room")
-    counts = np.zeros((len(room.points), num_classes), "uint16")
+    # As small as the votes allow: of a large scene it is the largest array.
+    most = votes * most_columns(column_size, stride)
+    counts = np.zeros(
+        (len(room.points), num_classes), "uint8" if most < 256 else "uint16"
+    )
     for vote in range(votes):
         rng = np.random.default_rng((seed, vote))
         blocks = columns(room, num_points, rng, column_size, stride)

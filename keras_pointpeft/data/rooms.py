@@ -11,6 +11,8 @@ from keras_pointpeft.data import coordinates
 _COARSEST = 0.02
 # Below the ground lies so small a part of a scene, if it is noise.
 _NOISE, _DEEP = 1e-3, 2.0
+# Points that are worked on at once; a scene may have many millions.
+_AT_ONCE = 2**19
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +94,11 @@ class Room:
         bottom = np.quantile(points[:, 2], _NOISE, method="lower")
         if bottom - corner[2] > _DEEP:
             corner[2] = bottom
-        # To a micrometre: what lies on an edge does so wherever the scene is.
-        local = np.rint((points - corner) * 1e6)
-        local /= 1e6
         small = np.spacing(np.float32((high - low).max())) < 1e-4
-        return local.astype("float32") if small else local
+        local = np.empty(points.shape, "float32" if small else "float64")
+        for begin in range(0, len(points), _AT_ONCE):
+            part = slice(begin, begin + _AT_ONCE)
+            # To a micrometre: what lies on an edge does so wherever the scene
+            # is.
+            local[part] = np.rint((points[part] - corner) * 1e6) / 1e6
+        return local

@@ -26,6 +26,8 @@ class Split:
             label.
         source: optional dict, how it was read: the `"dataset"` of
             `keras_pointpeft.data.load` and the options of its loader.
+        channels: optional float32 array `(clouds, points, channels)`, what
+            points have beside their place, see `PointCloudDataset`.
 
     Raises:
         ValueError: shapes that do not fit each other, or labels outside of
@@ -54,6 +56,7 @@ class Split:
     part_labels: np.ndarray | None = None
     part_names: tuple | None = None
     source: dict | None = None
+    channels: np.ndarray | None = None
 
     def __post_init__(self):
         _set(self, "points", _precise(self.points))
@@ -84,6 +87,14 @@ class Split:
                     f"`{what}` must have one entry for each of the "
                     f"{shape[0]} clouds. Received: shape {size}"
                 )
+        if self.channels is not None and (
+            self.channels.ndim != 3 or self.channels.shape[:2] != shape[:2]
+        ):
+            raise ValueError(
+                "`channels` must have numbers for each point, "
+                f"{(*shape[:2], 'channels')}. Received: shape "
+                f"{self.channels.shape}"
+            )
         if self.part_labels is not None:
             if self.part_labels.shape != shape[:2]:
                 raise ValueError(
@@ -153,13 +164,14 @@ class Split:
         indices = np.asarray(indices)
         if indices.dtype == bool:
             indices = np.flatnonzero(indices)
-        ids, parts = self.ids, self.part_labels
+        ids, parts, beside = self.ids, self.part_labels, self.channels
         return replace(
             self,
             points=self.points[indices],
             labels=self.labels[indices],
             ids=None if ids is None else tuple(ids[i] for i in indices),
             part_labels=None if parts is None else parts[indices],
+            channels=None if beside is None else beside[indices],
             name=self.name if name is None else name,
         )
 

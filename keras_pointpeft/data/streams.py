@@ -86,7 +86,11 @@ def _checked_tf(dataset, door):
 
         def check(*values):
             arrays = [value.numpy() for value in values]
-            seen = door.batch(tf.nest.pack_sequence_as(batch, arrays))
+            try:
+                seen = door.batch(tf.nest.pack_sequence_as(batch, arrays))
+            except ValueError as error:
+                door.refused = error
+                raise
             return [
                 tf.cast(value, kind)
                 for value, kind in zip(tf.nest.flatten(seen), kinds)

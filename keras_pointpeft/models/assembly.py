@@ -23,6 +23,23 @@ from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import Where
 
 
+def cloud_inputs(extra_channels=0):
+    """A backbone's input, and what of it is place and what stands beside.
+
+    Args:
+        extra_channels: int.
+
+    Returns:
+        `(points, places, channels)`: symbolic tensors `(batch, points, 3 +
+        extra_channels)`, `(batch, points, 3)` and `(batch, points,
+        extra_channels)`, None without such.
+    """
+    points = keras.Input((None, 3 + extra_channels), name="points")
+    if not extra_channels:
+        return points, points, None
+    return points, points[..., :3], points[..., 3:]
+
+
 class Assembly:
     """Puts a backbone's functional graph together.
 

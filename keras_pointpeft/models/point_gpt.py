@@ -1,4 +1,3 @@
-import keras
 from keras import ops
 
 from keras_pointpeft.layers import ChainOrder
@@ -8,6 +7,7 @@ from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import SinePosition
 from keras_pointpeft.layers.norms import LayerNormalization
 from keras_pointpeft.models.assembly import Assembly
+from keras_pointpeft.models.assembly import cloud_inputs
 from keras_pointpeft.models.backbone import PointBackbone
 from keras_pointpeft.models.trunk import Stage
 from keras_pointpeft.serialization import serializable
@@ -43,12 +43,13 @@ class PointGPTBackbone(PointBackbone):
             published models. It predicts each patch's points from the patches
             before, and adds what it gets wrong to the loss. 0 leaves it out.
         generator_weight: float. Weight of that loss.
+        extra_channels: int. See `PointMAEBackbone`.
         peft: optional `keras_pointpeft.peft.PeftMethod`. Without one, all
             parameters train.
         dtype: optional dtype or `keras.DTypePolicy`. Geometry stays float32.
 
     Input shape:
-        `(batch, points, 3)`.
+        `(batch, points, 3 + extra_channels)`.
 
     Output shape:
         dict of `"class_tokens"` `(batch, 1, dim)`, `"patch_tokens"`
@@ -81,12 +82,13 @@ class PointGPTBackbone(PointBackbone):
         skip_origin=False,
         generator_depth=0,
         generator_weight=3.0,
+        extra_channels=0,
         peft=None,
         dtype=None,
         **kwargs,
     ):
         # === Functional Model ===
-        points = keras.Input((None, 3), name="points")
+        points, *cloud = cloud_inputs(extra_channels)
         stage = Stage(
             PointPatches(num_groups, group_size, skip_origin, name="patches"),
             SinePosition(dim, dtype=dtype, name="position"),
@@ -111,7 +113,7 @@ class PointGPTBackbone(PointBackbone):
             causal=True,
             generates=generator_depth > 0,
         )
-        tokens = parts.normalized(parts.tokens(points))
+        tokens = parts.normalized(parts.tokens(*cloud))
         class_norm = LayerNormalization(dtype=dtype, name="class_norm")
         outputs = parts.outputs(class_norm(tokens), num_left_out=1)
         if generator_depth:
@@ -157,6 +159,7 @@ class PointGPTBackbone(PointBackbone):
         self.skip_origin = skip_origin
         self.generator_depth = generator_depth
         self.generator_weight = generator_weight
+        self.extra_channels = extra_channels
 
     def _normalized(self, outputs):
         # As published, the class token gets a norm that the pre-trained

@@ -5,6 +5,7 @@ from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.layers.norms import LayerNormalization
 from keras_pointpeft.models.assembly import Assembly
+from keras_pointpeft.models.assembly import cloud_inputs
 from keras_pointpeft.models.backbone import PointBackbone
 from keras_pointpeft.models.trunk import Stage
 from keras_pointpeft.serialization import serializable
@@ -40,12 +41,13 @@ class PointM2AEBackbone(PointBackbone):
             origin, as the published sampling kernel does.
         qkv_bias: bool. Whether queries, keys and values have a bias. The
             published models have none; one that `SSF` was merged into does.
+        extra_channels: int. See `PointMAEBackbone`.
         peft: optional `keras_pointpeft.peft.PeftMethod`. Without one, all
             parameters train.
         dtype: optional dtype or `keras.DTypePolicy`. Geometry stays float32.
 
     Input shape:
-        `(batch, points, 3)`.
+        `(batch, points, 3 + extra_channels)`.
 
     Output shape:
         dict, of the last stage, of `"patch_tokens"`
@@ -91,6 +93,7 @@ class PointM2AEBackbone(PointBackbone):
         drop_path_rate=0.0,
         skip_origin=False,
         qkv_bias=False,
+        extra_channels=0,
         peft=None,
         dtype=None,
         **kwargs,
@@ -109,7 +112,7 @@ class PointM2AEBackbone(PointBackbone):
             )
 
         # === Functional Model ===
-        points = keras.Input((None, 3), name="points")
+        points, *cloud = cloud_inputs(extra_channels)
         parts = Assembly(
             _stages(stages, encoder_dims, skip_origin, dtype),
             self.num_class_tokens,
@@ -120,7 +123,7 @@ class PointM2AEBackbone(PointBackbone):
             num_heads=num_heads,
             qkv_bias=qkv_bias,
         )
-        tokens = parts.normalized(parts.tokens(points))
+        tokens = parts.normalized(parts.tokens(*cloud))
         super().__init__(
             points,
             parts.outputs(tokens),
@@ -138,6 +141,7 @@ class PointM2AEBackbone(PointBackbone):
         self.drop_path_rate = drop_path_rate
         self.skip_origin = skip_origin
         self.qkv_bias = qkv_bias
+        self.extra_channels = extra_channels
 
     @property
     def dim(self):

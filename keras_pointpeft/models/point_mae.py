@@ -1,11 +1,11 @@
 """The plain transformer that Point-MAE, ACT and Point-BERT share."""
 
-import keras
 
 from keras_pointpeft.layers import ClassTokens
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.models.assembly import Assembly
+from keras_pointpeft.models.assembly import cloud_inputs
 from keras_pointpeft.models.backbone import PointBackbone
 from keras_pointpeft.models.trunk import Stage
 from keras_pointpeft.serialization import serializable
@@ -47,10 +47,7 @@ class PlainBackbone(PointBackbone):
         token_dim = self.usual_token_dim if token_dim is None else token_dim
 
         # === Functional Model ===
-        points = keras.Input((None, 3 + extra_channels), name="points")
-        places, channels = points, None
-        if extra_channels:
-            places, channels = points[..., :3], points[..., 3:]
+        points, *cloud = cloud_inputs(extra_channels)
         front = ClassTokens(dim, dtype=dtype, name="class_tokens")
         stage = Stage(
             PointPatches(num_groups, group_size, skip_origin, name="patches"),
@@ -70,7 +67,7 @@ class PlainBackbone(PointBackbone):
             num_heads=num_heads,
             qkv_bias=qkv_bias,
         )
-        tokens = parts.normalized(parts.tokens(places, channels))
+        tokens = parts.normalized(parts.tokens(*cloud))
         super().__init__(
             points,
             parts.outputs(tokens),

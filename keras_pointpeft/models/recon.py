@@ -1,10 +1,10 @@
-import keras
 
 from keras_pointpeft.layers import ClassTokens
 from keras_pointpeft.layers import ContrastTokens
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.models.assembly import Assembly
+from keras_pointpeft.models.assembly import cloud_inputs
 from keras_pointpeft.models.backbone import PointBackbone
 from keras_pointpeft.models.trunk import Stage
 from keras_pointpeft.serialization import serializable
@@ -38,12 +38,13 @@ class ReConBackbone(PointBackbone):
             origin, as the published sampling kernel does.
         qkv_bias: bool. Whether queries, keys and values have a bias. The
             published models have none; one that `SSF` was merged into does.
+        extra_channels: int. See `PointMAEBackbone`.
         peft: optional `keras_pointpeft.peft.PeftMethod`. Without one, all
             parameters train.
         dtype: optional dtype or `keras.DTypePolicy`. Geometry stays float32.
 
     Input shape:
-        `(batch, points, 3)`.
+        `(batch, points, 3 + extra_channels)`.
 
     Output shape:
         dict of `"class_tokens"` `(batch, 3, dim)`, in the order class, image,
@@ -79,6 +80,7 @@ class ReConBackbone(PointBackbone):
         drop_path_rate=0.0,
         skip_origin=False,
         qkv_bias=False,
+        extra_channels=0,
         peft=None,
         dtype=None,
         **kwargs,
@@ -94,7 +96,7 @@ class ReConBackbone(PointBackbone):
             return {"contrast": layer}
 
         # === Functional Model ===
-        points = keras.Input((None, 3), name="points")
+        points, *cloud = cloud_inputs(extra_channels)
         stage = Stage(
             PointPatches(num_groups, group_size, skip_origin, name="patches"),
             PositionMLP(dim, dtype=dtype, name="position"),
@@ -119,7 +121,7 @@ class ReConBackbone(PointBackbone):
             qkv_bias=qkv_bias,
             normalized_skips=(True, True),
         )
-        tokens = parts.normalized(parts.tokens(points))
+        tokens = parts.normalized(parts.tokens(*cloud))
         super().__init__(
             points,
             parts.outputs(tokens),
@@ -139,3 +141,4 @@ class ReConBackbone(PointBackbone):
         self.drop_path_rate = drop_path_rate
         self.skip_origin = skip_origin
         self.qkv_bias = qkv_bias
+        self.extra_channels = extra_channels

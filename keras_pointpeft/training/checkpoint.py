@@ -33,6 +33,8 @@ def data_digest(split) -> str:
     for start in range(0, len(split.points), 256):
         part = np.ascontiguousarray(split.points[start : start + 256])
         digest = zlib.crc32(part, digest)
+    if split.channels is not None:
+        digest = zlib.crc32(np.ascontiguousarray(split.channels), digest)
     return f"{len(split)} clouds, {digest:08x}"
 
 

@@ -174,3 +174,28 @@ def test_a_look_against_closed_forms():
     assert seen.spacing[0] == pytest.approx(0.5 / radius, rel=1e-3)
     assert seen.evenness[1] == pytest.approx(0, abs=1e-6)
     assert seen.points == (125, 125)
+
+
+def test_clouds_with_colors_are_prepared_by_their_places():
+    contract = trained()
+    clouds = scans()[:2]
+    colors = np.random.default_rng(0).random((2, 1500, 3))
+    plain = contract.prepare(clouds)
+    wide = contract.prepare(list(np.concatenate([clouds, colors], -1)))
+    assert wide.shape == (2, 512, 6) and wide.dtype == "float32"
+    np.testing.assert_array_equal(wide[..., :3], plain)
+    assert contract.complaints(wide) == contract.complaints(plain)
+
+
+def test_predictions_refuse_what_training_does():
+    contract = trained()
+    far = (scans()[0] + (4e5, 5.4e6, 352)).astype("float32")
+    with pytest.raises(ValueError, match="float64"):
+        contract.prepare([far])
+    degrees = scans()[0] * (1 / 111320, 1 / 111320, 1) + (8.5, 47.3, 400)
+    with pytest.raises(ValueError, match="degrees"):
+        contract.prepare([degrees])
+    for moved in (scans()[0] + (4e5, 5.4e6, 352), scans()[0] * 1000):
+        np.testing.assert_allclose(
+            contract.prepare([moved]), contract.prepare(scans()[:1]), atol=1e-5
+        )

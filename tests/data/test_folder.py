@@ -5,6 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from keras_pointpeft.data import PointCloudDataset
 from keras_pointpeft.data import load_folder
 from keras_pointpeft.data import read_cloud
 from keras_pointpeft.data.geometry_files import surface_points
@@ -290,3 +291,45 @@ def test_parts_of_files_with_labels(tmp_path):
     write_cloud(tmp_path / "mug" / "c.npy")
     with pytest.raises(ValueError, match="mug/c.npy: it must have a label"):
         load_folder(tmp_path, None, num_points=30, part_labels=True)
+
+
+def test_what_points_have_beside_their_place(tmp_path):
+    rng = np.random.default_rng(0)
+    colors = rng.integers(0, 256, (40, 3))
+    normals = np.eye(3)[np.arange(40) % 3]
+    (tmp_path / "mug").mkdir()
+    table = np.c_[CLOUD, normals, colors]
+    np.savetxt(
+        tmp_path / "mug" / "a.txt",
+        table,
+        header="x y z nx ny nz r g b",
+        comments="",
+    )
+    options = {"num_points": 30, "normalize": False}
+    split = load_folder(
+        tmp_path, None, channels=("colors", "normals"), up_axis="z", **options
+    )
+    assert split.channels.shape == (1, 30, 6)
+    # z up becomes y up: (x, y, z) to (x, z, -y).
+    placed = CLOUD[:, [0, 2, 1]] * (1, 1, -1)
+    turned = normals[:, [0, 2, 1]] * (1, 1, -1)
+    distance = np.abs(split.points[0][:, None] - placed).max(axis=-1)
+    rows = distance.argmin(axis=1)
+    np.testing.assert_allclose(
+        split.channels[0],
+        np.c_[colors[rows] / 255, turned[rows]],
+        atol=1e-6,
+    )
+    batch, _ = PointCloudDataset(
+        split, num_points=20, sampling="random", augmentation="scale_translate"
+    )[0]
+    assert batch.shape == (1, 20, 6) and batch.dtype == "float32"
+    taken = split.take([0]).channels[0]
+    for row in batch[0][:, 3:]:
+        assert np.abs(taken - row).max(axis=1).min() == 0
+    with pytest.raises(ValueError, match="its points have no intensity"):
+        load_folder(tmp_path, None, channels=("intensity",), **options)
+    with pytest.raises(ValueError, match="`channels` must be"):
+        load_folder(tmp_path, None, channels=("taste",), **options)
+    with pytest.raises(ValueError, match="`channels` must have"):
+        PointCloudDataset(split.points, channels=np.zeros((1, 29, 3)))

@@ -125,6 +125,15 @@ def test_tf_data():
     bad = tf.data.Dataset.from_tensors((POINTS, LABELS + 1))
     with pytest.raises(tf.errors.InvalidArgumentError, match="subtract 1"):
         next(iter(DOOR.source(bad)[0]))
+    # A task tells what was refused, not a page of TensorFlow's.
+    door = Door(3, fewest_points=32, integer_labels=True)
+    with pytest.raises(ValueError, match="subtract 1") as error:
+        with door.telling():
+            next(iter(door.source(bad)[0]))
+    assert len(str(error.value)) < 300
+    with pytest.raises(KeyError):
+        with Door(3).telling():
+            {}["what is not the door's"]
 
 
 def test_points_without_a_label():

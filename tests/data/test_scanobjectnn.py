@@ -247,3 +247,32 @@ def test_references_to_other_files_are_refused(scanobjectnn, tmp_path):
         file["label"] = [0]
     with pytest.raises(ValueError, match="no data set 'data'"):
         data.load_h5(path)
+
+
+def test_points_chosen_as_an_h5_file_is_read(tmp_path):
+    clouds = make_clouds(3, 200)
+    pid = np.arange(600).reshape(3, 200) % 7
+    path = write_h5(tmp_path / "train.h5", clouds, [0, 1, 1], pid=pid)
+    whole = data.load_h5(path, normalize=False)
+    drawn = data.load_h5(path, normalize=False, num_points=64, seed=3)
+    assert drawn.points.shape == (3, 64, 3)
+    for cloud, parts, all_points, all_parts in zip(
+        drawn.points, drawn.part_labels, whole.points, whole.part_labels
+    ):
+        near = np.abs(cloud[:, None] - all_points).max(axis=-1)
+        rows = near.argmin(axis=1)
+        assert len(set(rows.tolist())) == 64
+        np.testing.assert_array_equal(cloud, all_points[rows])
+        np.testing.assert_array_equal(parts, all_parts[rows])
+    other = data.load_h5(path, normalize=True, num_points=64, seed=3)
+    np.testing.assert_allclose(
+        other.points, data.unit_sphere(drawn.points), atol=1e-6
+    )
+    # A point that is not drawn counts too.
+    with h5py.File(path, "a") as file:
+        file["data"][1, :] = np.nan
+        file["data"][1, :199] = 0.5
+    with pytest.raises(ValueError, match="1 of 3.*1: 1 points with NaN"):
+        data.load_h5(path, normalize=False, num_points=8)
+    with pytest.raises(ValueError, match="of 200 points.*num_points=201"):
+        data.load_h5(path, num_points=201)

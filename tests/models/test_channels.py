@@ -89,3 +89,64 @@ def test_scenes_with_colors(colored):
         head_dims=(8,),
     )
     assert model.predict(colored[0], verbose=0).shape == (6, 64, 3)
+
+
+SMALL = {"num_heads": 3, "encoder_dims": (8, 12, 16)}
+PLAIN = {"num_groups": 8, "group_size": 8, "dim": 24, "depth": 2, **SMALL}
+STAGES = {
+    "num_groups": (16, 8, 4),
+    "group_sizes": (8, 4, 4),
+    "dims": (12, 18, 24),
+    "depths": (1, 1, 1),
+    **SMALL,
+}
+
+
+@pytest.mark.parametrize(
+    "kind, config",
+    [
+        (models.PointGPTBackbone, PLAIN),
+        (models.ReConBackbone, PLAIN),
+        (models.PointM2AEBackbone, STAGES),
+    ],
+)
+def test_other_backbones_take_them_too(clouds, colored, kind, config):
+    plain, wide = kind(**config), kind(**config, extra_channels=3)
+    transplanted(plain, wide)
+    assert kind.from_config(wide.get_config()).extra_channels == 3
+    expected = plain.predict(clouds[0], verbose=0)["patch_tokens"]
+    found = wide.predict(colored[0], verbose=0)["patch_tokens"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    kernel = wide.get_layer("tuner_channels").kernel
+    kernel.assign(np.ones(kernel.shape))
+    changed = wide.predict(colored[0], verbose=0)["patch_tokens"]
+    assert np.abs(changed - expected).max() > 1e-3
+
+
+@pytest.mark.once
+def test_colours_of_files_train_and_are_predicted(tmp_path):
+    """Two kinds of the same shape, which colour alone tells apart."""
+    from keras_pointpeft import data
+
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        kind = ("dark", "light")[number % 2]
+        (tmp_path / kind).mkdir(exist_ok=True)
+        cloud = np.c_[rng.normal(size=(80, 3)), np.full((80, 3), number % 2)]
+        cloud[:, 3:] *= 255
+        np.savetxt(
+            tmp_path / kind / f"{number}.txt",
+            cloud,
+            header="x y z r g b",
+            comments="",
+        )
+    split = data.load_folder(
+        tmp_path, None, num_points=64, channels=("colors",)
+    )
+    model = small_classifier(num_classes=2, extra_channels=3)
+    model.compile(optimizer=keras.optimizers.Adam(5e-3))
+    batches = data.PointCloudDataset(split, batch_size=6, shuffle=True)
+    model.fit(batches, epochs=12, verbose=0)
+    clouds = np.concatenate([split.points, split.channels], axis=-1)
+    found = model.predict(model.contract.prepare(list(clouds)), verbose=0)
+    np.testing.assert_array_equal(found.argmax(axis=1), split.labels)

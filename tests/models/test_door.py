@@ -210,3 +210,44 @@ def test_what_training_did_not_see_is_warned_of(
     said = [str(w.message) for w in seen if "not as those" in str(w.message)]
     assert len(said) == (what is not None)
     assert not said or f"the {what}" in said[0]
+
+
+def nested(kind, model):
+    if kind == "sequential":
+        return keras.Sequential([model, keras.layers.Softmax()])
+    inputs = keras.Input((64, 3))
+    return keras.Model(inputs, keras.layers.Softmax()(model(inputs)))
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional"])
+def test_within_another_model(model, clouds, kind):
+    points, labels = clouds
+    outer = nested(kind, model)
+    outer.compile(loss="sparse_categorical_crossentropy")
+    bad = points.copy()
+    bad[2, 0, 0] = np.nan
+    for given in (bad, keras.ops.convert_to_tensor(bad)):
+        with pytest.raises(ValueError, match="clouds number 2"):
+            outer(given)
+    far = points + np.float32(1e6)
+    with pytest.raises(ValueError, match="float32"):
+        outer(keras.ops.convert_to_tensor(far))
+    weights = model.get_weights()
+    if keras.backend.backend() == "torch":
+        for call in (
+            lambda: outer.fit(bad, labels, verbose=0),
+            lambda: outer.evaluate(bad, labels, verbose=0),
+            lambda: outer.predict(bad, verbose=0),
+        ):
+            with pytest.raises(ValueError, match="clouds number 2"):
+                call()
+    else:
+        # In a compiled step nothing can be looked at; it shows, though.
+        assert np.isnan(outer.evaluate(bad, labels, verbose=0))
+    # The door is there for what is not its own.
+    for x, y in ((bad, labels), (points, labels + 1), (points, labels - 1)):
+        with pytest.raises(ValueError, match="Received"):
+            outer.fit(*model.door.source(x, y), verbose=0)
+    for before, after in zip(weights, model.get_weights()):
+        np.testing.assert_array_equal(before, after)
+    outer.fit(*model.door.source(points, labels), verbose=0)

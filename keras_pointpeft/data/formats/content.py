@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_pointpeft.data.coordinates import turned
+
 LABELS = (
     "label",
     "labels",
@@ -16,6 +18,8 @@ LABELS = (
     "part",
     "pid",
 )
+# What points may have beside their place.
+CHANNELS = ("colors", "normals", "intensity")
 # The names that programs give to columns, by what they mean.
 _ROLES = {
     "x": ("x", "easting", "east"),
@@ -63,6 +67,35 @@ class Content:
             value = getattr(self, name)
             if value is not None and len(value) != count:
                 raise ValueError(f"{len(value)} {name} of {count} points")
+
+    def channels(self, names, up_axis=None):
+        """What stands beside the points, for a model that takes it.
+
+        Args:
+            names: sequence of "colors", "normals" and "intensity".
+            up_axis: optional string; normals are turned as the points are.
+
+        Returns:
+            float32 array `(points, channels)`; colours from 0 to 1.
+
+        Raises:
+            ValueError: the file has none of a name.
+        """
+        parts = [np.empty((len(self.points), 0), "float32")]
+        for name in names:
+            values = getattr(self, name)
+            if values is None:
+                raise ValueError(f"its points have no {name}")
+            values = np.asarray(values, "float32").reshape(len(values), -1)
+            if name == "normals":
+                values = turned(values, up_axis)
+            if name == "colors":
+                # Of one byte, of two as .las has them, or fractions.
+                most = values.max(initial=0)
+                full = 255 if most < 256 else 65535
+                values = values if most <= 1 else values / full
+            parts.append(values)
+        return np.concatenate(parts, axis=1)
 
     def take(self, indices):
         """The points at `indices`, or of a mask, with what belongs to them."""

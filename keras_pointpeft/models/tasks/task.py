@@ -194,7 +194,13 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
 
     @property
     def door(self):
-        """What comes in must pass it, see `keras_pointpeft.data.incoming`."""
+        """What comes in must pass it, see `keras_pointpeft.data.incoming`.
+
+        A model that this task is a part of does not ask it: points that are
+        at hand are looked at as they come here, but labels are not, nor
+        points in a compiled step. `outer.fit(*task.door.source(x, y))` looks
+        at both.
+        """
         return Door(
             self.num_classes,
             self.fewest_points,
@@ -276,20 +282,25 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         elif held is not None:
             kwargs["validation_data"], _ = door.source(held)
         self._learn_about(x)
-        return keras.Model.fit(self, x, y, **kwargs)
+        with door.telling():
+            return keras.Model.fit(self, x, y, **kwargs)
 
     def check_class_weight(self, class_weight):
         """Raises ValueError where Keras would weigh something else."""
 
     def evaluate(self, x=None, y=None, **kwargs):
         self.make_ready()
-        x, y = self._warning_door().source(x, y)
-        return keras.Model.evaluate(self, x, y, **kwargs)
+        door = self._warning_door()
+        x, y = door.source(x, y)
+        with door.telling():
+            return keras.Model.evaluate(self, x, y, **kwargs)
 
     def predict(self, x=None, **kwargs):
         self.make_ready()
-        x, _ = self._warning_door().source(x)
-        return keras.Model.predict(self, x, **kwargs)
+        door = self._warning_door()
+        x, _ = door.source(x)
+        with door.telling():
+            return keras.Model.predict(self, x, **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
         if hasattr(x, "shape") and len(x.shape) == 3:
