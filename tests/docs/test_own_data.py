@@ -38,10 +38,23 @@ def write(folder, number, cloud):
         scan.write(folder / f"{number}.las")
 
 
+def write_colored(root):
+    made = make_shapes(4, "scan", num_points=600, categories=KINDS)
+    for number, (cloud, label) in enumerate(zip(made.points, made.labels)):
+        kind = made.class_names[label]
+        folder = root / "my_coloured_scans" / "train" / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savetxt(
+            folder / f"{number}.txt",
+            np.c_[cloud, np.full((600, 3), 200)],
+            header="x y z r g b",
+        )
+
+
 def test_ten_lines(tmp_path, monkeypatch):
     write_scans(tmp_path)
     monkeypatch.chdir(tmp_path)
-    first, again, shown, kept, features = pages.python_blocks(
+    first, again, shown, colored, kept, features = pages.python_blocks(
         "docs/guides/own_data.md"
     )
     # The statements that the guide promises, imports left out.
@@ -66,6 +79,8 @@ def test_ten_lines(tmp_path, monkeypatch):
     page = (tmp_path / "my_report" / "report.html").read_text()
     assert all(kind in page for kind in KINDS)
     assert (tmp_path / "my_report" / "figures").is_dir()
+    write_colored(tmp_path)
+    pages.run(colored, dict(names))
     pages.run(kept, names)
     pages.run(features, names)
     count = len(names["test"])
