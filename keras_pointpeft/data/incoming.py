@@ -338,7 +338,8 @@ def _at_hand(points):
             return None
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return None
-        return points.detach().numpy()
+        # Without an operation where none is needed: steps are recorded.
+        return (points.detach() if points.requires_grad else points).numpy()
     if backend == "tensorflow" and hasattr(points, "numpy"):
         return points.numpy() if "CPU" in points.device else None
     if backend == "jax":
