@@ -1,5 +1,8 @@
 """The same cloud elsewhere, or in another unit, is the same model input."""
 
+import json
+import pickle
+
 import h5py
 import numpy as np
 import pytest
@@ -75,6 +78,41 @@ def to_shapenet55(clouds, folder):
     return data.load_shapenet55(folder, num_points=128).points
 
 
+def to_drawn_h5(clouds, folder):
+    with h5py.File(folder / "train.h5", "w") as file:
+        file["data"] = clouds
+        file["label"] = np.arange(len(clouds)) % 2
+    return data.load_h5(folder, normalize=True, num_points=200).points
+
+
+def to_shapenetpart(clouds, folder):
+    lists, shapes = folder / "train_test_split", folder / "02691156"
+    lists.mkdir()
+    shapes.mkdir()
+    (folder / "synsetoffset2category.txt").write_text("Airplane\t02691156\n")
+    names = []
+    for number, cloud in enumerate(clouds):
+        rows = np.c_[cloud, np.zeros((len(cloud), 4))]
+        np.savetxt(shapes / f"{number}.txt", rows, "%.12f")
+        names.append(f"shape_data/02691156/{number}")
+    path = lists / "shuffled_test_file_list.json"
+    path.write_text(json.dumps(names))
+    return data.load_shapenetpart(folder, "test", num_points=128).points
+
+
+def to_few_shot(clouds, folder):
+    rows = [(cloud, number) for number, cloud in enumerate(clouds)]
+    (folder / "5way_10shot").mkdir()
+    with open(folder / "5way_10shot" / "0.pkl", "wb") as file:
+        pickle.dump({"train": rows, "test": rows}, file)
+    return data.load_few_shot(folder)[0].points
+
+
+def to_prediction(clouds, folder):
+    told = data.Contract(num_points=200, normalization="unit_sphere")
+    return told.prepare(clouds)
+
+
 def to_batches(clouds, folder):
     return data.PointCloudDataset(
         clouds, normalize=True, sampling="first", num_points=200
@@ -118,6 +156,10 @@ NORMALIZED = (
     to_h5,
     to_h5_by_default,
     to_shapenet55,
+    to_drawn_h5,
+    to_shapenetpart,
+    to_few_shot,
+    to_prediction,
     to_batches,
     to_split,
     to_samples,

@@ -203,8 +203,8 @@ def _separator(text):
     if ";" in text:
         return ";", "," in text
     cells = _cells(text, "\t")
-    if len(cells) >= 3 and all(cells):
-        # Names and words may have spaces.
+    if len(cells) >= 3 and all(cells) and any(" " in c for c in cells):
+        # Tabs are white space too, but for names and words with spaces.
         comma = all(_is_number(cell, True) for cell in cells[:3])
         return "\t", "," in text and comma
     if "," not in text:
