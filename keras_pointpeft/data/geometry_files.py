@@ -13,6 +13,7 @@ from keras_pointpeft.data.formats import obj
 from keras_pointpeft.data.formats import off
 from keras_pointpeft.data.formats import pcd
 from keras_pointpeft.data.formats import ply
+from keras_pointpeft.data.formats import ptx
 from keras_pointpeft.data.formats import scans
 from keras_pointpeft.data.formats import text
 from keras_pointpeft.data.formats.content import Content
@@ -21,7 +22,7 @@ from keras_pointpeft.data.formats.content import imported
 ARRAYS = (".npy", ".npz", ".bin")
 TEXTS = (".txt", ".xyz", ".pts", ".csv", ".asc")
 MESHES = (".off", ".obj", ".ply", ".stl", ".glb", ".gltf")
-SCANS = (".las", ".laz", ".e57", ".pcd")
+SCANS = (".las", ".laz", ".e57", ".pcd", ".ptx")
 EXTENSIONS = ARRAYS + TEXTS + MESHES + SCANS
 
 
@@ -206,7 +207,12 @@ def _read(path, extension, max_bytes, bin_columns):
         return _read_stl(path)
     if extension in (".off", ".obj"):
         return {".off": off, ".obj": obj}[extension].read(path)
-    readers = {".ply": ply.read, ".pcd": pcd.read, ".e57": scans.read_e57}
+    readers = {
+        ".ply": ply.read,
+        ".pcd": pcd.read,
+        ".ptx": ptx.read,
+        ".e57": scans.read_e57,
+    }
     return readers[extension](path, max_bytes)
 
 

@@ -293,3 +293,42 @@ def test_ply_is_written_as_it_is_read(tmp_path):
             for name, values in before.items():
                 for one, other in zip(values, after[name]):
                     np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+PTX = """2
+2
+0 0 0
+1 0 0
+0 1 0
+0 0 1
+0 1 0 0
+-1 0 0 0
+0 0 1 0
+400000 5400000 352 1
+1 2 3 0.5
+4 5 6 0.25
+0 0 0 0.5
+7 8 9 1
+"""
+
+
+def test_scans_of_a_ptx_stand_where_they_were_taken(tmp_path):
+    path = put(tmp_path / "a.ptx", PTX + PTX.replace("\n400000", "\n400100"))
+    with pytest.warns(UserWarning, match="2 directions without a point"):
+        found = read_content(path)
+    # A quarter turn about z, for points in rows.
+    first = [(399998, 5400001, 355), (399995, 5400004, 358)]
+    np.testing.assert_array_equal(found.points[:2], first)
+    np.testing.assert_array_equal(found.points[3], (400098, 5400001, 355))
+    np.testing.assert_array_equal(found.intensity[:3], (0.5, 0.25, 1))
+    assert len(found.points) == 6 and found.points.dtype == "float64"
+    colored = PTX.replace("0.5\n", "0.5 1 2 3\n")
+    for what, text, why in (
+        ("colours of some", colored, "number of columns"),
+        ("too short", PTX[:-8], "a scan of 4 points"),
+        ("no transform", PTX.replace("0 0 1 0\n", ""), "4 numbers"),
+        ("nothing", "\n", "no scans"),
+        ("no size", PTX.replace("2\n2\n", "2.5\n2\n", 1), "2.5 by 2"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            read_content(put(path, text))
