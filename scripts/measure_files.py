@@ -3,8 +3,8 @@
     python scripts/measure_files.py --results=zoo/results/benchmark.csv
 
 For each format, scans of 100,000 points are read alone, and read, drawn from
-and normalised by `load_folder` (of h5, `load_h5`), again and again; the ratio
-is that of the CPU times of one process. The scene is predicted in a process of
+and normalised by `load_folder` (of h5, `load_h5`), in turns, round by round, in
+one process; what is told is the median of the rounds' CPU times. The scene is predicted in a process of
 its own, whose peak memory is told beside the 2 GB that it may take.
 """
 
@@ -12,6 +12,7 @@ import datetime
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,7 @@ COLUMN = flags.DEFINE_float("column", 15.0, "Width of its columns in m.")
 RESULTS = flags.DEFINE_string("results", None, "CSV file to add rows to.")
 SCENE = flags.DEFINE_bool("scene", False, "Predict the scene alone, as JSON.")
 
+ROUNDS = 20
 WANTED = 2.0  # times the reading alone
 MEMORY = 2.0e9  # bytes, for the scene
 
@@ -83,43 +85,41 @@ def reading(kind, folder):
     from keras_pointpeft import data
 
     options = {"bin_columns": 4} if kind == "bin" else {}
-    write(kind, folder)
+    rounds = min(ROUNDS, SCANS.value // FILES.value)
+    each = SCANS.value // rounds // FILES.value * FILES.value
+    write(kind, folder, each)
     if kind == "h5":
         path = folder / "train.h5"
-        repeats = -(-SCANS.value // FILES.value)
 
-        def read(repeats=repeats):
-            for _ in range(repeats):
+        def read():
+            for _ in range(each // FILES.value):
                 data.load_h5(path, normalize=False)
 
-        def whole(repeats=repeats):
-            for _ in range(repeats):
+        def whole():
+            for _ in range(each // FILES.value):
                 data.load_h5(path, normalize=True, num_points=DRAWN.value)
 
     else:
         paths = sorted((folder / "set" / "scan").iterdir())
 
-        def read(count=None):
-            for path in paths[:count]:
+        def read():
+            for path in paths:
                 data.read_cloud(path, **options)
 
-        def whole(count=None):
-            data.load_folder(
-                folder / ("set" if count is None else "few"),
-                None,
-                DRAWN.value,
-                storage=folder / "points.npy",
-                **options,
-            )
+        def whole():
+            data.load_folder(folder / "set", None, DRAWN.value, **options)
 
-    spent, grown = [], 0
-    for work in (read, whole):
-        work(1)  # what is imported and compiled
-        before, begin = own_memory(), time.process_time()
-        work()
-        spent.append((time.process_time() - begin) / SCANS.value)
-        grown = own_memory() - before
-    return *spent, grown
+    spent = {read: [], whole: []}
+    for number in range(1 + rounds):
+        for work, seconds in spent.items():
+            begin = time.process_time()
+            work()
+            seconds.append((time.process_time() - begin) / each)
+        if not number:
+            # By now all is imported and compiled.
+            before = own_memory()
+    read, whole = (statistics.median(s[1:]) for s in spent.values())
+    return read, whole, own_memory() - before
 
 
 def own_memory():
@@ -130,8 +130,8 @@ def own_memory():
     raise RuntimeError("This system does not tell the memory of a process")
 
 
-def write(kind, folder):
-    """A few files of scans on a map, and as many names as there are scans."""
+def write(kind, folder, count):
+    """A few files of scans, and `count` names for them."""
     rng = np.random.default_rng(0)
     clouds = rng.normal(0, 3, (FILES.value, POINTS.value, 3)).round(3)
     if kind == "h5":
@@ -143,11 +143,10 @@ def write(kind, folder):
         return
     place = folder / "set" / "scan"
     place.mkdir(parents=True)
-    (folder / "few" / "scan").mkdir(parents=True)
     for number, cloud in enumerate(clouds):
-        path = folder / "few" / "scan" / f"{number}.{kind}"
+        path = folder / f"{number}.{kind}"
         WRITERS[kind](path, cloud)
-        for copy in range(number, SCANS.value, len(clouds)):
+        for copy in range(number, count, len(clouds)):
             os.link(path, place / f"{copy:05}.{kind}")
 
 

@@ -120,14 +120,16 @@ def load_folder(
             chosen = _chosen(len(cloud), num_points, rng)
             drawn = cloud.take(chosen, axis=0)  # faster than by brackets
             points[len(ids)] = prepared(drawn, normalize)
-            more = content.channels(channels, up_axis)[chosen]
-            check_finite(more)
-            if part_labels:
-                parts.append(_labels(content)[chosen])
-            beside.append(more)
+            own = _labels(content)[chosen] if part_labels else None
+            more = None
+            if channels:
+                more = content.channels(channels, up_axis)[chosen]
+                check_finite(more)
         except ValueError as error:
             bad.add(place, str(error), path)
             continue
+        parts.append(own)
+        beside.append(more)
         labels.append(label)
         ids.append(place)
     bad.settle()
@@ -138,7 +140,7 @@ def load_folder(
         class_names,
         ids,
         name if split is None else f"{name} {split}",
-        np.stack(parts) if parts else None,
+        np.stack(parts) if part_labels and parts else None,
         channels=np.stack(beside) if channels and beside else None,
     )
 
