@@ -4,8 +4,9 @@
 
 For each format, scans of 100,000 points are read alone, and read, drawn from
 and normalised by `load_folder` (of h5, `load_h5`), in turns, round by round, in
-one process; what is told is the median of the rounds' CPU times. The scene is predicted in a process of
-its own, whose peak memory is told beside the 2 GB that it may take.
+one process; what is told is the median of the rounds' CPU times. The scene is
+predicted in a process of its own, whose peak memory is told beside the 2 GB
+that it may take.
 """
 
 import datetime
