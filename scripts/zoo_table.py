@@ -91,9 +91,7 @@ once: what is needed, where else it is what the process holds. `adapter` and
 leaves Point-PEFT's bank out, which are features of the training set and no
 parameters. Where sizes differ, the goal is the order of the algorithm: linear,
 but for groups, which look at each other, quadratic;
-[drawn](results/growth.png). `read` and `scene_memory` are of
-`scripts/measure_files.py`: scans of 100,000 points, CPU time; and a square
-kilometre at 8 points a square metre, the whole process at its peak.
+[drawn](results/growth.png).
 
 """
 
