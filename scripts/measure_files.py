@@ -86,8 +86,9 @@ def reading(kind, folder):
     from keras_pointpeft import data
 
     options = {"bin_columns": 4} if kind == "bin" else {}
-    rounds = min(ROUNDS, SCANS.value // FILES.value)
-    each = SCANS.value // rounds // FILES.value * FILES.value
+    # Rounds of a hundred scans or more, so that what is done once is little.
+    rounds = max(1, min(ROUNDS, SCANS.value // 100))
+    each = max(1, SCANS.value // rounds // FILES.value) * FILES.value
     write(kind, folder, each)
     if kind == "h5":
         path = folder / "train.h5"
