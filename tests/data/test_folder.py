@@ -323,7 +323,7 @@ def test_what_points_have_beside_their_place(tmp_path):
     batch, _ = PointCloudDataset(
         split, num_points=20, sampling="random", augmentation="scale_translate"
     )[0]
-    assert batch.shape == (1, 20, 6) and batch.dtype == "float32"
+    assert batch.shape == (1, 20, 9) and batch.dtype == "float32"
     taken = split.take([0]).channels[0]
     for row in batch[0][:, 3:]:
         assert np.abs(taken - row).max(axis=1).min() == 0
