@@ -6,9 +6,11 @@ import pytest
 from keras import ops
 
 from keras_pointpeft.experiments.cost import bytes_kept
+from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointM2AEBackbone
 from keras_pointpeft.models import frozen_stem
 from keras_pointpeft.peft import STAG
+from keras_pointpeft.verification.gradients import value_and_gradients
 from tests.conftest import small_backbone
 from tests.conftest import small_classifier
 
@@ -112,6 +114,26 @@ def test_blocks_before_the_start_keep_nothing():
         assert all(seen[i] for i in range(before, before + 2))
     assert kept[0] == kept[1]
     assert first == [1, 4]
+
+
+@pytest.mark.once
+def test_what_is_computed_again_gives_the_same_gradients(clouds):
+    """Where it starts from the tokens that the block keeps, too."""
+    backbone = small_backbone(STAG(4, share=2), depth=4)
+    model = PointCloudClassifier(backbone, 3, head_dims=(16,), dropout=0.0)
+    found = {}
+    for remat in ("none", "elementwise", "block"):
+        backbone.remat = remat
+        assert backbone.get_layer("tuner_tokens_3").remat == remat
+        _, found[remat] = value_and_gradients(
+            model, lambda call: ops.mean(call(clouds[0]) ** 2), training=True
+        )
+    expected = found.pop("none")
+    assert any("step_0/own" in path for path in expected)
+    for gradients in found.values():
+        for path, value in expected.items():
+            atol = 1e-3 * np.abs(value).max() + 1e-6
+            np.testing.assert_allclose(gradients[path], value, atol=atol)
 
 
 @pytest.mark.once
