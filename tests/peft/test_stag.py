@@ -74,11 +74,11 @@ def test_a_sum_is_read_as_its_parts_are(share, clouds):
         for step in side.steps:
             # Nothing is displaced, and the state goes on as it is.
             for layer in (step.own, step.neighbors, step.up):
-                layer.kernel.assign(ops.zeros_like(layer.kernel))
-                layer.bias.assign(ops.zeros_like(layer.bias))
-            step.own.kernel.assign(ops.eye(4))
-            step.fuse.kernel.assign(ops.eye(4))
-            step.fuse.bias.assign(ops.zeros(4))
+                layer.kernel.assign(np.zeros(layer.kernel.shape))
+                layer.bias.assign(np.zeros(layer.bias.shape))
+            step.own.kernel.assign(np.eye(4))
+            step.fuse.kernel.assign(np.eye(4))
+            step.fuse.bias.assign(np.zeros(4))
         rng = np.random.default_rng(0)
         for down in side.downs:
             down.kernel.assign(rng.normal(size=down.kernel.shape))
