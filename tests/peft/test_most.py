@@ -27,7 +27,7 @@ def values(model, part):
 def test_what_trains_and_what_a_cloud_s_logits_depend_on(reference, clouds):
     points, labels = clouds
     method = peft.MoST(monarch_blocks=3, reference=reference)
-    model = small_classifier(method)
+    model = small_classifier(method, depth=1)
     together = ops.convert_to_numpy(model(points))
     alone = np.concatenate(
         [ops.convert_to_numpy(model(points[i : i + 1])) for i in range(6)]
