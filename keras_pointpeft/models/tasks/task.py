@@ -522,7 +522,7 @@ def check_jit(jit_compile):
         raise ValueError(
             "`jit_compile=True` unrolls the choice of patch centres on torch "
             "and does not finish in minutes. Leave it out: torch has kernels "
-            "for it, see `docs/guides/performance.md`; tensorflow and jax "
+            "for it, see `ops.accelerator_report()`; tensorflow and jax "
             "compile whole steps. Received: jit_compile=True on torch"
         )
 
