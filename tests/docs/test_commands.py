@@ -52,6 +52,7 @@ NOT_RUN = {
     "python scripts/compare.py --dataset=shapesparts *": SEGMENTED,
     "python scripts/compare.py --dataset=rooms *": SEGMENTED,
     "python scripts/few_shot.py *": SEGMENTED,
+    "python scripts/measure_corruptions.py *": SEGMENTED,
     "python scripts/measure_methods.py *": "takes minutes; "
     "tests/experiments/test_method_costs.py measures two methods",
     "pip install *": "needs a package index; .ci/run runs it",
