@@ -197,7 +197,7 @@ class LiveParts(keras.callbacks.Callback):
                 f"After epoch {epoch + 1} these parts let nothing through for "
                 f"any token of {len(self.points)} clouds: {listed}. They add "
                 "nothing, and may get no gradient. What to try: a lower "
-                "learning rate, another seed, or, for DAPT, "
-                "scale_start='one' and scale_leak=0.1.",
+                "learning rate, or another seed; for DAPT see "
+                "docs/guides/comparing_methods.md.",
                 stacklevel=2,
             )
