@@ -11,7 +11,7 @@ from tests.conftest import small_backbone
 from tests.conftest import small_classifier
 from tests.ops.backends import gradients
 
-ALIVE = {"scale_start": "one", "scale_leak": 0.1}
+ALIVE = {"scale_start": "one", "scale_leak": 0.1, "scale_step": 0.25}
 
 
 def tokens(shift=0.0, dim=12):
@@ -50,6 +50,26 @@ def test_the_leak_changes_no_output():
     first, second = (ops.convert_to_numpy(a(x)) for a in adapters)
     assert 0 < (scales(adapters[0], x) == 0).mean() < 1
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("start", ["random", "one"])
+def test_a_step_of_the_weights_is_a_part_of_one_of_the_scale(start):
+    x = tokens(shift=1)
+    adapter = DynamicAdapter(rank=3, scale_start=start, scale_step=0.25)
+    adapter(x)
+    kernel, bias = (ops.convert_to_numpy(v) for v in adapter.scale.weights)
+    # It starts where it would without.
+    assert np.abs(0.25 * kernel).max() <= 1 / np.sqrt(12)
+    assert 0.25 * bias[0] == {"random": 0.0, "one": 1.0}[start]
+    before = ops.convert_to_numpy(adapter(x))
+    assert (before == 0).all()
+    adapter.up.bias.assign(np.ones(12))
+    adapter.scale.bias.assign(bias + 0.5)
+    normed = ops.convert_to_numpy(adapter.norm(ops.convert_to_tensor(x)))
+    expected = np.maximum(0.25 * (normed @ kernel + bias + 0.5), 0)
+    np.testing.assert_allclose(scales(adapter, x), expected, atol=1e-6)
+    found = ops.convert_to_numpy(adapter(x))
+    np.testing.assert_allclose(found, expected + 0 * found, atol=1e-6)
 
 
 @pytest.mark.parametrize("leak", [0.0, 0.25, 1.0])
@@ -91,14 +111,17 @@ def test_the_config_comes_back():
     backbone = small_backbone(method)
     adapter = backbone.clone().get_layer("block_0").tuner.adapter
     assert (adapter.scale_start, adapter.scale_leak) == ("one", 0.1)
+    assert adapter.scale_step == 0.25
 
 
 @pytest.mark.once
 def test_a_config_of_an_earlier_version_is_the_published_form():
     config = DAPT(rank=4, **ALIVE).get_config()
-    del config["scale_start"], config["scale_leak"]
+    for name in ALIVE:
+        del config[name]
     method = DAPT.from_config(config)
     assert (method.scale_start, method.scale_leak) == ("random", 0.0)
+    assert method.scale_step == 1
 
 
 @pytest.mark.once
@@ -109,6 +132,8 @@ def test_a_config_of_an_earlier_version_is_the_published_form():
         ({"scale_leak": -0.1}, "from 0 to 1"),
         ({"scale_leak": 2}, "from 0 to 1"),
         ({"scale_leak": True}, "from 0 to 1"),
+        ({"scale_step": 0}, "above 0"),
+        ({"scale_step": 1.5}, "up to 1"),
     ],
 )
 def test_bad_scales(arguments, told):

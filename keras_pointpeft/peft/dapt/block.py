@@ -21,6 +21,7 @@ class DAPTTuner(SiteTransforms):
         "mlp_reads",
         "scale_start",
         "scale_leak",
+        "scale_step",
     )
     tokens_added = 1
 
@@ -34,6 +35,7 @@ class DAPTTuner(SiteTransforms):
         mlp_reads="normalized",
         scale_start="random",
         scale_leak=0.0,
+        scale_step=1.0,
         **kwargs,
     ):
         super().__init__(mlp_ratio, sites, **kwargs)
@@ -44,11 +46,13 @@ class DAPTTuner(SiteTransforms):
         self.mlp_reads = mlp_reads
         self.scale_start = scale_start
         self.scale_leak = scale_leak
+        self.scale_step = scale_step
         self.adapter = DynamicAdapter(
             rank,
             dropout,
             scale_start,
             scale_leak,
+            scale_step,
             dtype=policy,
             name="adapter",
         )

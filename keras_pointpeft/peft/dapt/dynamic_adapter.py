@@ -37,6 +37,9 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
             gradient that a scale of 0 lets through. With more than 0, an
             adapter whose scales are all 0 is still told to open. What is
             computed does not depend on it.
+        scale_step: float, more than 0 and at most 1, as published. `w` and
+            `b` are kept divided by it, so that a step of Adam, which is as
+            long for every weight, moves the scale by this part of it.
 
     Input shape:
         `(batch, tokens, dim)`.
@@ -57,17 +60,23 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         dropout=0.0,
         scale_start="random",
         scale_leak=0.0,
+        scale_step=1.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.rank = rank
         self.dropout = dropout
-        self.scale_start, self.scale_leak = check_scale(
-            scale_start, scale_leak
-        )
+        check_scale(scale_start, scale_leak, scale_step)
+        self.scale_start = scale_start
+        self.scale_leak = scale_leak
+        self.scale_step = scale_step
         policy = self.dtype_policy
         self.norm = LayerNormalization(dtype=policy, name="norm")
-        start = {"random": (None, "zeros"), "one": ("zeros", "ones")}
+        drawn = keras.initializers.VarianceScaling(
+            1 / 3 / scale_step**2, "fan_in", "uniform"
+        )
+        one = keras.initializers.Constant(1 / scale_step)
+        start = {"random": (drawn, "zeros"), "one": ("zeros", one)}
         self.scale = Linear(1, *start[scale_start], dtype=policy, name="scale")
         self.down = Linear(
             rank, bias_initializer="zeros", dtype=policy, name="down"
@@ -90,7 +99,8 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
 
     def token_scale(self, normed):
         """The dynamic scale `(batch, tokens, 1)` of normalized tokens."""
-        return relu(part_call(self.scale, normed), self.scale_leak)
+        scale = self.scale_step * part_call(self.scale, normed)
+        return relu(scale, self.scale_leak)
 
     def call(self, tokens, training=False):
         mask = None
@@ -102,11 +112,13 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
             both = (layer.kernel, layer.bias)
             return tuple(ops.convert_to_tensor(x) for x in both)
 
-        norm = self.norm
+        norm, scale = self.norm, values(self.scale)
+        if self.scale_step != 1:
+            scale = tuple(self.scale_step * x for x in scale)
         return dynamic_adapter(
             tokens,
             (norm.gamma.value, norm.beta.value, norm.epsilon),
-            values(self.scale),
+            scale,
             values(self.down),
             values(self.up),
             mask,
@@ -117,8 +129,8 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         return input_shape
 
 
-def check_scale(start, leak):
-    """The two arguments of an adapter's scale, if they are valid."""
+def check_scale(start, leak, step):
+    """Raises `ValueError` if arguments of an adapter's scale are none."""
     if start not in ("random", "one"):
         raise ValueError(
             "`scale_start` must be 'random' or 'one'. "
@@ -129,4 +141,8 @@ def check_scale(start, leak):
             "`scale_leak` must be a number from 0 to 1. "
             f"Received: scale_leak={leak!r}"
         )
-    return start, leak
+    if isinstance(step, bool) or not 0 < step <= 1:
+        raise ValueError(
+            "`scale_step` must be a number above 0 and up to 1. "
+            f"Received: scale_step={step!r}"
+        )

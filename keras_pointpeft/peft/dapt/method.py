@@ -51,11 +51,13 @@ class DAPT(PeftMethod):
             `"random"`, as published, or `"one"`.
         scale_leak: float. The gradient that a scale of 0 lets through,
             likewise; 0 as published.
+        scale_step: float. The part of the optimizer's step that the scales
+            move by, likewise; 1 as published.
 
     Raises:
         ValueError: for an unknown `position`, `mlp_reads`, `frozen_bn` or
-            `scale_start`, for a `scale_leak` that is not from 0 to 1, and by
-            `merged`, for what depends on the tokens.
+            `scale_start`, for a `scale_leak` or a `scale_step` that is not from
+            0 to 1, and by `merged`, for what depends on the tokens.
 
     Example:
     ```python
@@ -86,6 +88,7 @@ class DAPT(PeftMethod):
         frozen_bn="inference",
         scale_start="random",
         scale_leak=0.0,
+        scale_step=1.0,
     ):
         if position not in ("once", "last", None):
             raise ValueError(
@@ -105,9 +108,10 @@ class DAPT(PeftMethod):
         self.position = position
         self.sites = check_sites(sites, SITES)
         self.mlp_reads = mlp_reads
-        self.scale_start, self.scale_leak = check_scale(
-            scale_start, scale_leak
-        )
+        check_scale(scale_start, scale_leak, scale_step)
+        self.scale_start = scale_start
+        self.scale_leak = scale_leak
+        self.scale_step = scale_step
         super().__init__(frozen_bn)
 
     @property
@@ -133,6 +137,7 @@ class DAPT(PeftMethod):
             self.mlp_reads,
             self.scale_start,
             self.scale_leak,
+            self.scale_step,
             **where.layer,
         )
 
