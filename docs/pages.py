@@ -63,7 +63,7 @@ def reference():
             value = getattr(imported, name)
             if inspect.ismodule(value):
                 parts.append(f"## `{name}`\n\n{inspect.getdoc(value)}")
-            elif isinstance(value, tuple):
+            elif isinstance(value, (tuple, dict)):
                 parts.append(f"## `{name}`\n\n`{value}`")
             else:
                 parts.append(f"::: {value.__module__}.{value.__qualname__}")

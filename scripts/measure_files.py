@@ -84,12 +84,14 @@ def main(_):
 def reading(kind, folder):
     """CPU seconds of a scan, read alone and made ready; growth in bytes."""
     from keras_pointpeft import data
+    from keras_pointpeft.commands import Progress
 
     options = {"bin_columns": 4} if kind == "bin" else {}
     # Rounds of a hundred scans or more, so that what is done once is little.
     rounds = max(1, min(ROUNDS, SCANS.value // 100))
     each = max(1, SCANS.value // rounds // FILES.value) * FILES.value
-    write(kind, folder, each)
+    with Progress(f"writing {kind}"):
+        write(kind, folder, each)
     if kind == "h5":
         path = folder / "train.h5"
 
@@ -114,9 +116,10 @@ def reading(kind, folder):
     spent = {read: [], whole: []}
     for number in range(1 + rounds):
         for work, seconds in spent.items():
-            begin = time.process_time()
-            work()
-            seconds.append((time.process_time() - begin) / each)
+            with Progress(f"reading {kind}, round {number} of {rounds}"):
+                begin = time.process_time()
+                work()
+                seconds.append((time.process_time() - begin) / each)
         if not number:
             # By now all is imported and compiled.
             before = own_memory()

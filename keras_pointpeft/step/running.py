@@ -322,15 +322,18 @@ def phase(model):
 
     Of several that make an update, all but the last do the same.
     """
-    every = getattr(model.optimizer, "gradient_accumulation_steps", None)
-    batches = getattr(model.optimizer, "batches", None) if every else None
+    optimizer = model.optimizer
+    every = getattr(optimizer, "gradient_accumulation_steps", None)
+    batches = getattr(optimizer, "batches", None) if every else None
     updates = batches is not None and (batches + 1) % every == 0
     return every - 1 if updates else 0
 
 
 def _counted(model, number):
     """Around a step of an optimizer that may have to know the phase."""
-    counted = getattr(model.optimizer, "counted", None)
+    # What was never compiled, and only predicts, has none.
+    optimizer = getattr(model, "optimizer", None)
+    counted = getattr(optimizer, "counted", None)
     return contextlib.nullcontext() if counted is None else counted(number)
 
 

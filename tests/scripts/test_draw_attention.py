@@ -21,7 +21,7 @@ def seen(scales):
         for i, scale in enumerate(scales)
     ]
     centers = rng.random((2, 8, 3))
-    return inspection.Inspection(centers, blocks, "the class token")
+    return inspection.Inspection(centers, blocks, "the class token", {})
 
 
 def test_the_scale_that_differs_most_is_shown(draw_attention):
