@@ -75,8 +75,8 @@ def _stand_in(heard, owner, last, name):
     function = getattr(owner, last)
 
     @functools.wraps(function)
-    def noted(first, *args, **kwargs):  # Keras looks for a "self"
+    def noted(self, *args, **kwargs):  # Keras looks for the first by its name
         heard.note(name, kwargs)
-        return function(first, *args, **kwargs)
+        return function(self, *args, **kwargs)
 
     return mock.patch.object(owner, last, noted)
