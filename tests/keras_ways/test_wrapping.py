@@ -217,3 +217,15 @@ def test_variables_that_the_outer_model_has(case):
     fit(outer, callbacks=[callback])
     assert not [*case.folder.glob("none*")]
     case.check(model)
+
+
+@pytest.mark.once
+@pytest.mark.skipif(BACKEND != "torch", reason="others compile in seconds")
+def test_a_compiled_step_around_it(case):
+    outer = outer_of(case.model)
+    outer.compile("adam", LOSS, jit_compile=True)
+    with pytest.raises(ValueError, match="`jit_compile=False`"):
+        outer.fit(*clouds(), batch_size=2, verbose=0)
+    outer.compile("adam", LOSS, jit_compile=False)
+    outer.fit(*clouds(), batch_size=2, verbose=0)
+    case.check(case.model)

@@ -494,8 +494,12 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         return skipped
 
     def __call__(self, *args, **kwargs):
+        # Both also within another model.
+        if keras.config.backend() == "torch":
+            from keras_pointpeft.step.compiled import check_not_compiled
+
+            check_not_compiled()
         if args:
-            # Also within another model.
             self.door.check_call(args[0])
         return super().__call__(*args, **kwargs)
 
