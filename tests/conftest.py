@@ -35,6 +35,20 @@ def seed():
     keras.utils.set_random_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def eager_steps(request):
+    """Where what is compared does not depend on how a step runs."""
+    marked = request.node.get_closest_marker("eager")
+    if not marked or keras.config.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def compiled_functions():
     """Those of jax add up to gigabytes; until then other files use them."""

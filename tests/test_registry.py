@@ -195,6 +195,7 @@ def test_every_hook_is_used_on_every_backend():
         assert not of_the_zoo or of_the_zoo & everywhere, hook
 
 
+@pytest.mark.eager
 def test_training_moves_what_trains_and_leaves_the_rest(tuned):
     assert np.all(np.isfinite(tuned.history["loss"]))
     adapter, base = adapters.split_variables(tuned.model)

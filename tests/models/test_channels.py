@@ -57,6 +57,7 @@ def test_what_colors_say_is_learnt(colored, peft):
         model.predict(points[..., :3], verbose=0)
 
 
+@pytest.mark.eager
 def test_configs_and_adapters(colored, tmp_path):
     config = small_backbone().get_config()
     assert config.pop("extra_channels") == 0  # not known to earlier versions

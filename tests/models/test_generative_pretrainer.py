@@ -35,6 +35,7 @@ def clouds(count=8):
     return rng.normal(size=(count, 64, 3)).astype("float32")
 
 
+@pytest.mark.eager
 def test_it_learns_and_leaves_the_class_token_alone():
     backbone = make_backbone()
     model = GenerativePretrainer(backbone, seed=0)

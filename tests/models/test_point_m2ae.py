@@ -232,6 +232,7 @@ def test_reconstruction_does_not_depend_on_the_batch(clouds):
         assert same == [not reference] * 2
 
 
+@pytest.mark.eager
 def test_pretraining_trains_the_backbone(clouds, tmp_path):
     points = clouds[0]
     model = autoencoder(depths=(1, 1, 1))

@@ -64,6 +64,7 @@ def part_model():
     )
 
 
+@pytest.mark.eager
 def test_parts_are_learned_selected_and_measured(tmp_path):
     recipe = dataclasses.replace(
         RECIPE, selection="best_on_test", epochs=6, votes=2
