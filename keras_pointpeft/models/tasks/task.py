@@ -134,9 +134,12 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         Keras asks for them also where a layer, such as `TimeDistributed`,
         stands between this task and the model that trains.
         """
+        found = super().metrics
         functions = ("train_function", "test_function")
         runs = any(getattr(self, name, None) for name in functions)
-        return super().metrics if runs else []
+        # jax asks for their variables before it makes its functions.
+        built = all(getattr(metric, "built", True) for metric in found)
+        return found if runs or built else []
 
     def make_ready(self, training=False):
         """Checks that the method has what it needs, such as a bank.
