@@ -22,6 +22,8 @@ CASES = sorted(
 ONCE = (
     "pointm2ae_finetune_modelnet_tiny",
     "pointm2ae_partseg_small",
+    "pointpeft_pointm2ae_tiny",
+    "pointpeft_pointmae_fps_quirk",
     "pointpeft_m2ae_cpfeature_tiny",
 )
 
