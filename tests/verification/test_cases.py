@@ -17,8 +17,8 @@ CASES = sorted(
     )
 )
 
-# Those of Point-M2AE compile for minutes on jax. Every backend has a recorded
-# hierarchy that was fine-tuned, pre-trained, and tuned by Point-PEFT.
+# They compile for minutes on jax. Every backend has a recorded hierarchy that
+# was fine-tuned and one that was pre-trained, and Point-PEFT on Point-MAE.
 ONCE = (
     "pointm2ae_finetune_modelnet_tiny",
     "pointm2ae_partseg_small",
