@@ -24,37 +24,31 @@ def targets_of(files, labelled):
         )
         for path, folder in zip(files, folders)
     ]
-    for number, target in enumerate(targets):
-        if target in targets[:number]:
+    seen = set()
+    for target in targets:
+        if target in seen:
             twins = [p for p, t in zip(files, targets) if t == target]
             raise ValueError(
                 "Points with labels of two files would be written to one, "
                 f"{target}; predict them apart. Received: {twins}"
             )
+        seen.add(target)
     return targets
 
 
 def scenes(model, files, votes, batch_size, targets, bad, seed):
     """Every point of a scene is in some of its columns."""
-    found = []
-    with Progress("predicting scenes", len(files)) as progress:
-        for path, target in zip(files, targets):
-            progress.advance(0, os.path.basename(path))
-            try:
-                points = _points(model, path)
-            except ValueError as error:
-                bad.add(path, str(error))
-                progress.advance()
-                continue
-            labels = model.predict_room(
-                turned(points, model.contract.up_axis, "z"),
-                votes=votes,
-                batch_size=batch_size,
-                seed=seed,
-            )
-            found.append(_of_points(model, path, labels, votes, target))
-            progress.advance()
-    return found
+
+    def labels_of(points):
+        return model.predict_room(
+            turned(points, model.contract.up_axis, "z"),
+            votes=votes,
+            batch_size=batch_size,
+            seed=seed,
+        )
+
+    what = "predicting scenes"
+    return _each(model, files, votes, targets, bad, labels_of, what)
 
 
 def parts(model, files, category, votes, batch_size, targets, bad, seed):
@@ -62,31 +56,23 @@ def parts(model, files, category, votes, batch_size, targets, bad, seed):
     contract = model.contract
     size = contract.num_points or 2048
     expected = contract.told(stored_points=size, sampling="first")
-    found = []
-    with Progress("predicting parts", len(files)) as progress:
-        for path, target in zip(files, targets):
-            progress.advance(0, os.path.basename(path))
-            try:
-                points = _points(model, path)
-            except ValueError as error:
-                bad.add(path, str(error))
-                progress.advance()
-                continue
-            counts = np.zeros((len(points), model.num_classes), "int32")
-            for vote in range(votes):
-                rng = np.random.default_rng((seed, vote))
-                # Each block is a thinned copy of the whole cloud.
-                blocks = _blocks(len(points), size, rng)
-                clouds = expected.prepare([points[block] for block in blocks])
-                if not vote:
-                    contract.warn(clouds)
-                given = np.full(len(clouds), category, "int32")
-                found_parts = model.predict_parts(clouds, given, batch_size)
-                np.add.at(counts, (blocks.ravel(), np.ravel(found_parts)), 1)
-            labels = counts.argmax(axis=1).astype("int32")
-            found.append(_of_points(model, path, labels, votes, target))
-            progress.advance()
-    return found
+
+    def labels_of(points):
+        counts = np.zeros((len(points), model.num_classes), "int32")
+        for vote in range(votes):
+            rng = np.random.default_rng((seed, vote))
+            # Each block is a thinned copy of the whole cloud.
+            blocks = _blocks(len(points), size, rng)
+            clouds = expected.prepare([points[block] for block in blocks])
+            if not vote:
+                contract.warn(clouds)
+            given = np.full(len(clouds), category, "int32")
+            found = model.predict_parts(clouds, given, batch_size)
+            np.add.at(counts, (blocks.ravel(), np.ravel(found)), 1)
+        return counts.argmax(axis=1).astype("int32")
+
+    what = "predicting parts"
+    return _each(model, files, votes, targets, bad, labels_of, what)
 
 
 def category_of(model, category):
@@ -105,10 +91,24 @@ def category_of(model, category):
     return names.index(str(category))
 
 
-def _points(model, path):
-    """All points of a file, in its order."""
+def _each(model, files, votes, targets, bad, labels_of, what):
+    """File by file; what cannot be read is collected in `bad`."""
     columns = model.contract.bin_columns
-    return finite(read_vertices(path, bin_columns=columns).points)
+    found = []
+    with Progress(what, len(files)) as progress:
+        for path, target in zip(files, targets):
+            progress.advance(0, os.path.basename(path))
+            try:
+                # All points of the file, in its order.
+                points = read_vertices(path, bin_columns=columns).points
+                points = finite(points)
+            except ValueError as error:
+                bad.add(path, str(error))
+            else:
+                labels = labels_of(points)
+                found.append(_of_points(model, path, labels, votes, target))
+            progress.advance()
+    return found
 
 
 def _blocks(count, size, rng):
