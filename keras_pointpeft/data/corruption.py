@@ -205,7 +205,17 @@ def corrupt_split(split, corruption, severity, seed=0) -> Split:
 
     Returns:
         `Split`. A point that was not there has the part label -1.
+
+    Raises:
+        ValueError: what `corrupt` refuses, or a split with channels.
     """
+    if split.channels is not None:
+        raise ValueError(
+            "Corruptions are of the places of points: an outlier has no "
+            "colour, and normals would have to turn. Take the split with "
+            "dataclasses.replace(split, channels=None). Received: channels "
+            f"of shape {split.channels.shape}"
+        )
     points, indices = corrupt(split.points, corruption, severity, seed)
     unit = look(split.points).unit_sphere
     parts = split.part_labels
@@ -233,11 +243,12 @@ def sampled(split, num_points=None, sampling="fps", seed=0) -> Split:
         return split
     rng = np.random.default_rng(seed)
     chosen = sample_indices(split.points, num_points, sampling, rng)
-    parts = split.part_labels
+    parts, beside = split.part_labels, split.channels
     return replace(
         split,
         points=gather_points(np.asarray(split.points), chosen),
         part_labels=None if parts is None else gather_points(parts, chosen),
+        channels=None if beside is None else gather_points(beside, chosen),
     )
 
 

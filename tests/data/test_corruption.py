@@ -195,8 +195,9 @@ def test_other_clouds_stay_where_they_are():
 
 def test_sampled():
     parts = np.tile(np.arange(1000) % 3, (4, 1))
-    clean = split(part_labels=parts)
+    clean = split(part_labels=parts, channels=-unit_sphere(spheres()))
     found = sampled(clean, 100)
+    np.testing.assert_array_equal(found.channels, -found.points)
     assert found.points.shape == (4, 100, 3)
     for cloud, own, before in zip(
         found.points, found.part_labels, clean.points
@@ -219,3 +220,5 @@ def test_errors(arguments, message):
         corrupt(spheres(), *arguments)
     with pytest.raises(ValueError, match="shape"):
         corrupt(spheres()[0], "noise", 1)
+    with pytest.raises(ValueError, match="no colour.*Received: channels"):
+        corrupt_split(split(channels=spheres()), *arguments)
