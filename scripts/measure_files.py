@@ -26,7 +26,7 @@ from absl import flags
 
 FORMATS = ("npy", "bin", "ply", "pcd", "las", "laz", "h5")
 KINDS = flags.DEFINE_list(
-    "formats", list(FORMATS), "Formats of scans, none with --formats=."
+    "formats", list(FORMATS), "Formats of scans, or none of them."
 )
 SCANS = flags.DEFINE_integer("scans", 10_000, "How many scans are read.")
 FILES = flags.DEFINE_integer("files", 25, "Different files; read repeatedly.")

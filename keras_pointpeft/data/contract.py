@@ -170,7 +170,8 @@ class Contract:
                 Defaults to None: as in the files of training.
 
         Returns:
-            float32 array `(clouds, num_points, 3)`.
+            float32 array `(clouds, num_points, 3)`, wider by the further
+            channels.
 
         Raises:
             ValueError: if the clouds have unequal numbers of points and

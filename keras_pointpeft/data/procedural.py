@@ -1,4 +1,4 @@
-"""The splits of the procedural shapes and rooms, and the shapes' cache."""
+"""The splits of what is made, not read, and the cache of the shapes."""
 
 import hashlib
 import json
@@ -10,6 +10,7 @@ from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.s3dis import Room
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.files.downloads import cache_directory
+from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_folder
 from keras_pointpeft.version import __version__
 
@@ -74,6 +75,7 @@ def load_shapes(
     return _split(name, _cached(arguments))
 
 
+@telling("making clouds")
 def load_programs(
     split: str = "pretrain",
     num_clouds: int = 10000,
@@ -93,6 +95,9 @@ def load_programs(
     Returns:
         `Split`; its classes are the programs with `num_programs`, else there
         is one class, "program".
+
+    Raises:
+        ValueError: another split, or an argument out of its range.
 
     Example:
 
