@@ -106,7 +106,10 @@ def read_h5(
     num_points=None,
     seed=0,
 ):
-    """Reads one h5 file with `data` and `label` into a `Split`."""
+    """Reads one h5 file with `data` and `label` into a `Split`; see `load_h5`.
+
+    The one difference: clouds are left as they are by default.
+    """
     with open_h5(path) as file:
         clouds, chosen = _read_clouds(
             path, file, num_points, seed, max_bytes

@@ -98,6 +98,7 @@ def load_programs(
 
     Raises:
         ValueError: another split, or an argument out of its range.
+        TypeError: a number is not an integer.
 
     Example:
 

@@ -20,7 +20,8 @@ def triangles(polygons, points):
         int64 array `(triangles, 3)`.
 
     Raises:
-        ValueError: a corner that is not there.
+        ValueError: a corner that is not there, or a polygon that turns back
+            and has more corners than can be cut one by one.
     """
     if not isinstance(polygons, np.ndarray):
         by_size = {}
