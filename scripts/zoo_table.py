@@ -99,6 +99,7 @@ but for groups, which look at each other, quadratic;
 # Files with tables between marks.
 MARKED = ("README.md", "docs/guides/what_holds.md")
 
+
 def main(_):
     root = Path(_ROOT.value)
     tables = readme_tables()
@@ -480,6 +481,8 @@ def probe_table():
     ]
     header = ("backbone", "parameters", "data set", "linear %", "head %")
     return model_card.markdown_table((*header, "seeds"), rows)
+
+
 def method_table():
     """Costs of methods beside their accuracy, best first."""
     from keras_pointpeft.experiments import method_costs
