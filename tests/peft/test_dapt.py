@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_pointpeft.checkpoints.layouts import layout_of
+from keras_pointpeft.checkpoints.writer import published_state
 from keras_pointpeft.ops.arithmetic import relu
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import DynamicAdapter
@@ -122,6 +124,17 @@ def test_a_config_of_an_earlier_version_is_the_published_form():
     method = DAPT.from_config(config)
     assert (method.scale_start, method.scale_leak) == ("random", 0.0)
     assert method.scale_step == 1
+
+
+@pytest.mark.once
+def test_published_files_have_the_weights_of_a_whole_step():
+    whole = small_classifier(DAPT(rank=4, scale_leak=0.1))
+    assert "blocks.blocks.0.Adapter_MLP.scale.weight" in published_state(whole)
+    part = small_classifier(DAPT(rank=4, scale_step=0.25))
+    with pytest.raises(ValueError, match="scale_step=1.*Received.*0.25"):
+        published_state(part)
+    # A file of pre-training has none of them.
+    assert layout_of(part, tuned=False).names("block_0/fc1/kernel")
 
 
 @pytest.mark.once

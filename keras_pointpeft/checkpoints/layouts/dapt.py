@@ -54,6 +54,14 @@ ON_POINT_GPT = _layout("blocks.layers.{i}.adapt_mlp", GPT_TRANSFORMS)
 
 def layout(model):
     backbone = getattr(model, "backbone", model)
+    step = backbone.peft.scale_step
+    if step != 1:
+        raise ValueError(
+            "Published files have the weights of the scales as they are; under "
+            "`scale_step` they are kept divided by it. Read and write such "
+            "files with `DAPT(scale_step=1)`. "
+            f"Received: scale_step={step!r}"
+        )
     causal = type(backbone).__name__ == "PointGPTBackbone"
     return ON_POINT_GPT if causal else ON_POINT_MAE
 

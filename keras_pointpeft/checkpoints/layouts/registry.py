@@ -272,7 +272,8 @@ def layout_of(model, tuned=True):
         A `Layout`.
 
     Raises:
-        ValueError: if no layout is known for the backbone.
+        ValueError: if no layout is known for the backbone, or files have
+            other weights than the method as it is set up.
     """
     backbone = getattr(model, "backbone", model)
     layout = trunk_of(model).layout(backbone)

@@ -40,12 +40,18 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         scale_step: float, more than 0 and at most 1, as published. `w` and
             `b` are kept divided by it, so that a step of Adam, which is as
             long for every weight, moves the scale by this part of it.
+            Published files, which have them as they are, are read and
+            written with 1 alone.
 
     Input shape:
         `(batch, tokens, dim)`.
 
     Output shape:
         `(batch, tokens, dim)`.
+
+    Raises:
+        ValueError: for an unknown `scale_start`, or a `scale_leak` or
+            `scale_step` out of its range.
 
     Example:
     ```python
@@ -130,7 +136,7 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
 
 
 def check_scale(start, leak, step):
-    """Raises `ValueError` if arguments of an adapter's scale are none."""
+    """Raises `ValueError` for what is no argument of an adapter's scale."""
     if start not in ("random", "one"):
         raise ValueError(
             "`scale_start` must be 'random' or 'one'. "

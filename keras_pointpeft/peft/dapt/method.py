@@ -49,15 +49,15 @@ class DAPT(PeftMethod):
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
         scale_start: how the adapters' scales start, see `DynamicAdapter`:
             `"random"`, as published, or `"one"`.
-        scale_leak: float. The gradient that a scale of 0 lets through,
-            likewise; 0 as published.
+        scale_leak: float. The part of the gradient that a scale of 0 lets
+            through, likewise; 0 as published.
         scale_step: float. The part of the optimizer's step that the scales
             move by, likewise; 1 as published.
 
     Raises:
         ValueError: for an unknown `position`, `mlp_reads`, `frozen_bn` or
-            `scale_start`, for a `scale_leak` or a `scale_step` that is not from
-            0 to 1, and by `merged`, for what depends on the tokens.
+            `scale_start`, for a `scale_leak` or a `scale_step` out of its
+            range, and by `merged`, for what depends on the tokens.
 
     Example:
     ```python
