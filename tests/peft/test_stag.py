@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
+from keras_pointpeft.checkpoints.writer import published_state
 from keras_pointpeft.experiments.cost import bytes_kept
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointM2AEBackbone
@@ -180,6 +182,9 @@ def test_of_stages_the_last_has_a_side_network():
     assert {"tuner_tokens_2", "tuner_tokens_3"} <= set(names)
     assert not {"tuner_tokens_0", "tuner_tokens_1"} & set(names)
     assert backbone.get_layer("block_2").tuner is None
+    # It was published for none, and what is written says so.
+    with pytest.raises(CheckpointMismatch, match="Received: tuner_geometry_2"):
+        published_state(backbone)
 
 
 @pytest.mark.once

@@ -13,7 +13,10 @@ PARTS = {
 
 
 def layout(model):
+    """Of a backbone of one stage; STAG was published for no other."""
     backbone = getattr(model, "backbone", model)
+    if len(backbone.trunk.stages) > 1:
+        return Layout(NameMap({}))
     side = backbone.get_layer("tuner_geometry")
     names = {"tuner_geometry/down_{i}": "blocks.addparam_downproj_dict.{i}.0"}
     # Steps are numbered from the first block that has one.
