@@ -66,3 +66,12 @@ def test_stages_have_graphs_of_their_own_and_their_usual_decoder(clouds):
 def test_heads_divide_the_rank():
     with pytest.raises(ValueError, match="must divide.*Received"):
         GFT(rank=8, num_heads=3)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "dims, told", [((), "at least one"), ((64, 0), "positive integer")]
+)
+def test_graph_dims_are_widths(dims, told):
+    with pytest.raises(ValueError, match=f"{told}.*Received: graph_dims"):
+        GFT(graph_dims=dims)

@@ -43,8 +43,8 @@ class GFT(PeftMethod):
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Raises:
-        ValueError: if a number is no positive integer, or `num_heads` does
-            not divide `rank`.
+        ValueError: if a number is no positive integer, `graph_dims` is
+            empty, or `num_heads` does not divide `rank`.
 
     Example:
     ```python
@@ -86,7 +86,14 @@ class GFT(PeftMethod):
     ):
         self.num_prompts = check_positive("num_prompts", num_prompts)
         self.num_neighbors = check_positive("num_neighbors", num_neighbors)
-        self.graph_dims = tuple(graph_dims)
+        self.graph_dims = tuple(
+            check_positive("graph_dims", dim) for dim in graph_dims
+        )
+        if not self.graph_dims:
+            raise ValueError(
+                "`graph_dims` must name at least one width. "
+                f"Received: graph_dims={graph_dims!r}"
+            )
         self.graph_dim = check_positive("graph_dim", graph_dim)
         self.every = check_positive("every", every)
         self.rank = check_positive("rank", rank)
