@@ -45,8 +45,8 @@ class BlockTuner(Watched, keras.layers.Layer):
     What is no act but a fact is an attribute:
 
     * `needs`: tuple of strings, the names of what it reads of `geometry`:
-      `"centers"`, or what the method's `geometry_tuner` or `prior_tuner`
-      gives;
+      `"centers"`, or what the method's `geometry_tuner`, `prior_tuner`,
+      `cloud_tuner` or `token_tuner` gives;
     * `tokens_added`: int, how many tokens longer the sequence is after the
       block than before it;
     * `mlp_reads`: `"normalized"` tokens, or `"tokens"` as they are before

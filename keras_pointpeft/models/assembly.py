@@ -417,7 +417,8 @@ def _told(tuner, geometry):
         raise ValueError(
             f"{type(tuner).__name__} needs to know {missing} of a cloud, which "
             "neither the backbone nor a layer of the method's "
-            "`geometry_tuner`, `prior_tuner` or `cloud_tuner` gives. "
+            "`geometry_tuner`, `prior_tuner`, `cloud_tuner` or `token_tuner` "
+            "gives. "
             f"Received: {sorted(geometry)}"
         )
     return {name: geometry[name] for name in needs}

@@ -1,6 +1,5 @@
 """The plain transformer that Point-MAE, ACT and Point-BERT share."""
 
-
 from keras_pointpeft.layers import ClassTokens
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import PositionMLP

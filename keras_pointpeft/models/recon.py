@@ -1,4 +1,3 @@
-
 from keras_pointpeft.layers import ClassTokens
 from keras_pointpeft.layers import ContrastTokens
 from keras_pointpeft.layers import PointPatches

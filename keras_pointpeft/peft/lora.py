@@ -32,6 +32,10 @@ class LoRA(PeftMethod):
             `"proj"`, `"fc1"` and `"fc2"`.
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
+    Raises:
+        ValueError: if `rank` is no positive integer, or for unknown `targets`
+            or `frozen_bn`.
+
     Example:
     ```python
     backbone = keras_pointpeft.models.PointMAEBackbone(

@@ -43,8 +43,8 @@ class LoTT(LoRA):
 
     Args:
         rank: int. Rank of the updates.
-        alpha: optional float. The updates are scaled by `alpha / rank`; by
-            default by 1.
+        alpha: optional float. The updates are scaled by `alpha / rank`, or
+            by 1 if it is None.
         dropout: float. Dropout rate of what the updates read.
         targets: tuple of strings. Which layers have one, some of `"qkv"`,
             `"proj"`, `"fc1"` and `"fc2"`.
@@ -54,8 +54,8 @@ class LoTT(LoRA):
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Raises:
-        ValueError: if `masked` or `weight` is out of range, or, when it is
-            built, for a backbone of several stages.
+        ValueError: if `masked` or `weight` is out of range, as `LoRA` does,
+            or, when it is built, for a backbone of several stages.
 
     Example:
     ```python

@@ -129,7 +129,7 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
 
     @property
     def metrics(self):
-        """What `fit` and `evaluate` report; nothing before they run.
+        """What `fit` and `evaluate` report, once they run or it is built.
 
         Keras asks for them also where a layer, such as `TimeDistributed`,
         stands between this task and the model that trains.

@@ -55,7 +55,8 @@ class MoST(PeftMethod):
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Raises:
-        ValueError: if a number is not positive, or `frozen_bn` is unknown.
+        ValueError: if a number is no positive integer (`fusions` may be 0),
+            or `frozen_bn` is unknown.
 
     Example:
     ```python

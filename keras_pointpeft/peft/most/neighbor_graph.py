@@ -60,8 +60,6 @@ class NeighborGraph(Configurable, keras.layers.Layer):
         `"graph_before"`, of one patch less, without `reference`.
     """
 
-    gives = ("graph", "graph_before")
-
     def __init__(
         self, num_neighbors=4, generates=False, reference=False, **kwargs
     ):
