@@ -96,7 +96,7 @@ class Running:
         return found
 
     def refresh(self):
-        """Forgets graphs whose variables are no longer where they were."""
+        """Forgets steps whose variables are no longer where they were."""
         for key, entry in list(self.entries.items()):
             if entry.graph is not None and not entry.lasts():
                 del self.entries[key]
@@ -162,8 +162,8 @@ class _Entry:
         else:
             found = step(self.inputs)
         if last:
-            self._refuse(model, running.kind, looking.reason())
             self.lasting = getattr(listing, "lasting", None)
+            self._refuse(model, running.kind, looking.reason())
         return self.outputs.wrap(found)
 
     def _keep(self, running, data, arrays):
@@ -203,7 +203,7 @@ class _Entry:
     def _refuse(self, model, kind, reason):
         if reason is None:
             return
-        self.reason, self.inputs = reason, None
+        self.reason, self.inputs, self.lasting = reason, None, None
         logging.log(
             # On a CPU there is less to be had.
             logging.WARNING
@@ -301,7 +301,7 @@ class Figure:
 
 
 def why_eager(model):
-    """Why no step of a model is captured, or None."""
+    """Why no step of a model is kept, or None."""
     if keras.config.backend() != "torch":
         return f"the backend is {keras.config.backend()}"
     if model.jit_compile:

@@ -177,6 +177,44 @@ def test_tensors_from_nowhere_are_found():
     assert recorded()[0].tolist() == [1.0, 1.0]
 
 
+def test_a_record_of_several_tensors_names_and_changes():
+    """What an operator gives: two tensors, a list, the same one, and none."""
+    from keras_pointpeft.step.recorded import Recorded
+
+    def function(inputs):
+        top, places = inputs[0].topk(2)
+        _, second = inputs[0].detach().split(2)
+        torch._foreach_add_([top], 1.0)
+        return [top.mul_(second), places, second.detach()]
+
+    inputs = [torch.tensor([1.0, 4.0, 2.0, 3.0])]
+    expected = function(inputs)
+    recorded = Recorded(function, inputs, [])
+    assert recorded.reason is None
+    for ours, theirs in zip(recorded(), expected, strict=True):
+        assert torch.equal(ours, theirs)
+    inputs[0].copy_(torch.tensor([5.0, 1.0, 7.0, 0.5]))
+    for ours, theirs in zip(recorded(), function(inputs), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda x: x + float(x.sum()), "gives the host a value"),
+        (
+            lambda x: x + torch.rand(2, generator=torch.Generator()),
+            "an operator is given a Generator",
+        ),
+    ],
+)
+def test_what_a_record_cannot_hold(function, reason):
+    from keras_pointpeft.step.recorded import Recorded
+
+    recorded = Recorded(lambda xs: [function(xs[0])], [torch.ones(2)], [])
+    assert reason in recorded.reason
+
+
 def test_it_can_be_turned_off():
     model, inputs, labels = cases()["linear"]()
     with disable_accelerators("recording"):
