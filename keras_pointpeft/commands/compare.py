@@ -30,6 +30,7 @@ missing; and `.png` and `.html`, accuracy against trained parameters; with
 """
 
 import dataclasses
+import math
 import os
 import pathlib
 import shutil
@@ -218,10 +219,10 @@ def main(_):
     def rate_of(entrant, recipe):
         """The rate of a method, chosen once, from the first seed."""
         if entrant.text not in rates:
-            first = dataclasses.replace(recipe, seed=int(SEEDS.value[0]))
+            once = dataclasses.replace(recipe, seed=int(SEEDS.value[0]))
             rates[entrant.text] = choice.chosen(
                 entrant,
-                settled(first, None, train_split),
+                settled(once, None, train_split),
                 factors,
                 train_split,
                 dataset,
@@ -301,7 +302,7 @@ def rate_factors():
         factors = tuple(float(text) for text in RATE_FACTORS.value)
     except ValueError:
         factors = ()
-    if not factors or min(factors) <= 0:
+    if not factors or not all(0 < x < math.inf for x in factors):
         raise app.UsageError(
             "--rate_factors must be positive numbers, such as 0.25,1,4. "
             f"Received: --rate_factors={','.join(RATE_FACTORS.value)}"

@@ -74,6 +74,27 @@ class Entrant:
         found = construction.find_class(self.preset.method_class, peft)
         return found(**{**self.preset.method_config, **self.changes})
 
+    def model(
+        self,
+        recipe,
+        train_split,
+        test_split,
+        weights="backbone",
+        backbone_dir=None,
+        num_classes=None,
+    ):
+        """A task with the method, as it starts; for the arguments see `run`."""
+        return runs.build_model(
+            self.preset,
+            recipe,
+            weights=weights,
+            backbone_dir=backbone_dir,
+            peft=self.method(),
+            **runs.task_arguments(
+                self.preset, train_split, test_split, num_classes
+            ),
+        )
+
     @property
     def text(self):
         """The preset's name, and what replaces the arguments of its method."""
@@ -169,13 +190,8 @@ def run(
         A row with the columns of `columns_for`.
     """
     preset = entrant.preset
-    model = runs.build_model(
-        preset,
-        recipe,
-        weights=weights,
-        backbone_dir=backbone_dir,
-        peft=entrant.method(),
-        **runs.task_arguments(preset, train_split, test_split, num_classes),
+    model = entrant.model(
+        recipe, train_split, test_split, weights, backbone_dir, num_classes
     )
     runs.prepare(model, train_split, recipe)
     begin = time.perf_counter()

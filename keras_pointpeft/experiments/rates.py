@@ -49,10 +49,10 @@ def chosen(
         float.
 
     Raises:
-        ValueError: if there are no factors, one is not positive, or nothing
-            is left to hold out.
+        ValueError: if there are no factors, one is not positive and finite,
+            or nothing is left to hold out.
     """
-    if not factors or min(factors) <= 0:
+    if not factors or not all(0 < x < math.inf for x in factors):
         raise ValueError(
             "The factors of the learning rate must be positive numbers. "
             f"Received: {factors}"
@@ -85,14 +85,8 @@ def chosen(
 
 
 def _try(entrant, recipe, train_split, weights, backbone_dir, num_classes):
-    preset = entrant.preset
-    model = runs.build_model(
-        preset,
-        recipe,
-        weights=weights,
-        backbone_dir=backbone_dir,
-        peft=entrant.method(),
-        **runs.task_arguments(preset, train_split, train_split, num_classes),
+    model = entrant.model(
+        recipe, train_split, train_split, weights, backbone_dir, num_classes
     )
     objective = objectives.objective_of(model)
     learned, held = objective.hold_out(train_split, recipe)

@@ -69,7 +69,7 @@ def test_held_out_clouds_decide(entrant, tmp_path):
     assert float(row["held_out"]) in (0, 25, 50, 75, 100)
 
 
-@pytest.mark.parametrize("factors", [(), (1.0, 0.0), (-1.0,)])
+@pytest.mark.parametrize("factors", [(), (1.0, 0.0), (-1.0,), (float("nan"),)])
 def test_bad_factors(entrant, tmp_path, factors):
     with pytest.raises(ValueError, match="must be positive numbers"):
         choose(entrant, tmp_path / "rates.csv", factors)
