@@ -10,7 +10,6 @@ outer loop, so that a file is whole after each; runs that it has already are
 not run again.
 """
 
-import csv
 import pathlib
 import time
 
@@ -36,35 +35,21 @@ BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Clouds of an update.")
 TEST_CLOUDS = flags.DEFINE_integer("test_clouds", 400, "At most so many.")
 # Clouds whose tokens are looked at.
 LOOKED_AT = 32
-COLUMNS = (
-    "set",
-    "method",
-    "seed",
-    "updates",
-    "batch_size",
-    "learning_rate",
-    "last_accuracy",
-    "live_before",
-    "live_after",
-    "shut_after",
-    "train_clouds",
-    "test_clouds",
-    "seconds",
-)
 
 
 def main(_):
     from keras_pointpeft import presets
     from keras_pointpeft.experiments import runs
+    from keras_pointpeft.presets import results
 
-    path = pathlib.Path(OUTPUT.value)
+    rows = results.read(OUTPUT.value, results.SCALES)
     preset = presets.resolve("dapt_pointmaetiny_shapes")
     for seed in SEEDS.value:
         for name in SETS.value:
             wanted = [
                 method
                 for method in METHODS.value
-                if not known(path, name, method, seed)
+                if results.find(rows, run_of(name, method, seed)) is None
             ]
             if not wanted:
                 continue
@@ -73,7 +58,9 @@ def main(_):
             train = runs.load_split(preset, "train", *loader)
             test = runs.load_split(preset, "test", *loader, TEST_CLOUDS.value)
             for method in wanted:
-                add(path, measure(method, name, train, test, int(seed)))
+                row = measure(method, name, train, test, int(seed))
+                results.append_row(OUTPUT.value, row, results.SCALES)
+                print(row, flush=True)
 
 
 def measure(method, name, train, test, seed):
@@ -90,21 +77,13 @@ def measure(method, name, train, test, seed):
         selection="last",
         seed=seed,
     )
-    model = runs.build_model(
-        entrant.preset,
-        recipe,
-        peft=entrant.method(),
-        **runs.task_arguments(entrant.preset, train, test),
-    )
+    model = entrant.model(recipe, train, test)
     live = training.LiveParts(test.points[:LOOKED_AT, : recipe.num_points])
     begin = time.perf_counter()
     result = training.train(model, train, test, recipe, callbacks=[live])
     after = scales(live.shares[-1])
     return {
-        "set": name,
-        "method": method,
-        "seed": seed,
-        "updates": UPDATES.value,
+        **run_of(name, method, seed),
         "batch_size": recipe.batch_size,
         "learning_rate": recipe.learning_rate,
         "last_accuracy": round(100 * result.last_accuracy, 2),
@@ -125,25 +104,14 @@ def words(values):
     return " ".join(f"{value:.3f}" for value in values)
 
 
-def known(path, name, method, seed):
-    if not path.exists():
-        return False
-    run = (name, method, str(seed), str(UPDATES.value))
-    with open(path, newline="", encoding="utf-8") as file:
-        return any(
-            (row["set"], row["method"], row["seed"], row["updates"]) == run
-            for row in csv.DictReader(file)
-        )
-
-
-def add(path, row):
-    new = not path.exists()
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    print(row, flush=True)
+def run_of(name, method, seed):
+    """What a run is known by in the file."""
+    return {
+        "set": name,
+        "method": method,
+        "seed": seed,
+        "updates": UPDATES.value,
+    }
 
 
 if __name__ == "__main__":

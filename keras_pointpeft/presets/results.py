@@ -190,6 +190,22 @@ PROBES = (
     "version",
     "date",
 )
+# What `scripts/measure_scales.py` finds: shares of tokens, block by block.
+SCALES = (
+    "set",
+    "method",
+    "seed",
+    "updates",
+    "batch_size",
+    "learning_rate",
+    "last_accuracy",
+    "live_before",
+    "live_after",
+    "shut_after",
+    "train_clouds",
+    "test_clouds",
+    "seconds",
+)
 _COMMON = ("preset", "dataset", "protocol")
 REQUIRED = {
     COMPARED: (*_COMMON, "seed", "epochs", "last_accuracy"),
@@ -200,6 +216,7 @@ REQUIRED = {
     COST: ("benchmark", "quantity", "side", "baseline", "ratio"),
     KEY_COST: ("benchmark", "quantity"),
     PROBES: ("backbone", "dataset", "seed", "linear", "head"),
+    SCALES: ("set", "method", "seed", "updates", "last_accuracy"),
     METHODS: ("preset", "batch_size", "step_seconds", "inference_seconds"),
     RATES: (*_COMMON, "seed", "epochs", "learning_rate", "held_out"),
 }

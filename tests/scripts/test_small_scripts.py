@@ -12,6 +12,7 @@ import pytest
 import keras_pointpeft
 from keras_pointpeft import checkpoints
 from keras_pointpeft import data
+from keras_pointpeft.presets import results
 from tests.scripts.conftest import ROOT
 
 pytestmark = pytest.mark.once
@@ -95,16 +96,19 @@ def test_serving_is_measured(run_script, tmp_path, monkeypatch):
     assert text.startswith("a\n") and text.endswith("\nb\n")
 
 
-def test_selection_is_measured(run_script, tmp_path):
+def write_set(folder, num_points):
+    """Clouds of two classes in ScanObjectNN's layout."""
     rng = np.random.default_rng(0)
-    (tmp_path / "sets").mkdir()
+    folder.mkdir()
     for part in ("training", "test"):
-        with h5py.File(
-            tmp_path / "sets" / f"{part}_objectdataset.h5", "w"
-        ) as file:
-            points = rng.normal(size=(16, 128, 3)).astype("float32")
+        with h5py.File(folder / f"{part}_objectdataset.h5", "w") as file:
+            points = rng.normal(size=(16, num_points, 3)).astype("float32")
             file["data"] = data.unit_sphere(points)
             file["label"] = np.arange(16) % 2
+
+
+def test_selection_is_measured(run_script, tmp_path):
+    write_set(tmp_path / "sets", 128)
     arguments = (
         "measure_selection.py",
         f"--data={tmp_path}",
@@ -120,3 +124,31 @@ def test_selection_is_measured(run_script, tmp_path):
     # What is there already is not run again.
     again = run_script(*arguments).stdout
     assert again in first and "over 1 runs" in again
+
+
+def test_scales_are_measured(run_script, tmp_path):
+    write_set(tmp_path / "sets", 1024)
+    arguments = (
+        "measure_scales.py",
+        f"--data={tmp_path}",
+        "--output=rows.csv",
+        "--sets=sets",
+        "--methods=dapt:scale_start=one:scale_leak=0.1",
+        "--seeds=0",
+        "--updates=2",
+        "--batch_size=8",
+    )
+    run_script(*arguments)
+    (row,) = results.read(tmp_path / "rows.csv", results.SCALES)
+    assert (row["set"], row["train_clouds"]) == ("sets", "16")
+    # Scales of one let every token through.
+    assert set(row["live_before"].split()) == {"1.000"}
+    assert len(row["live_after"].split()) == len(row["live_before"].split())
+    # What is there already is not run again.
+    assert run_script(*arguments).stdout == ""
+    assert results.read(tmp_path / "rows.csv", results.SCALES) == [row]
+
+
+def test_the_zoo_has_rows_of_scales():
+    rows = results.read(ROOT / "zoo/results/scales.csv", results.SCALES)
+    assert rows
