@@ -57,6 +57,7 @@ COSTS = {
 }
 
 
+@telling("drawing")
 def write_costs_png(path, entries, title):
     """Draws accuracy against seconds and bytes with matplotlib.
 
