@@ -487,10 +487,10 @@ def method_table():
     """Costs of methods beside their accuracy, best first."""
     from keras_pointpeft.experiments import method_costs
 
-    path = cards.zoo_directory() / "results" / "methods.csv"
-    costs = results.read(path, results.METHODS)
+    costs = recorded("methods", results.METHODS)
     if not costs:
         return NOTHING
+    path = cards.zoo_directory() / "results" / "methods.csv"
     about, *rows = method_costs.rows_in_words(costs, path.parent / "compared")
     plot = path.with_suffix(".png")
     if plot.is_file():
