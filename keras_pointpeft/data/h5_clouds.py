@@ -108,7 +108,7 @@ def read_h5(
 ):
     """Reads one h5 file with `data` and `label` into a `Split`; see `load_h5`.
 
-    The one difference: clouds are left as they are by default.
+    Given is the file itself; by default its clouds are left as they are.
     """
     with open_h5(path) as file:
         clouds, chosen = _read_clouds(
