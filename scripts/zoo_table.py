@@ -1,11 +1,12 @@
 """Writes the zoo's tables from its cards and result files.
 
-    python scripts/zoo_table.py            # write zoo/README.md and README.md
+    python scripts/zoo_table.py            # write them
     python scripts/zoo_table.py --check    # exit 1 if they are out of date
 
 `zoo/README.md` and the cards in `docs/presets` are written as a whole. In
-`README.md` only what stands between marks such as `<!-- results -->` and
-`<!-- /results -->` is replaced; a pair that is not there is left out.
+`README.md` and `docs/guides/what_holds.md` only what stands between marks such
+as `<!-- results -->` and `<!-- /results -->` is replaced; a pair that is not
+there is left out.
 """
 
 import re
@@ -38,7 +39,8 @@ A preset is a product of three cards: `<method>_<backbone>_<dataset>`, as in
 * `backbones/*.json`: class and arguments of a backbone; `by_num_points`
   changes them by the data set's number of points.
 * `methods/*.json`: class and arguments of a method; `overrides` change them,
-  the backbone, the task or the recipe `when` backbone and data set match.
+  the backbone, the task or the recipe `when` backbone and data set match;
+  `backbones` names those that it is for, if it is not for all.
 * `datasets/*.json`: classes, points, loader, recipe and protocol; `extends`
   takes over another card's fields.
 * `weights.json`: which preset has weights, where from, what they have been
@@ -47,7 +49,11 @@ A preset is a product of three cards: `<method>_<backbone>_<dataset>`, as in
 * `results/published.csv`: figures from papers, each with its source.
 * `results/measured.csv`: one row per training run; `segmentation.csv` and
   `few_shot.csv` likewise; `compared/*.csv`, those of `scripts/compare.py`;
-  `benchmark.csv`, those of `scripts/benchmark/run.py`.
+  `corrupted.csv`, of `scripts/measure_corruptions.py`; `probes.csv`, of
+  `scripts/probe.py`; `scales.csv`, of `scripts/measure_scales.py`;
+  `small_sets.csv`, of `scripts/measure_selection.py`; `benchmark.csv`, those of
+  `scripts/benchmark/run.py`, of which `key_cost.csv` names what the README
+  shows.
 
 A backbone and a data set form presets when their `tier` is the same.
 """
