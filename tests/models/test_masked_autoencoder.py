@@ -208,6 +208,14 @@ def test_save_and_load(tmp_path):
 
 
 @pytest.mark.once
+def test_a_file_that_nobody_could_load_is_refused(tmp_path):
+    path = tmp_path / "model.h5"
+    with pytest.raises(ValueError, match="old format.*Received"):
+        make_model().save(path)
+    assert not path.exists()
+
+
+@pytest.mark.once
 def test_starting_point():
     backbone = make_backbone(dim=48)
     model = make_model(backbone)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.initializers import redraw
+from keras_pointpeft.models.backbone import refuse_old_format
 from keras_pointpeft.ops import random
 from keras_pointpeft.ops.chamfer import chamfer_distance
 from keras_pointpeft.serialization import Configurable
@@ -56,6 +57,11 @@ class Pretrainer(Configurable, Stepping, keras.Model):
         """
         draw = keras.initializers.RandomNormal
         redraw(self.drawn_layers(), draw, seed, stddev=0.02)
+
+    def save(self, filepath, *args, **kwargs):
+        """Saves the whole model, see `keras.Model.save`."""
+        refuse_old_format(filepath)
+        super().save(filepath, *args, **kwargs)
 
     def get_config(self):
         config = super().get_config()
