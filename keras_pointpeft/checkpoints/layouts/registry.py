@@ -286,15 +286,6 @@ def layout_of(model, tuned=True):
     return layout if method is None else layout | method.layout(model)
 
 
-def published_names(model):
-    """The published name of every variable; see `layout_of`.
-
-    Returns:
-        A `NameMap`.
-    """
-    return layout_of(model).names
-
-
 def method_in(state):
     """The class of the method that left its tensors in a file, or None."""
     for name, method in METHODS.items():
