@@ -7,7 +7,6 @@ budget, and measured on `keras_pointpeft.data.CORRUPTIONS`. Runs that the file
 has already are not run again; with --states, one that was interrupted goes on.
 """
 
-import dataclasses
 import pathlib
 
 from absl import app
@@ -86,16 +85,7 @@ def run(name, seed, wanted):
     states = STATES.value and pathlib.Path(STATES.value) / f"{name}_{seed}"
     training.train(model, train, test, recipe, log_dir=states)
     objective = training.objective_of(model)
-    every = dataclasses.replace(recipe, num_points=None)
-    found = robustness.measure(
-        lambda clouds: objective.measure(clouds, every)[objective.figure],
-        test,
-        wanted,
-        recipe.num_points,
-        recipe.evaluation_sampling,
-        model.fewest_points,
-    )
-    for row in found:
+    for row in robustness.measure_task(model, test, recipe, wanted):
         yield robustness.result_row(
             row,
             metric=objective.figure,

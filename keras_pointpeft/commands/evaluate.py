@@ -239,8 +239,6 @@ def segmentation(model, title, split, recipe):
 
 def corrupted(model, title, split, recipe, dataset):
     """Figures on corrupted clouds, as rows and as a table."""
-    import dataclasses
-
     from rich.console import Console
 
     from keras_pointpeft import training
@@ -254,16 +252,7 @@ def corrupted(model, title, split, recipe, dataset):
             f"with {recipe.votes} vote(s) on {dataset}"
         )
     objective = training.objective_of(model)
-    # They are sampled before they are spoilt.
-    every = dataclasses.replace(recipe, num_points=None)
-    found = robustness.measure(
-        lambda clouds: objective.measure(clouds, every)[objective.figure],
-        split,
-        wanted_corruptions(),
-        recipe.num_points,
-        recipe.evaluation_sampling,
-        model.fewest_points,
-    )
+    found = robustness.measure_task(model, split, recipe, wanted_corruptions())
     rows = []
     for row in found:
         rows.append(row)

@@ -4,6 +4,7 @@ A model that was trained on clean clouds is measured on each of
 `keras_pointpeft.data.CORRUPTIONS`, at several severities.
 """
 
+import dataclasses
 import datetime
 import math
 from collections import defaultdict
@@ -19,6 +20,7 @@ from keras_pointpeft.data.corruption import sampled
 from keras_pointpeft.experiments import runs
 from keras_pointpeft.files.progress import Progress
 from keras_pointpeft.presets import model_card
+from keras_pointpeft.training import objectives
 from keras_pointpeft.version import __version__
 
 NOTE = """By `scripts/measure_corruptions.py`: trained on clean clouds, measured
@@ -114,6 +116,31 @@ def measure(
                 "num_points": clouds.points.shape[1],
             }
             progress.advance()
+
+
+def measure_task(task, split, recipe, wanted=None):
+    """`measure` by the figure of a task's kind, on clouds as a recipe has them.
+
+    Args:
+        task: a classifier or a segmenter of parts.
+        split: see `measure`.
+        recipe: `keras_pointpeft.training.Recipe`.
+        wanted: see `measure`.
+
+    Returns:
+        What `measure` returns.
+    """
+    objective = objectives.objective_of(task)
+    # They are sampled before they are spoilt.
+    every = dataclasses.replace(recipe, num_points=None)
+    return measure(
+        lambda clouds: objective.measure(clouds, every)[objective.figure],
+        split,
+        wanted,
+        recipe.num_points,
+        recipe.evaluation_sampling,
+        task.fewest_points,
+    )
 
 
 def _spoilt(split, corruption, severity):
