@@ -26,13 +26,14 @@ METHODS = flags.DEFINE_list(
     [
         "dapt:scale_start=random:scale_leak=0.0",
         "dapt:scale_start=one:scale_leak=0.1",
+        "dapt:scale_start=one:scale_leak=0.1:scale_step=0.1",
     ],
     "Methods, as scripts/compare.py takes them.",
 )
-SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "Seeds.")
-UPDATES = flags.DEFINE_integer("updates", 400, "Updates of each run.")
+SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
+UPDATES = flags.DEFINE_integer("updates", 200, "Updates of each run.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Clouds of an update.")
-TEST_CLOUDS = flags.DEFINE_integer("test_clouds", 400, "At most so many.")
+TEST_CLOUDS = flags.DEFINE_integer("test_clouds", 300, "At most so many.")
 # Clouds whose tokens are looked at.
 LOOKED_AT = 32
 

@@ -34,6 +34,11 @@ def cases():
         yield pytest.param(path, id=path.name, marks=marks)
 
 
+@pytest.mark.once
+def test_what_runs_once_is_there():
+    assert set(ONCE) <= {path.name for path in CASES}
+
+
 @pytest.mark.parametrize("case", cases())
 def test_case(case):
     # How a backend differentiates is tested with it; through these models it
