@@ -90,8 +90,21 @@ class Recording(TorchDispatchMode):
             outputs: list of the tensors that it returns.
         """
         self._graph.output(map_aggregate(outputs, self._argument))
-        self._graph.eliminate_dead_code()
+        self._graph.eliminate_dead_code(_acts)
         return torch.fx.GraphModule({}, self._graph).forward
+
+
+def _acts(node):
+    """Whether a node does more than give a value.
+
+    A random draw that nobody reads moves on those that follow.
+    """
+    if node.op != "call_function":
+        return True
+    schema = getattr(node.target, "_schema", None)
+    tags = getattr(node.target, "tags", ())
+    random = torch.Tag.nondeterministic_seeded in tags
+    return random or (schema is not None and schema.is_mutable)
 
 
 class Recorded:
