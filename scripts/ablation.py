@@ -15,7 +15,14 @@ from absl import flags
 
 METHODS = flags.DEFINE_list(
     "methods",
-    ["linear", "pointpeft", "pointpeft:prior=False"],
+    [
+        "linear",
+        "pointpeft",
+        "pointpeft:prior=False",
+        "dapt",
+        "dapt:internal_prompts=False",
+        "dapt:dynamic_scale=False",
+    ],
     "Methods, with other arguments as scripts/compare.py takes them.",
 )
 SHOTS = flags.DEFINE_list("shots", ["10", "20", "50"], "Clouds of each class.")

@@ -137,6 +137,52 @@ def test_published_files_have_the_weights_of_a_whole_step():
     assert layout_of(part, tuned=False).names("block_0/fc1/kernel")
 
 
+def test_without_a_scale_of_its_own_every_token_gets_all():
+    x = tokens()
+    plain, one = DynamicAdapter(3, dynamic=False), DynamicAdapter(3)
+    for adapter in (plain, one):
+        adapter(x)
+    rng = np.random.default_rng(1)
+    others = [v for v in one.weights if "/scale/" not in v.path]
+    for ours, theirs in zip(plain.weights, others, strict=True):
+        value = rng.normal(size=ours.shape)
+        ours.assign(value)
+        theirs.assign(value)
+    one.scale.kernel.assign(np.zeros((12, 1)))
+    one.scale.bias.assign([1.0])
+    first, second = (ops.convert_to_numpy(a(x)) for a in (plain, one))
+    np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("part", ["dynamic_scale", "internal_prompts"])
+def test_dapt_without_a_part(part, clouds):
+    """Its weights are all but that part's, and it trains and is saved."""
+    points, labels = clouds
+    whole = small_classifier(DAPT(rank=4))
+    model = small_classifier(DAPT(rank=4, **{part: False}))
+    word = {"dynamic_scale": "/scale/", "internal_prompts": "/prompt/"}[part]
+    kept, own = (
+        {v.path for v in m.backbone.trainable_variables if "tuner" in v.path}
+        for m in (whole, model)
+    )
+    assert any(word in path for path in kept)
+    assert own == {path for path in kept if word not in path}
+    block = model.backbone.get_layer("block_0")
+    assert block.tuner.tokens_added == (part != "internal_prompts")
+    assert (block.tuner.token_scale is None) == (part == "dynamic_scale")
+    model.fit(points, labels, epochs=1, batch_size=6, verbose=0)
+    again = model.clone()
+    again.set_weights(model.get_weights())
+    np.testing.assert_allclose(
+        again.predict(points, verbose=0),
+        model.predict(points, verbose=0),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    with pytest.raises(ValueError, match=f"Received.*{part}=False"):
+        published_state(model)
+
+
 @pytest.mark.once
 @pytest.mark.parametrize(
     "arguments, told",

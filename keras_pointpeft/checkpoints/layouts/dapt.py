@@ -54,7 +54,15 @@ ON_POINT_GPT = _layout("blocks.layers.{i}.adapt_mlp", GPT_TRANSFORMS)
 
 def layout(model):
     backbone = getattr(model, "backbone", model)
-    step = backbone.peft.scale_step
+    peft = backbone.peft
+    if not (peft.dynamic_scale and peft.internal_prompts):
+        raise ValueError(
+            "Published files have the weights of scales and prompts. Read and "
+            "write them with `DAPT(dynamic_scale=True, internal_prompts=True)`"
+            f". Received: dynamic_scale={peft.dynamic_scale}, "
+            f"internal_prompts={peft.internal_prompts}"
+        )
+    step = peft.scale_step
     if step != 1:
         raise ValueError(
             "Published files have the weights of the scales as they are; under "

@@ -22,8 +22,9 @@ class DAPTTuner(SiteTransforms):
         "scale_start",
         "scale_leak",
         "scale_step",
+        "dynamic_scale",
+        "internal_prompts",
     )
-    tokens_added = 1
 
     def __init__(
         self,
@@ -36,6 +37,8 @@ class DAPTTuner(SiteTransforms):
         scale_start="random",
         scale_leak=0.0,
         scale_step=1.0,
+        dynamic_scale=True,
+        internal_prompts=True,
         **kwargs,
     ):
         super().__init__(mlp_ratio, sites, **kwargs)
@@ -47,31 +50,43 @@ class DAPTTuner(SiteTransforms):
         self.scale_start = scale_start
         self.scale_leak = scale_leak
         self.scale_step = scale_step
+        self.dynamic_scale = dynamic_scale
+        self.internal_prompts = internal_prompts
+        self.tokens_added = int(internal_prompts)
         self.adapter = DynamicAdapter(
             rank,
             dropout,
             scale_start,
             scale_leak,
             scale_step,
+            dynamic_scale,
             dtype=policy,
             name="adapter",
         )
-        self.prompt = InternalPrompt(
-            num_class_tokens, dtype=policy, name="prompt"
-        )
+        if internal_prompts:
+            self.prompt = InternalPrompt(
+                num_class_tokens, dtype=policy, name="prompt"
+            )
 
     def build(self, tokens_shape):
         super().build(tokens_shape)
         self.adapter.build(tokens_shape)
-        self.prompt.build(tokens_shape)
+        if self.internal_prompts:
+            self.prompt.build(tokens_shape)
 
     def beside(self, place, x, geometry, training):
         if place != "mlp":
             return None
         return part_call(self.adapter, x, training=training)
 
-    def token_scale(self, x):
+    @property
+    def token_scale(self):
+        return self._token_scale if self.dynamic_scale else None
+
+    def _token_scale(self, x):
         return self.adapter.token_scale(self.adapter.norm(x))
 
     def leave(self, tokens, side, geometry, training):
+        if not self.internal_prompts:
+            return tokens
         return part_call(self.prompt, tokens, side)

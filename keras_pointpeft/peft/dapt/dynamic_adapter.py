@@ -8,6 +8,7 @@ from keras_pointpeft.layers.linear import Linear
 from keras_pointpeft.layers.norms import LayerNormalization
 from keras_pointpeft.layers.recompute import part_call
 from keras_pointpeft.ops.arithmetic import dynamic_adapter
+from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.ops.arithmetic import relu
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -20,6 +21,8 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
     `scale * up(dropout(gelu(down(norm(x)))))` with the scale
     `relu(norm(x) @ w + b)`, one number per token (section 3.2 of the paper).
     The up-projection starts at zero, and so does the adapter's output.
+    Without the scale (`dynamic=False`) all tokens get the same, as of any
+    bottleneck adapter.
 
     Tokens of a pre-trained backbone are much alike, so that their scales
     have one sign: with `w` drawn at random, about every third adapter starts
@@ -42,6 +45,7 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
             long for every weight, moves the scale by this part of it.
             Published files, which have them as they are, are read and
             written with 1 alone.
+        dynamic: bool. Whether tokens have a scale at all.
 
     Input shape:
         `(batch, tokens, dim)`.
@@ -67,6 +71,7 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         scale_start="random",
         scale_leak=0.0,
         scale_step=1.0,
+        dynamic=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -76,6 +81,7 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         self.scale_start = scale_start
         self.scale_leak = scale_leak
         self.scale_step = scale_step
+        self.dynamic = dynamic
         policy = self.dtype_policy
         self.norm = LayerNormalization(dtype=policy, name="norm")
         drawn = keras.initializers.VarianceScaling(
@@ -83,7 +89,11 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         )
         one = keras.initializers.Constant(1 / scale_step)
         start = {"random": (drawn, "zeros"), "one": ("zeros", one)}
-        self.scale = Linear(1, *start[scale_start], dtype=policy, name="scale")
+        self.scale = None
+        if dynamic:
+            self.scale = Linear(
+                1, *start[scale_start], dtype=policy, name="scale"
+            )
         self.down = Linear(
             rank, bias_initializer="zeros", dtype=policy, name="down"
         )
@@ -99,7 +109,8 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
             name="up",
         )
         for layer in (self.norm, self.scale, self.down):
-            layer.build((None, None, dim))
+            if layer is not None:
+                layer.build((None, None, dim))
         for layer in (self.drop, self.up):
             layer.build((None, None, self.rank))
 
@@ -109,6 +120,9 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         return relu(scale, self.scale_leak)
 
     def call(self, tokens, training=False):
+        if not self.dynamic:
+            hidden = gelu(self.down(self.norm(tokens)))
+            return self.up(self.drop(hidden, training=training))
         mask = None
         if training and self.dropout:
             shape = (*ops.shape(tokens)[:-1], self.rank)

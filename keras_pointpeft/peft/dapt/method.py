@@ -53,6 +53,11 @@ class DAPT(PeftMethod):
             through, likewise; 0 as published.
         scale_step: float. The part of the optimizer's step that the scales
             move by, likewise; 1 as published.
+        dynamic_scale: bool. Whether adapters scale each token by itself. It
+            and the next are there to tell what a part of the method gives;
+            published files have both.
+        internal_prompts: bool. Whether blocks make prompts. Without them the
+            head reads none, whatever `prompt_token` is.
 
     Raises:
         ValueError: for an unknown `position`, `mlp_reads`, `frozen_bn` or
@@ -89,6 +94,8 @@ class DAPT(PeftMethod):
         scale_start="random",
         scale_leak=0.0,
         scale_step=1.0,
+        dynamic_scale=True,
+        internal_prompts=True,
     ):
         if position not in ("once", "last", None):
             raise ValueError(
@@ -112,13 +119,16 @@ class DAPT(PeftMethod):
         self.scale_start = scale_start
         self.scale_leak = scale_leak
         self.scale_step = scale_step
+        self.dynamic_scale = dynamic_scale
+        self.internal_prompts = internal_prompts
         super().__init__(frozen_bn)
 
     @property
     def pooling(self):
+        prompts = self.prompt_token if self.internal_prompts else None
         return {
             "class_token": self.class_token,
-            "prompt_token": self.prompt_token,
+            "prompt_token": prompts,
             "patch_token": self.patch_token,
         }
 
@@ -138,6 +148,8 @@ class DAPT(PeftMethod):
             self.scale_start,
             self.scale_leak,
             self.scale_step,
+            self.dynamic_scale,
+            self.internal_prompts,
             **where.layer,
         )
 
