@@ -38,9 +38,8 @@ QUICK = (
 
 
 def cases_by_time():
-    for name in cases():
-        slow = () if name in QUICK else pytest.mark.slow
-        yield pytest.param(name, marks=slow)
+    slow = {name: () if name in QUICK else pytest.mark.slow for name in cases()}
+    return [pytest.param(name, marks=mark) for name, mark in slow.items()]
 
 
 def trained(name):
