@@ -13,23 +13,19 @@ import sys
 PACKAGE = "keras_pointpeft"
 # Modules, and the classes that they register with Keras.
 TABLE = """
+layers.basic: Linear LayerNormalization BatchNorm Dropout DropPath
 layers.chain_order: ChainOrder
 layers.contrast_tokens: ContrastTokens
-layers.dropout: Dropout DropPath
 layers.feature_propagation: FeaturePropagation
 layers.graph_propagation: GraphPropagation
 layers.heads: TokenPooling ClassificationHead
-layers.linear: Linear
 layers.near_mask: NearMask
-layers.norms: LayerNormalization BatchNorm
-layers.patch_channels: PatchChannels
-layers.patches: PointPatches PatchEncoder
+layers.patches: PointPatches PatchEncoder PatchChannels
 layers.point_generator: PointGenerator
 layers.point_head: CategoryEmbedding CategoryTable PointHead
-layers.position: PositionMLP CodedPositionMLP SinePosition
 layers.token_decoder: BranchDropout TokenDecoder
 layers.token_propagation: TokenPropagation
-layers.tokens: ClassTokens SplitTokens
+layers.tokens: PositionMLP CodedPositionMLP SinePosition ClassTokens SplitTokens
 layers.transformer_block: TransformerBlock
 models.pcp_mae: PCPMAEBackbone
 models.point_gpt: PointGPTBackbone
@@ -46,13 +42,11 @@ models.tasks.classifier: PointCloudClassifier
 models.tasks.part_segmenter: PartSegmenter
 models.tasks.semantic_segmenter: SemanticSegmenter
 models.trunk: FrozenPass
-ops.symbolic: PointOperation
+ops.points: PointOperation
 peft.adapter: AdapterTuner Adapter
 peft.adaptformer: AdaptFormerTuner AdaptFormer
 peft.bitfit: BitFit
-peft.dapt.block: DAPTTuner
-peft.dapt.dynamic_adapter: DynamicAdapter
-peft.dapt.internal_prompt: InternalPrompt
+peft.dapt.block: DAPTTuner DynamicAdapter InternalPrompt
 peft.dapt.method: DAPT
 peft.full: Full
 peft.ga_prompt.block: GAPromptTuner
@@ -77,19 +71,16 @@ peft.most.neighbor_graph: NeighborGraph
 peft.parts.bottleneck: BottleneckAdapter
 peft.parts.edge_conv: EdgeConv
 peft.parts.feature_transform: FeatureTransform SiteTransforms
-peft.parts.geometry_aware_adapter: GeometryAwareAdapter
 peft.parts.low_rank: LowRankUpdate LoRATuner
-peft.parts.patch_neighborhoods: PatchNeighborhoods
+peft.parts.neighborhoods: GeometryAwareAdapter PatchNeighborhoods
 peft.point_gst.block: SpectralAdapter PointGSTTuner
 peft.point_gst.method: PointGST
 peft.point_gst.spectral_basis: SpectralBasis
 peft.point_lora: MaskPredictor TokenSelection PointLoRATuner PointLoRA
 peft.point_peft.block: NormDelta PointPEFTTuner
-peft.point_peft.local_attention: LocalAttention
 peft.point_peft.method: PointPEFT
-peft.point_peft.prior: PriorQuery
-peft.point_peft.prompt: PointPriorPrompt
-peft.point_peft.token_neighborhoods: TokenNeighborhoods
+peft.point_peft.prior: PriorQuery PointPriorPrompt
+peft.point_peft.token_neighborhoods: LocalAttention TokenNeighborhoods
 peft.ppt: PatchPrompts PPTTuner PPT
 peft.prefix_tuning: PrefixTuner PrefixTuning
 peft.side_tuning: SideNetwork SideTuning

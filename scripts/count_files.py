@@ -40,8 +40,11 @@ def files_called(function):
     found = set()
 
     def seen(frame, event, argument):
-        if event == "call" and frame.f_code.co_name != "<module>":
-            found.add(frame.f_code.co_filename)
+        code = frame.f_code
+        # The body of a class, which runs at an import, is no call.
+        if event == "call" and "__qualname__" not in code.co_names:
+            if code.co_name != "<module>":
+                found.add(code.co_filename)
 
     sys.setprofile(seen)
     threading.setprofile(seen)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.peft.paths import is_added
-from keras_pointpeft.peft.paths import weights_of
+from keras_pointpeft.peft.method import is_added
+from keras_pointpeft.peft.method import weights_of
 
 # A model whose file does not say what its method has changed.
 UNKNOWN = "unknown"

@@ -6,8 +6,8 @@ from keras_pointpeft.adapters.base import UNKNOWN
 from keras_pointpeft.adapters.base import base_values
 from keras_pointpeft.adapters.base import by_value
 from keras_pointpeft.adapters.base import set_base
-from keras_pointpeft.peft.paths import is_added
-from keras_pointpeft.peft.paths import weights_of
+from keras_pointpeft.peft.method import is_added
+from keras_pointpeft.peft.method import weights_of
 
 
 def copy_weights(source, target):

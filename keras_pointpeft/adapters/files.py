@@ -27,7 +27,7 @@ from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_files
 from keras_pointpeft.peft.freezing import check_frozen
 from keras_pointpeft.peft.freezing import trained_paths
-from keras_pointpeft.peft.paths import is_added
+from keras_pointpeft.peft.method import is_added
 
 FORMAT = 2
 # "shuffle" stores the first bytes of all numbers together, then the second

@@ -9,8 +9,8 @@ from keras_pointpeft.adapters.base import set_base
 from keras_pointpeft.adapters.copying import assign_common
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.layers.tuner import BLOCK_SITES
-from keras_pointpeft.peft.paths import is_added
-from keras_pointpeft.peft.paths import weights_of
+from keras_pointpeft.peft.method import is_added
+from keras_pointpeft.peft.method import weights_of
 
 KERNELS = {"kernel": "bias", "gamma": "beta"}
 

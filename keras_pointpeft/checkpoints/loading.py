@@ -23,7 +23,7 @@ from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 from keras_pointpeft.checkpoints.transfer import fill_layout
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.models.pretraining.pretrainer import Pretrainer
-from keras_pointpeft.peft.paths import ADDED
+from keras_pointpeft.peft.method import ADDED
 
 GENERATOR = r"(^|\.)generator_blocks\."
 # The parts of a task beside its backbone.

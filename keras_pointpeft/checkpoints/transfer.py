@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_pointpeft.checkpoints.names import from_reference
 from keras_pointpeft.checkpoints.names import to_reference
-from keras_pointpeft.peft.paths import weights_of
+from keras_pointpeft.peft.method import weights_of
 
 # Marks the name of a tensor that our variable is only a difference to.
 DIFFERENCE = "difference to "

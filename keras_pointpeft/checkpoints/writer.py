@@ -12,7 +12,7 @@ from keras_pointpeft.checkpoints.names import to_reference
 from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_file
-from keras_pointpeft.peft.paths import weights_of
+from keras_pointpeft.peft.method import weights_of
 
 
 def published_state(model, pretrained=False):

@@ -8,8 +8,8 @@ __getattr__, __dir__, __all__ = lazy.face(
     {
         "CORRUPTIONS": "data.corruption",
         "Contract": "data.contract",
-        "EpochDataset": "data.epochs",
-        "FollowEpoch": "data.follow_epoch",
+        "EpochDataset": "data.batches",
+        "FollowEpoch": "data.batches",
         "PROCEDURAL": "data.registry",
         "PointCloudDataset": "data.dataset",
         "ProgramDataset": "data.program_dataset",

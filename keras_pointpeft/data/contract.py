@@ -8,8 +8,10 @@ import numpy as np
 from keras_pointpeft.data.appearance import CLOUDS
 from keras_pointpeft.data.appearance import Appearance
 from keras_pointpeft.data.appearance import look
+from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.coordinates import turned
 from keras_pointpeft.data.normalization import unit_sphere
+from keras_pointpeft.data.sampling import SAMPLING
 from keras_pointpeft.data.sampling import draw
 from keras_pointpeft.data.sampling import gather_points
 from keras_pointpeft.data.sampling import sample_indices
@@ -214,9 +216,9 @@ class Contract:
         if self.normalization == "unit_sphere":
             places = unit_sphere(places)
         places = np.asarray(places, "float32")[None]
-        chosen = sample_indices(
-            places, enough, self.sampling or "fps", rng, True
-        )
+        sampling = self.sampling or "fps"
+        check_choice("sampling", sampling, SAMPLING)
+        chosen = sample_indices(places, enough, sampling, rng, True)
         whole = np.concatenate([places, beside], -1, dtype="float32")
         return gather_points(whole, chosen)[0]
 

@@ -71,7 +71,7 @@ def to_float32(points) -> np.ndarray:
         ValueError: clouds so far from the origin that float32 would cut them.
     """
     # Not above: files are read without Keras.
-    from keras_pointpeft.ops.validation import validate_points
+    from keras_pointpeft.ops.points import validate_points
 
     points = as_floats(points)
     if points.dtype != "float32":

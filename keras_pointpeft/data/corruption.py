@@ -14,8 +14,10 @@ from dataclasses import replace
 import numpy as np
 
 from keras_pointpeft.data.appearance import look
+from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.coordinates import as_floats
 from keras_pointpeft.data.normalization import unit_sphere
+from keras_pointpeft.data.sampling import SAMPLING
 from keras_pointpeft.data.sampling import gather_points
 from keras_pointpeft.data.sampling import sample_indices
 from keras_pointpeft.data.splits import Split
@@ -241,6 +243,7 @@ def sampled(split, num_points=None, sampling="fps", seed=0) -> Split:
     """
     if num_points is None:
         return split
+    check_choice("sampling", sampling, SAMPLING)
     rng = np.random.default_rng(seed)
     chosen = sample_indices(split.points, num_points, sampling, rng)
     parts, beside = split.part_labels, split.channels

@@ -5,10 +5,10 @@ import copy
 import numpy as np
 
 from keras_pointpeft.data import augmentation as augmentations
+from keras_pointpeft.data.batches import EpochDataset
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.coordinates import as_floats
 from keras_pointpeft.data.coordinates import to_float32
-from keras_pointpeft.data.epochs import EpochDataset
 from keras_pointpeft.data.fps import farthest_point_indices
 from keras_pointpeft.data.normalization import unit_sphere
 from keras_pointpeft.data.sampling import SAMPLING

@@ -10,9 +10,9 @@ import contextlib
 import keras
 import numpy as np
 
+from keras_pointpeft.data.batches import checked_stream
 from keras_pointpeft.data.checks import UNLABELLED
-from keras_pointpeft.data.streams import checked_stream
-from keras_pointpeft.ops.validation import validate_points
+from keras_pointpeft.ops.points import validate_points
 
 
 class Door:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_pointpeft.data import coordinates
-from keras_pointpeft.ops.validation import check_steps
+from keras_pointpeft.ops.points import check_steps
 
 
 def unit_sphere(points: np.ndarray) -> np.ndarray:

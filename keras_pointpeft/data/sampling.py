@@ -51,6 +51,7 @@ def sample_points(
     sample_points(points, 128, "fps_then_random", rng).shape  # (2, 128, 3)
     ```
     """
+    check_choice("sampling", sampling, SAMPLING)
     points = as_floats(points)
     return gather_points(
         points, sample_indices(points, num_points, sampling, rng, repeat_points)
@@ -60,8 +61,10 @@ def sample_points(
 def sample_indices(
     points, num_points, sampling="random", rng=None, repeat_points=False
 ):
-    """Which points `sample_points` takes, `(batch, num_points)`."""
-    check_choice("sampling", sampling, SAMPLING)
+    """Which points `sample_points` takes, `(batch, num_points)`.
+
+    Loaders ask it for every batch, so whoever is told `sampling` checks it.
+    """
     if rng is None and "random" in sampling:
         raise ValueError(f'sampling="{sampling}" needs `rng`. Received: None')
     batch, available = points.shape[:2]

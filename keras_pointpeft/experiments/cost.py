@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_pointpeft.files.progress import telling
-from keras_pointpeft.peft.fingerprint import fingerprint
-from keras_pointpeft.peft.point_peft.bank import prior_layer
+from keras_pointpeft.peft.freezing import fingerprint
+from keras_pointpeft.peft.point_peft.prior import prior_layer
 from keras_pointpeft.step.running import WARM_UP
 
 

@@ -11,7 +11,7 @@ from keras_pointpeft.adapters.copying import copy_weights
 from keras_pointpeft.data import augmentation
 from keras_pointpeft.data import procedural
 from keras_pointpeft.peft import PriorBank
-from keras_pointpeft.peft.point_peft.bank import prior_layer
+from keras_pointpeft.peft.point_peft.prior import prior_layer
 from keras_pointpeft.presets import results
 from keras_pointpeft.step import losses
 from keras_pointpeft.training import budget

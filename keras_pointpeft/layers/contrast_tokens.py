@@ -1,8 +1,8 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.linear import Linear
-from keras_pointpeft.layers.norms import LayerNormalization
+from keras_pointpeft.layers.basic import LayerNormalization
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.ops.arithmetic import attention
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable

@@ -1,10 +1,10 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.dropout import Dropout
-from keras_pointpeft.layers.linear import Linear
-from keras_pointpeft.layers.norms import BatchNorm
-from keras_pointpeft.layers.norms import LayerNormalization
+from keras_pointpeft.layers.basic import BatchNorm
+from keras_pointpeft.layers.basic import Dropout
+from keras_pointpeft.layers.basic import LayerNormalization
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.recompute import part_call
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable

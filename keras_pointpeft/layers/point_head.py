@@ -1,9 +1,9 @@
 import keras
 from keras import ops
 
+from keras_pointpeft.layers.basic import BatchNorm
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.heads import ClassificationHead
-from keras_pointpeft.layers.linear import Linear
-from keras_pointpeft.layers.norms import BatchNorm
 from keras_pointpeft.ops.arithmetic import one_hot
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable

@@ -5,7 +5,7 @@ import weakref
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.dropout import Dropout
+from keras_pointpeft.layers.basic import Dropout
 from keras_pointpeft.ops import accelerators
 from keras_pointpeft.ops.arithmetic import affine
 from keras_pointpeft.ops.arithmetic import gelu

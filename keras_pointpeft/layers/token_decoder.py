@@ -1,7 +1,7 @@
 import keras
 
-from keras_pointpeft.layers.dropout import Dropout
-from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.layers.basic import Dropout
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.transformer_block import TransformerBlock
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.serialization import Configurable

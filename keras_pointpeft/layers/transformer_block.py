@@ -3,9 +3,9 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.dropout import DropPath
-from keras_pointpeft.layers.linear import Linear
-from keras_pointpeft.layers.norms import LayerNormalization
+from keras_pointpeft.layers.basic import DropPath
+from keras_pointpeft.layers.basic import LayerNormalization
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.recompute import part_call
 from keras_pointpeft.layers.recompute import recomputed
 from keras_pointpeft.layers.recompute import recomputed_gelu

@@ -11,7 +11,7 @@ from keras_pointpeft.layers import PatchEncoder
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import SplitTokens
 from keras_pointpeft.layers import TransformerBlock
-from keras_pointpeft.layers.norms import LayerNormalization
+from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.models.backbone import as_method
 from keras_pointpeft.models.backbone import drop_path_rates
 from keras_pointpeft.models.trunk import Trunk

@@ -2,9 +2,9 @@
 
 import keras
 
-from keras_pointpeft.layers.norms import BatchNorm
+from keras_pointpeft.layers.basic import BatchNorm
 from keras_pointpeft.layers.recompute import is_random_state
-from keras_pointpeft.ops.symbolic import PointOperation
+from keras_pointpeft.ops.points import PointOperation
 from keras_pointpeft.step.stepping import Stepping
 
 

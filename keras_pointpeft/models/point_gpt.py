@@ -5,7 +5,7 @@ from keras_pointpeft.layers import ClassTokens
 from keras_pointpeft.layers import PointGenerator
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import SinePosition
-from keras_pointpeft.layers.norms import LayerNormalization
+from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.models.assembly import Assembly
 from keras_pointpeft.models.assembly import cloud_inputs
 from keras_pointpeft.models.backbone import PointBackbone

@@ -3,7 +3,7 @@ import keras
 from keras_pointpeft.layers import NearMask
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import PositionMLP
-from keras_pointpeft.layers.norms import LayerNormalization
+from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.models.assembly import Assembly
 from keras_pointpeft.models.assembly import cloud_inputs
 from keras_pointpeft.models.backbone import PointBackbone

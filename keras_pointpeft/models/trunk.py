@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.ops import gather
-from keras_pointpeft.peft.fingerprint import NOT_OF_THE_BASE
+from keras_pointpeft.peft.freezing import NOT_OF_THE_BASE
 from keras_pointpeft.pieces import Piece
 from keras_pointpeft.serialization import serializable
 

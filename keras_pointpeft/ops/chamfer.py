@@ -2,10 +2,10 @@
 
 from keras import ops
 
-from keras_pointpeft.ops.distances import as_points
-from keras_pointpeft.ops.distances import check_points
-from keras_pointpeft.ops.distances import pairwise_squared
 from keras_pointpeft.ops.neighbors import gather
+from keras_pointpeft.ops.plain import pairwise_squared
+from keras_pointpeft.ops.points import as_points
+from keras_pointpeft.ops.points import check_points
 
 
 def chamfer_distance(a, b, norm="l2", weights=None):

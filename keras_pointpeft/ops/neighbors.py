@@ -4,11 +4,11 @@ import numpy as np
 from keras import ops
 
 from keras_pointpeft.ops import accelerators
-from keras_pointpeft.ops.distances import as_points
-from keras_pointpeft.ops.distances import check_points
-from keras_pointpeft.ops.distances import pairwise_squared
-from keras_pointpeft.ops.distances import plain_knn
-from keras_pointpeft.ops.symbolic import symbolic
+from keras_pointpeft.ops.plain import pairwise_squared
+from keras_pointpeft.ops.plain import plain_knn
+from keras_pointpeft.ops.points import as_points
+from keras_pointpeft.ops.points import check_points
+from keras_pointpeft.ops.points import symbolic
 
 
 def _distance_spec(a, b):

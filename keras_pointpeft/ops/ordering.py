@@ -3,11 +3,11 @@
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.ops.distances import as_points
-from keras_pointpeft.ops.distances import check_points
-from keras_pointpeft.ops.distances import pairwise_squared
 from keras_pointpeft.ops.neighbors import gather
-from keras_pointpeft.ops.symbolic import symbolic
+from keras_pointpeft.ops.plain import pairwise_squared
+from keras_pointpeft.ops.points import as_points
+from keras_pointpeft.ops.points import check_points
+from keras_pointpeft.ops.points import symbolic
 
 
 def _output_spec(points):

@@ -4,10 +4,10 @@ import numpy as np
 from keras import ops
 
 from keras_pointpeft.ops import accelerators
-from keras_pointpeft.ops.distances import as_points
-from keras_pointpeft.ops.distances import check_points
-from keras_pointpeft.ops.sampling_loop import plain_sample
-from keras_pointpeft.ops.symbolic import symbolic
+from keras_pointpeft.ops.plain import plain_sample
+from keras_pointpeft.ops.points import as_points
+from keras_pointpeft.ops.points import check_points
+from keras_pointpeft.ops.points import symbolic
 
 # Threads of a block of the published kernel, at most.
 MAX_THREADS = 512

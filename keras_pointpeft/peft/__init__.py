@@ -4,8 +4,8 @@ from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.peft.adapter import Adapter
 from keras_pointpeft.peft.adaptformer import AdaptFormer
 from keras_pointpeft.peft.bitfit import BitFit
-from keras_pointpeft.peft.dapt.dynamic_adapter import DynamicAdapter
-from keras_pointpeft.peft.dapt.internal_prompt import InternalPrompt
+from keras_pointpeft.peft.dapt.block import DynamicAdapter
+from keras_pointpeft.peft.dapt.block import InternalPrompt
 from keras_pointpeft.peft.dapt.method import DAPT
 from keras_pointpeft.peft.full import Full
 from keras_pointpeft.peft.ga_prompt.method import GAPrompt
@@ -21,15 +21,13 @@ from keras_pointpeft.peft.most.method import MoST
 from keras_pointpeft.peft.most.monarch import MonarchLinear
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
 from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
-from keras_pointpeft.peft.parts.geometry_aware_adapter import (
-    GeometryAwareAdapter,
-)
 from keras_pointpeft.peft.parts.low_rank import LowRankUpdate
+from keras_pointpeft.peft.parts.neighborhoods import GeometryAwareAdapter
 from keras_pointpeft.peft.point_gst.method import PointGST
 from keras_pointpeft.peft.point_lora import PointLoRA
 from keras_pointpeft.peft.point_peft.bank import PriorBank
 from keras_pointpeft.peft.point_peft.method import PointPEFT
-from keras_pointpeft.peft.point_peft.prompt import PointPriorPrompt
+from keras_pointpeft.peft.point_peft.prior import PointPriorPrompt
 from keras_pointpeft.peft.ppt import PPT
 from keras_pointpeft.peft.prefix_tuning import PrefixTuning
 from keras_pointpeft.peft.side_tuning import SideTuning

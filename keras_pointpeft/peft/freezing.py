@@ -1,5 +1,13 @@
 """What trains under a method and what does not, whatever else is said."""
 
+import hashlib
+import re
+
+import numpy as np
+from keras import ops
+
+from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
+
 
 def freeze(backbone, peft):
     """Sets, variable by variable, what trains under a method.
@@ -70,3 +78,29 @@ def check_frozen(backbone):
             "`model.parameters()` as they are, without `requires_grad_`. "
             f"Received: {found[0]} with requires_grad=True"
         )
+
+
+FINGERPRINT_BYTES = 32
+# What the frozen pass of a backbone does not read.
+NOT_OF_THE_BASE = "|".join((*WITH_CLASS_TOKEN, "seed_generator"))
+
+
+def fingerprint(backbone):
+    """SHA-256 of the weights that a backbone's frozen pass reads.
+
+    Args:
+        backbone: a `keras_pointpeft.models.PointBackbone`. What a method has
+            added to it does not count.
+
+    Returns:
+        string, hexadecimal.
+    """
+    digest = hashlib.sha256()
+    weights = {v.path: v for v in backbone.weights}
+    for path in sorted(weights):
+        if re.search(NOT_OF_THE_BASE, path):
+            continue
+        value = ops.convert_to_numpy(weights[path])
+        digest.update(path.encode())
+        digest.update(np.ascontiguousarray(value).astype("<f4").tobytes())
+    return digest.hexdigest()

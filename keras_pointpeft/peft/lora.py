@@ -3,13 +3,13 @@
 [Hu et al., ICLR 2022](https://arxiv.org/abs/2106.09685).
 """
 
+from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.method import check_sites
 from keras_pointpeft.peft.parts.low_rank import LoRATuner
-from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import serializable
 
 TARGETS = ("qkv", "proj", "fc1", "fc2")

@@ -4,10 +4,11 @@ import dataclasses
 import re
 
 from keras_pointpeft.layers.tuner import BLOCK_SITES
-from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import positive_integer
 
+# Whatever a method adds to a backbone lives under this name.
+ADDED = r"(^|/)tuner[^/]*/"
 # What most methods train: what they add, and the class token.
 CLASS_TOKEN = r"(^|/)class_(tokens|norm)/"
 WITH_CLASS_TOKEN = (ADDED, CLASS_TOKEN)
@@ -323,6 +324,24 @@ class PeftMethod(Configurable):
             if re.search(pattern, path):
                 return name
         return "backbone"
+
+
+def is_added(path):
+    """Whether a method has added the variable at a path to the backbone."""
+    return re.search(ADDED, path) is not None
+
+
+def weights_of(model):
+    """Path to variable, for all weights but the states of random generators.
+
+    Args:
+        model: a built model or layer.
+    """
+    return {
+        variable.path: variable
+        for variable in model.weights
+        if "seed_generator" not in variable.path
+    }
 
 
 def check_sites(sites, allowed=BLOCK_SITES, name="sites"):

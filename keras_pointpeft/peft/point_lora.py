@@ -6,8 +6,9 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.ops import gather
+from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import FIRST_LAYERS
 from keras_pointpeft.peft.method import POSITION
@@ -17,7 +18,6 @@ from keras_pointpeft.peft.parts.bottleneck import mlp
 from keras_pointpeft.peft.parts.low_rank import LoRATuner
 from keras_pointpeft.peft.parts.prompts import add_to_parts
 from keras_pointpeft.peft.parts.prompts import insert_behind
-from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

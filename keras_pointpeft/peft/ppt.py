@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.tuner import BlockTuner
+from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import FIRST_LAYERS
 from keras_pointpeft.peft.method import POSITION
@@ -15,7 +16,6 @@ from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.parts.bottleneck import mlp
 from keras_pointpeft.peft.parts.prompts import add_to_parts
 from keras_pointpeft.peft.parts.prompts import insert_behind
-from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

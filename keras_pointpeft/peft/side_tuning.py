@@ -1,10 +1,10 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.patches import PatchEncoder
+from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

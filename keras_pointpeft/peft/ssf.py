@@ -1,3 +1,4 @@
+from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
@@ -6,7 +7,6 @@ from keras_pointpeft.peft.parts.feature_transform import SITES
 from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
 from keras_pointpeft.peft.parts.feature_transform import SiteTransforms
 from keras_pointpeft.peft.parts.feature_transform import block_sites
-from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import serializable
 
 

@@ -6,15 +6,15 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.dropout import Dropout
+from keras_pointpeft.layers.basic import Dropout
 from keras_pointpeft.layers.tuner import BlockTuner
+from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.parts.prompts import insert_behind
 from keras_pointpeft.peft.parts.prompts import remove_behind
-from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

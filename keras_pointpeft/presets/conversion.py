@@ -14,7 +14,7 @@ from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 from keras_pointpeft.checkpoints.writer import published_state
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_folder
-from keras_pointpeft.peft.paths import weights_of
+from keras_pointpeft.peft.method import weights_of
 from keras_pointpeft.presets.construction import build as build_preset
 from keras_pointpeft.presets.directory import load
 from keras_pointpeft.presets.names import resolve

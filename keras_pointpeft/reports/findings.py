@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_pointpeft.experiments import runs
 from keras_pointpeft.models.watching import BlockReader
-from keras_pointpeft.peft.point_peft.bank import prior_layer
+from keras_pointpeft.peft.point_peft.prior import prior_layer
 from keras_pointpeft.reports import embedding
 from keras_pointpeft.reports import inspection
 from keras_pointpeft.reports.dead_parts import bank_in_words

@@ -15,7 +15,7 @@ import numpy as np
 from absl import logging
 
 from keras_pointpeft.ops import replicas
-from keras_pointpeft.ops.accelerators.switch import allowed
+from keras_pointpeft.ops.accelerators import allowed
 
 # Steps of the same shapes before one is kept. The first makes constants, the
 # second the masks that are drawn together, the third is looked at.

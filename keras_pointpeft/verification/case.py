@@ -19,7 +19,7 @@ from keras_pointpeft.checkpoints.layouts import layout_of
 from keras_pointpeft.checkpoints.names import to_reference
 from keras_pointpeft.checkpoints.transfer import fill_layout
 from keras_pointpeft.files.progress import telling
-from keras_pointpeft.peft.paths import weights_of
+from keras_pointpeft.peft.method import weights_of
 from keras_pointpeft.verification import weights
 from keras_pointpeft.verification.gradients import value_and_gradients
 

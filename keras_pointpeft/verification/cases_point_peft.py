@@ -9,7 +9,7 @@ from keras_pointpeft.checkpoints.loading import load_into
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointMAEBackbone
 from keras_pointpeft.peft import PointPEFT
-from keras_pointpeft.peft.point_peft.bank import prior_layer
+from keras_pointpeft.peft.point_peft.prior import prior_layer
 from keras_pointpeft.verification.case import LOGITS
 from keras_pointpeft.verification.case import TOKENS
 from keras_pointpeft.verification.case import case

@@ -12,7 +12,7 @@ from keras import ops
 from keras_pointpeft.checkpoints.layouts import layout_of
 from keras_pointpeft.checkpoints.names import to_reference
 from keras_pointpeft.checkpoints.transfer import fill_layout
-from keras_pointpeft.peft.paths import weights_of
+from keras_pointpeft.peft.method import weights_of
 from keras_pointpeft.verification.case import GRADIENT
 from keras_pointpeft.verification.case import LOGITS
 from keras_pointpeft.verification.case import LOSS

@@ -9,7 +9,7 @@ from keras import ops
 from keras_pointpeft import checkpoints
 from keras_pointpeft.checkpoints import CheckpointMismatch
 from keras_pointpeft.checkpoints.loading import infer
-from keras_pointpeft.peft.paths import weights_of
+from keras_pointpeft.peft.method import weights_of
 from tests.checkpoints import published
 
 pytestmark = pytest.mark.once

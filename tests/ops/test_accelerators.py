@@ -8,7 +8,6 @@ from keras import ops as kops
 from keras_pointpeft import ops
 from keras_pointpeft.ops import accelerators
 from keras_pointpeft.ops.accelerators import host
-from keras_pointpeft.ops.accelerators import switch
 
 from . import clouds
 
@@ -62,10 +61,10 @@ def test_the_switch():
         assert accelerators.find("farthest_point_sample") is None
         with ops.disable_accelerators("numba"):
             pass
-        assert not switch.allowed("xla")
+        assert not accelerators.allowed("xla")
         report = ops.accelerator_report()
         assert set(report["knn"].values()) == {"keras.ops"}
-    assert switch.allowed("xla")
+    assert accelerators.allowed("xla")
     assert ops.accelerator_report() == before
     with pytest.raises(ValueError, match="numba.*Received: .*cuda"):
         ops.disable_accelerators("cuda")
@@ -82,8 +81,8 @@ def test_the_report_names_what_is_used():
 
 def test_the_environment_variable(monkeypatch):
     for value, missing in (("numba,xla", {"numba", "xla"}), ("all", None)):
-        monkeypatch.setenv(switch.VARIABLE, value)
+        monkeypatch.setenv(accelerators.VARIABLE, value)
         # The module as a process finds it that starts with the variable set.
-        allowed = runpy.run_path(switch.__file__)["allowed"]
-        left = {kind for kind in switch.KINDS if allowed(kind)}
-        assert left == (set(switch.KINDS) - missing if missing else set())
+        allowed = runpy.run_path(accelerators.__file__)["allowed"]
+        left = {kind for kind in accelerators.KINDS if allowed(kind)}
+        assert left == (set(accelerators.KINDS) - missing if missing else set())

@@ -9,7 +9,7 @@ from keras_pointpeft.models import PointMAEBackbone
 from keras_pointpeft.peft import GeometryAwareAdapter
 from keras_pointpeft.peft import PointPEFT
 from keras_pointpeft.peft import PriorBank
-from keras_pointpeft.peft.point_peft.local_attention import LocalAttention
+from keras_pointpeft.peft.point_peft.token_neighborhoods import LocalAttention
 from keras_pointpeft.peft.point_peft.token_neighborhoods import (
     TokenNeighborhoods,
 )

@@ -15,7 +15,7 @@ from keras_pointpeft import peft
 from keras_pointpeft import presets
 from keras_pointpeft.checkpoints import loading
 from keras_pointpeft.files import downloads
-from keras_pointpeft.peft.paths import weights_of
+from keras_pointpeft.peft.method import weights_of
 from keras_pointpeft.presets import cards
 from keras_pointpeft.presets import published
 from tests.checkpoints import releases

@@ -123,7 +123,7 @@ def attach_bank(model, features):
         model: a model with the method.
         features: array `(dim, entries)`, as their file has it.
     """
-    from keras_pointpeft.peft.fingerprint import fingerprint
+    from keras_pointpeft.peft.freezing import fingerprint
     from keras_pointpeft.peft.point_peft.bank import PriorBank
 
     features = np.ascontiguousarray(np.asarray(features, "float32").T)

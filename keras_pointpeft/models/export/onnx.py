@@ -17,7 +17,7 @@ def translations():
 
 
 # onnxscript reads the source of what it decorates: numbers stand as they are
-# in `keras_pointpeft.ops.sampling_loop`, which a test compares.
+# in `keras_pointpeft.ops.plain`, which a test compares.
 @script()
 def _sample(points: FLOAT, start: FLOAT, steps: INT32) -> INT32:
     nearest = start

@@ -5,8 +5,8 @@ A saved program that has them in this form runs without this package.
 
 import torch
 
-from keras_pointpeft.ops.sampling_loop import FAR
-from keras_pointpeft.ops.sampling_loop import SKIPPED_SQUARED_NORM
+from keras_pointpeft.ops.plain import FAR
+from keras_pointpeft.ops.plain import SKIPPED_SQUARED_NORM
 
 
 def written_out():

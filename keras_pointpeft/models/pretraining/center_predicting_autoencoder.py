@@ -2,7 +2,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers import Linear
-from keras_pointpeft.layers.norms import LayerNormalization
+from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.models.pretraining.masked_autoencoder import (
     MaskedAutoencoder,
 )

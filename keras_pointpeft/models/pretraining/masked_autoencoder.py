@@ -4,8 +4,8 @@ from keras import ops
 from keras_pointpeft.layers import Linear
 from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.layers import TransformerBlock
+from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.layers.initializers import redraw
-from keras_pointpeft.layers.norms import LayerNormalization
 from keras_pointpeft.models.backbone import drop_path_rates
 from keras_pointpeft.models.pretraining.pretrainer import MaskedPretrainer
 from keras_pointpeft.ops import gather

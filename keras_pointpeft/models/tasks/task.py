@@ -499,7 +499,7 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
     def __call__(self, *args, **kwargs):
         # Both also within another model.
         if keras.config.backend() == "torch":
-            from keras_pointpeft.step.compiled import check_not_compiled
+            from keras_pointpeft.step.train_step import check_not_compiled
 
             check_not_compiled()
         if args:

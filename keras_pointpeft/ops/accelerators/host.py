@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from keras_pointpeft.ops.accelerators.switch import allowed
-from keras_pointpeft.ops.sampling_loop import FAR
-from keras_pointpeft.ops.sampling_loop import SKIPPED_SQUARED_NORM
+from keras_pointpeft.ops.accelerators import allowed
+from keras_pointpeft.ops.plain import FAR
+from keras_pointpeft.ops.plain import SKIPPED_SQUARED_NORM
 
 # Work that is worth handing to another thread, in distances.
 THREAD_WORK = 2**20

@@ -4,10 +4,10 @@ import functools
 
 import jax
 
-from keras_pointpeft.ops.accelerators.switch import allowed
+from keras_pointpeft.ops.accelerators import allowed
 from keras_pointpeft.ops.accelerators.xla import two_level_sample
-from keras_pointpeft.ops.distances import plain_knn
-from keras_pointpeft.ops.sampling_loop import plain_sample
+from keras_pointpeft.ops.plain import plain_knn
+from keras_pointpeft.ops.plain import plain_sample
 
 
 def farthest_point_sample(points, num_samples, skip_origin):

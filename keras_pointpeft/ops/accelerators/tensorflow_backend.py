@@ -9,10 +9,10 @@ import sys
 
 import tensorflow as tf
 
-from keras_pointpeft.ops.accelerators.switch import allowed
+from keras_pointpeft.ops.accelerators import allowed
 from keras_pointpeft.ops.accelerators.xla import two_level_sample
-from keras_pointpeft.ops.distances import plain_knn
-from keras_pointpeft.ops.sampling_loop import plain_sample
+from keras_pointpeft.ops.plain import plain_knn
+from keras_pointpeft.ops.plain import plain_sample
 
 HAS_XLA = sys.platform != "darwin"
 

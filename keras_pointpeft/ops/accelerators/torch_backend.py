@@ -12,9 +12,8 @@ from keras_pointpeft.ops.accelerators import torch_block
 from keras_pointpeft.ops.accelerators import torch_cuda
 from keras_pointpeft.ops.accelerators import torch_random
 from keras_pointpeft.ops.accelerators import torch_recompute
-from keras_pointpeft.ops.accelerators import torch_seeded
-from keras_pointpeft.ops.distances import pairwise_squared
-from keras_pointpeft.ops.sampling_loop import plain_sample
+from keras_pointpeft.ops.plain import pairwise_squared
+from keras_pointpeft.ops.plain import plain_sample
 
 # Functions that `find` is asked for, and that stand elsewhere.
 affine = torch_block.affine
@@ -28,7 +27,7 @@ linear = torch_block.linear
 recomputed = torch_recompute.Recomputed
 remade = torch_recompute.Remade
 seeded_mask = torch_random.seeded_mask
-uniform = torch_seeded.uniform
+uniform = torch_random.uniform
 # Distances that are worked on at a time: what a CPU's caches hold, and what a
 # GPU's memory has room for beside a model.
 CHUNK = {"cpu": 2**18}

@@ -6,8 +6,8 @@ import time
 import torch
 from torch.nn import functional
 
+from keras_pointpeft.ops.accelerators import allowed
 from keras_pointpeft.ops.accelerators import torch_fused
-from keras_pointpeft.ops.accelerators.switch import allowed
 
 
 def layer_norm(x, scale, shift, epsilon):

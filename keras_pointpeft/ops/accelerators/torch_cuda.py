@@ -9,7 +9,7 @@ import warnings
 
 import torch
 
-from keras_pointpeft.ops.accelerators.switch import allowed
+from keras_pointpeft.ops.accelerators import allowed
 
 # A cloud is kept in the registers of one block of threads.
 MAX_POINTS = 2**14

@@ -9,8 +9,8 @@ import functools
 
 import torch
 
+from keras_pointpeft.ops.accelerators import allowed
 from keras_pointpeft.ops.accelerators import torch_cuda
-from keras_pointpeft.ops.accelerators.switch import allowed
 
 # Programs that add up rows, each for itself.
 PARTS = 512

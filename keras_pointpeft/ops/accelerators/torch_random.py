@@ -3,16 +3,26 @@
 A mask takes a few operations however small it is, and a step has dozens. They
 are drawn from the default generator of the device, which a captured graph
 moves on by itself.
+
+Keras seeds a generator of the host with the state of a
+`keras.random.SeedGenerator`, for which it waits for the device; a captured
+step could not do so. Here the numbers of such a seed are a function of that
+state and of their place: [SplitMix64](https://doi.org/10.1145/2714064.2660195),
+the same on every device.
 """
 
 from contextlib import contextmanager
 
 import torch
 
-from keras_pointpeft.ops.accelerators import torch_seeded
-
 # Values of a mask up to which it is drawn with others of other rates.
 SMALL = 2**12
+# Of SplitMix64.
+GOLDEN = 0x9E3779B97F4A7C15
+FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+SHIFTS = (30, 27, 31)
+# Bits of a float32 in [0, 1).
+BITS = 24
 
 # Innermost last: where masks are taken from now.
 _SOURCES = []
@@ -41,11 +51,43 @@ def seeded_mask(shape, rate, like, generator):
         return torch.ones(shape, dtype=like.dtype, device="meta")
 
     def draw():
-        kept = torch_seeded.uniform(shape, generator) >= rate
+        kept = uniform(shape, generator) >= rate
         return kept.to(like.dtype) / (1.0 - rate)
 
     with torch.no_grad():
         return _taped(_SOURCES, draw)
+
+
+def uniform(shape, generator):
+    """Numbers of [0, 1), float32; moves the generator on.
+
+    Args:
+        shape: tuple of ints.
+        generator: `keras.random.SeedGenerator`.
+    """
+    state = generator.next().to(torch.int64)
+    shape = torch.Size(shape)
+    place = torch.arange(1, shape.numel() + 1, device=state.device)
+    start = _mixed(_mixed(state[0]) + state[1])
+    bits = _mixed(start + place * _signed(GOLDEN))
+    bits = _shifted(bits, 64 - BITS)
+    return (bits.to(torch.float32) * 2.0**-BITS).view(shape)
+
+
+def _mixed(x):
+    for shift, factor in zip(SHIFTS, FACTORS):
+        x = (x ^ _shifted(x, shift)) * _signed(factor)
+    return x ^ _shifted(x, SHIFTS[-1])
+
+
+def _shifted(x, by):
+    """Without the sign, which `>>` would copy."""
+    return (x >> by) & ((1 << (64 - by)) - 1)
+
+
+def _signed(number):
+    """The int64 with the bits of an unsigned one."""
+    return number - 2**64 if number >= 2**63 else number
 
 
 def _draw(shape, rate, like):

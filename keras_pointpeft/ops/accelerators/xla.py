@@ -2,9 +2,9 @@
 
 from keras import ops
 
-from keras_pointpeft.ops.distances import exact_square
-from keras_pointpeft.ops.sampling_loop import plain_sample
-from keras_pointpeft.ops.sampling_loop import starting_distances
+from keras_pointpeft.ops.plain import exact_square
+from keras_pointpeft.ops.plain import plain_sample
+from keras_pointpeft.ops.plain import starting_distances
 
 BLOCK = 32
 NEVER = -(2**31)  # below the bits of every float, those of -1 included

@@ -1,11 +1,224 @@
 """What DAPT does in one transformer block."""
 
+import keras
+from keras import ops
+
+from keras_pointpeft.layers.basic import Dropout
+from keras_pointpeft.layers.basic import LayerNormalization
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.recompute import part_call
-from keras_pointpeft.peft.dapt.dynamic_adapter import DynamicAdapter
-from keras_pointpeft.peft.dapt.internal_prompt import InternalPrompt
+from keras_pointpeft.ops.arithmetic import dynamic_adapter
+from keras_pointpeft.ops.arithmetic import gelu
+from keras_pointpeft.ops.arithmetic import relu
 from keras_pointpeft.peft.parts.feature_transform import BLOCK_SITES
+from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
 from keras_pointpeft.peft.parts.feature_transform import SiteTransforms
+from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
+
+
+@serializable
+class DynamicAdapter(Configurable, keras.layers.Layer):
+    """A bottleneck adapter that gives every token its own scale.
+
+    `scale * up(dropout(gelu(down(norm(x)))))` with the scale
+    `relu(norm(x) @ w + b)`, one number per token (section 3.2 of the paper).
+    The up-projection starts at zero, and so does the adapter's output.
+    Without the scale (`dynamic=False`) all tokens get the same, as of any
+    bottleneck adapter.
+
+    Tokens of a pre-trained backbone are much alike, so that their scales
+    have one sign: with `w` drawn at random, about every third adapter starts
+    at 0 for all tokens, and a step of Adam moves all scales of an adapter
+    together, by the learning rate times the sum of `|norm(x)|`. As published,
+    an adapter at 0 gets no gradient and stays there.
+
+    Args:
+        rank: int. Width of the bottleneck.
+        dropout: float. Dropout rate inside the bottleneck.
+        scale_start: `"random"` for `w` drawn at random and `b` of 0, as
+            published, or `"one"` for `w` of 0 and `b` of 1: every token's
+            scale then starts at 1.
+        scale_leak: float, from 0, as published, to 1. The part of the
+            gradient that a scale of 0 lets through. With more than 0, an
+            adapter whose scales are all 0 is still told to open. What is
+            computed does not depend on it.
+        scale_step: float, more than 0 and at most 1, as published. `w` and
+            `b` are kept divided by it, so that a step of Adam, which is as
+            long for every weight, moves the scale by this part of it.
+            Published files, which have them as they are, are read and
+            written with 1 alone.
+        dynamic: bool. Whether tokens have a scale at all.
+
+    Input shape:
+        `(batch, tokens, dim)`.
+
+    Output shape:
+        `(batch, tokens, dim)`.
+
+    Raises:
+        ValueError: for an unknown `scale_start`, or a `scale_leak` or
+            `scale_step` out of its range.
+
+    Example:
+    ```python
+    adapter = keras_pointpeft.peft.DynamicAdapter(rank=64)
+    added = adapter(np.random.rand(2, 33, 96))  # to the tokens
+    ```
+    """
+
+    def __init__(
+        self,
+        rank=64,
+        dropout=0.0,
+        scale_start="random",
+        scale_leak=0.0,
+        scale_step=1.0,
+        dynamic=True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.rank = rank
+        self.dropout = dropout
+        check_scale(scale_start, scale_leak, scale_step)
+        self.scale_start = scale_start
+        self.scale_leak = scale_leak
+        self.scale_step = scale_step
+        self.dynamic = dynamic
+        policy = self.dtype_policy
+        self.norm = LayerNormalization(dtype=policy, name="norm")
+        drawn = keras.initializers.VarianceScaling(
+            1 / 3 / scale_step**2, "fan_in", "uniform"
+        )
+        one = keras.initializers.Constant(1 / scale_step)
+        start = {"random": (drawn, "zeros"), "one": ("zeros", one)}
+        self.scale = None
+        if dynamic:
+            self.scale = Linear(
+                1, *start[scale_start], dtype=policy, name="scale"
+            )
+        self.down = Linear(
+            rank, bias_initializer="zeros", dtype=policy, name="down"
+        )
+        self.drop = Dropout(dropout, dtype=policy, name="drop")
+
+    def build(self, input_shape):
+        dim = input_shape[-1]
+        self.up = Linear(
+            dim,
+            kernel_initializer="zeros",
+            bias_initializer="zeros",
+            dtype=self.dtype_policy,
+            name="up",
+        )
+        for layer in (self.norm, self.scale, self.down):
+            if layer is not None:
+                layer.build((None, None, dim))
+        for layer in (self.drop, self.up):
+            layer.build((None, None, self.rank))
+
+    def token_scale(self, normed):
+        """The dynamic scale `(batch, tokens, 1)` of normalized tokens."""
+        scale = self.scale_step * part_call(self.scale, normed)
+        return relu(scale, self.scale_leak)
+
+    def call(self, tokens, training=False):
+        if not self.dynamic:
+            hidden = gelu(self.down(self.norm(tokens)))
+            return self.up(self.drop(hidden, training=training))
+        mask = None
+        if training and self.dropout:
+            shape = (*ops.shape(tokens)[:-1], self.rank)
+            mask = self.drop.mask(shape, tokens)
+
+        def values(layer):
+            both = (layer.kernel, layer.bias)
+            return tuple(ops.convert_to_tensor(x) for x in both)
+
+        norm, scale = self.norm, values(self.scale)
+        if self.scale_step != 1:
+            scale = tuple(self.scale_step * x for x in scale)
+        return dynamic_adapter(
+            tokens,
+            (norm.gamma.value, norm.beta.value, norm.epsilon),
+            scale,
+            values(self.down),
+            values(self.up),
+            mask,
+            self.scale_leak,
+        )
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+def check_scale(start, leak, step):
+    """Raises `ValueError` for what is no argument of an adapter's scale."""
+    if start not in ("random", "one"):
+        raise ValueError(
+            "`scale_start` must be 'random' or 'one'. "
+            f"Received: scale_start={start!r}"
+        )
+    if isinstance(leak, bool) or not 0 <= leak <= 1:
+        raise ValueError(
+            "`scale_leak` must be a number from 0 to 1. "
+            f"Received: scale_leak={leak!r}"
+        )
+    if isinstance(step, bool) or not 0 < step <= 1:
+        raise ValueError(
+            "`scale_step` must be a number above 0 and up to 1. "
+            f"Received: scale_step={step!r}"
+        )
+
+
+@serializable
+class InternalPrompt(Configurable, keras.layers.Layer):
+    """Inserts a prompt made from the adapter's output into the sequence.
+
+    The prompt is a feature transform of the mean over all tokens of
+    `gelu(adapter output)` (section 3.3 of the paper). It goes right behind
+    the class tokens and stays for all later blocks.
+
+    Args:
+        num_class_tokens: int. How many tokens stay in front of it.
+
+    Input shape:
+        two tensors `(batch, tokens, dim)`: tokens and the adapter's output.
+
+    Output shape:
+        `(batch, tokens + 1, dim)`.
+
+    Example:
+    ```python
+    insert = keras_pointpeft.peft.InternalPrompt(num_class_tokens=1)
+    adapter = keras_pointpeft.peft.DynamicAdapter(rank=8)
+    tokens = np.random.rand(2, 33, 96)
+    tokens = insert(tokens, adapter(tokens))  # (2, 34, 96)
+    ```
+    """
+
+    def __init__(self, num_class_tokens=1, **kwargs):
+        super().__init__(**kwargs)
+        self.num_class_tokens = num_class_tokens
+        self.transform = FeatureTransform(
+            dtype=self.dtype_policy, name="transform"
+        )
+
+    def build(self, tokens_shape, adapted_shape=None):
+        self.transform.build((None, None, tokens_shape[-1]))
+
+    def call(self, tokens, adapted):
+        prompt = ops.gelu(adapted, approximate=False)
+        prompt = ops.mean(prompt, axis=1, keepdims=True)
+        prompt = part_call(self.transform, prompt)
+        first = self.num_class_tokens
+        return ops.concatenate(
+            (tokens[:, :first], prompt, tokens[:, first:]), axis=1
+        )
+
+    def compute_output_shape(self, tokens_shape, adapted_shape=None):
+        batch, tokens, dim = tokens_shape
+        return (batch, tokens + 1, dim)
 
 
 @serializable

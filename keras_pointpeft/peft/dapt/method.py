@@ -4,7 +4,8 @@
 """
 
 from keras_pointpeft.peft.dapt.block import DAPTTuner
-from keras_pointpeft.peft.dapt.dynamic_adapter import check_scale
+from keras_pointpeft.peft.dapt.block import check_scale
+from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
@@ -12,7 +13,6 @@ from keras_pointpeft.peft.method import check_sites
 from keras_pointpeft.peft.parts.feature_transform import SITES
 from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
 from keras_pointpeft.peft.parts.feature_transform import block_sites
-from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import serializable
 
 

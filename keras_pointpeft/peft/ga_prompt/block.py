@@ -3,14 +3,12 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.dropout import Dropout
-from keras_pointpeft.layers.norms import LayerNormalization
+from keras_pointpeft.layers.basic import Dropout
+from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
-from keras_pointpeft.peft.parts.geometry_aware_adapter import (
-    GeometryAwareAdapter,
-)
-from keras_pointpeft.peft.parts.patch_neighborhoods import PatchNeighborhoods
+from keras_pointpeft.peft.parts.neighborhoods import GeometryAwareAdapter
+from keras_pointpeft.peft.parts.neighborhoods import PatchNeighborhoods
 from keras_pointpeft.peft.parts.prompts import insert_behind
 from keras_pointpeft.peft.parts.prompts import remove_behind
 from keras_pointpeft.serialization import Configurable

@@ -6,11 +6,11 @@
 from keras_pointpeft.peft.ga_prompt.block import GAPromptTuner
 from keras_pointpeft.peft.ga_prompt.prompt_geometry import PromptGeometry
 from keras_pointpeft.peft.ga_prompt.shift_prompter import ShiftPrompter
+from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
-from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import serializable
 
 

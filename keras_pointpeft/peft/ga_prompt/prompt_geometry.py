@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.peft.ga_prompt.shift_prompter import SHAPE_CODE
-from keras_pointpeft.peft.parts.patch_neighborhoods import PatchNeighborhoods
+from keras_pointpeft.peft.parts.neighborhoods import PatchNeighborhoods
 from keras_pointpeft.serialization import serializable
 
 

@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.dropout import Dropout
+from keras_pointpeft.layers.basic import BatchNorm
+from keras_pointpeft.layers.basic import Dropout
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.feature_propagation import FeaturePropagation
-from keras_pointpeft.layers.linear import Linear
-from keras_pointpeft.layers.norms import BatchNorm
 from keras_pointpeft.layers.patches import PointPatches
 from keras_pointpeft.ops import gather
 from keras_pointpeft.ops.arithmetic import largest

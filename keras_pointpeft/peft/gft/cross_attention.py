@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.dropout import Dropout
-from keras_pointpeft.layers.linear import Linear
-from keras_pointpeft.layers.norms import LayerNormalization
+from keras_pointpeft.layers.basic import Dropout
+from keras_pointpeft.layers.basic import LayerNormalization
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.ops.arithmetic import attention
 from keras_pointpeft.ops.arithmetic import gelu

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.linear import Linear
-from keras_pointpeft.layers.norms import BatchNorm
+from keras_pointpeft.layers.basic import BatchNorm
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.peft.parts.edge_conv import EdgeConv
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable

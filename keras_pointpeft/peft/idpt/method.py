@@ -8,10 +8,10 @@ from keras_pointpeft.peft.idpt.insertion import PromptInsertion
 from keras_pointpeft.peft.idpt.insertion import PromptPosition
 from keras_pointpeft.peft.idpt.instance_prompt import MODULES
 from keras_pointpeft.peft.idpt.instance_prompt import InstancePrompt
+from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
-from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import serializable
 
 

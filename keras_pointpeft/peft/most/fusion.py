@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.norms import LayerNormalization
+from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.layers.recompute import part_call
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable

@@ -3,6 +3,7 @@
 [Han et al., CVPR 2025](https://arxiv.org/abs/2503.18368).
 """
 
+from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
@@ -11,7 +12,6 @@ from keras_pointpeft.peft.most.block import MoSTTuner
 from keras_pointpeft.peft.most.fusion import BlockFusion
 from keras_pointpeft.peft.most.fusion import fused_blocks
 from keras_pointpeft.peft.most.neighbor_graph import NeighborGraph
-from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.serialization import serializable
 
 

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.linear import Linear
-from keras_pointpeft.layers.norms import BatchNorm
+from keras_pointpeft.layers.basic import BatchNorm
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.ops import gather
 from keras_pointpeft.ops.arithmetic import largest
 from keras_pointpeft.serialization import Configurable

@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_pointpeft.layers.dropout import Dropout
-from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.layers.basic import Dropout
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.layers.tuner import site_widths
 from keras_pointpeft.serialization import Configurable

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.linear import Linear
-from keras_pointpeft.layers.norms import LayerNormalization
+from keras_pointpeft.layers.basic import LayerNormalization
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.ops import gather
 from keras_pointpeft.peft.point_gst.spectral_basis import SpectralBasis

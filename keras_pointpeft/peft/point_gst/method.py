@@ -3,11 +3,11 @@
 [Liang et al., 2024](https://arxiv.org/abs/2410.08114).
 """
 
+from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
-from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.peft.point_gst.block import PointGSTTuner
 from keras_pointpeft.peft.point_gst.spectral_basis import SpectralBasis
 from keras_pointpeft.serialization import serializable

@@ -2,6 +2,6 @@
 
 from keras_pointpeft.peft.point_peft.bank import PriorBank
 from keras_pointpeft.peft.point_peft.method import PointPEFT
-from keras_pointpeft.peft.point_peft.prompt import PointPriorPrompt
+from keras_pointpeft.peft.point_peft.prior import PointPriorPrompt
 
 __all__ = ["PointPEFT", "PointPriorPrompt", "PriorBank"]

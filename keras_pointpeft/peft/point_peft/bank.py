@@ -9,7 +9,8 @@ from keras import ops
 
 from keras_pointpeft.files.progress import track
 from keras_pointpeft.files.whole import whole_file
-from keras_pointpeft.peft.fingerprint import fingerprint
+from keras_pointpeft.peft.freezing import fingerprint
+from keras_pointpeft.peft.point_peft.prior import prior_layer
 from keras_pointpeft.peft.point_peft.prior import query
 
 FORMAT = 1
@@ -376,18 +377,3 @@ def _uncompressed(archive):
         if member.compress_type != zipfile.ZIP_STORED:
             raise ValueError(f"{member.filename} is compressed")
     return {name: archive[name] for name in archive.files}
-
-
-def prior_layer(backbone):
-    """A backbone's `PriorQuery` layer, or None."""
-    for layer in backbone.layers:
-        if layer.name == "tuner_prior":
-            return layer
-    return None
-
-
-def require_bank(backbone):
-    """Raises ValueError if a backbone's bank is still empty."""
-    layer = prior_layer(backbone)
-    if layer is not None:
-        layer.require_filled()

@@ -5,11 +5,9 @@ from keras import ops
 
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
-from keras_pointpeft.peft.parts.geometry_aware_adapter import (
-    GeometryAwareAdapter,
-)
-from keras_pointpeft.peft.parts.patch_neighborhoods import PatchNeighborhoods
-from keras_pointpeft.peft.point_peft.prompt import PointPriorPrompt
+from keras_pointpeft.peft.parts.neighborhoods import GeometryAwareAdapter
+from keras_pointpeft.peft.parts.neighborhoods import PatchNeighborhoods
+from keras_pointpeft.peft.point_peft.prior import PointPriorPrompt
 from keras_pointpeft.pieces import Piece
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable

@@ -1,10 +1,10 @@
+from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
-from keras_pointpeft.peft.paths import ADDED
-from keras_pointpeft.peft.point_peft import bank
 from keras_pointpeft.peft.point_peft.block import NormDelta
 from keras_pointpeft.peft.point_peft.block import PointPEFTTuner
 from keras_pointpeft.peft.point_peft.prior import PriorQuery
+from keras_pointpeft.peft.point_peft.prior import prior_layer
 from keras_pointpeft.peft.point_peft.token_neighborhoods import (
     TokenNeighborhoods,
 )
@@ -244,4 +244,6 @@ class PointPEFT(PeftMethod):
         return NormDelta(**where.layer)
 
     def check(self, backbone):
-        bank.require_bank(backbone)
+        layer = prior_layer(backbone)
+        if layer is not None:
+            layer.require_filled()

@@ -1,11 +1,14 @@
 """Point-PEFT's prompts, and the prior that they are made from."""
 
+import contextlib
+
 import keras
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.ops.stored import stored
-from keras_pointpeft.peft.fingerprint import FINGERPRINT_BYTES
+from keras_pointpeft.layers.basic import Dropout
+from keras_pointpeft.peft.freezing import FINGERPRINT_BYTES
+from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -102,7 +105,7 @@ class PriorQuery(Configurable, keras.layers.Layer):
     @property
     def filled(self):
         """Whether there is anything in the bank."""
-        return int(stored(self.count)) > 0
+        return int(_stored(self.count)) > 0
 
     def require_filled(self):
         """Raises ValueError while the bank is empty.
@@ -164,3 +167,103 @@ class PriorQuery(Configurable, keras.layers.Layer):
     def compute_output_spec(self, features):
         shape = (features.shape[0], self.top_k + 2, features.shape[-1])
         return {"prior": keras.KerasTensor(shape, "float32")}
+
+
+@serializable
+class PointPriorPrompt(Configurable, keras.layers.Layer):
+    """The prompts of one block: learned ones, plus the adapted prior.
+
+    Section 3.2 of [Point-PEFT](https://arxiv.org/abs/2310.03059).
+
+    Args:
+        num_prompts: int. Number of prompts.
+        rank: int or None. Width of the prior's adapter; None for a block
+            that does not read the prior.
+        dropout: float. Dropout rate of the learned prompts.
+        start: how the adapter starts; see `BottleneckAdapter`.
+
+    Input shape:
+        tokens `(batch, tokens, dim)`, for their number of samples; prior
+        `(batch, num_prompts, dim)` or None.
+
+    Output shape:
+        `(batch, num_prompts, dim)`.
+
+    Example:
+    ```python
+    prompts = keras_pointpeft.peft.PointPriorPrompt(num_prompts=10)
+    tokens, prior = np.random.rand(2, 33, 96), np.random.rand(2, 10, 96)
+    prompts(tokens, prior)  # (2, 10, 96)
+    ```
+    """
+
+    def __init__(
+        self, num_prompts=10, rank=8, dropout=0.1, start="zero", **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.num_prompts = num_prompts
+        self.rank = rank
+        self.dropout = dropout
+        self.start = start
+        policy = self.dtype_policy
+        self.adapter = None
+        if rank is not None:
+            self.adapter = BottleneckAdapter(
+                rank,
+                residual=True,
+                start=start,
+                dtype=policy,
+                name="adapter",
+            )
+        self.drop = Dropout(dropout, dtype=policy, name="drop")
+
+    def build(self, tokens_shape, prior_shape=None):
+        dim = tokens_shape[-1]
+        self.embeddings = self.add_weight(
+            shape=(self.num_prompts, dim),
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+            name="embeddings",
+        )
+        if self.adapter is not None:
+            self.adapter.build((None, self.num_prompts, dim))
+
+    def call(self, tokens, prior=None, training=False):
+        shape = (ops.shape(tokens)[0], self.num_prompts, tokens.shape[-1])
+        prompts = ops.cast(self.embeddings, tokens.dtype)
+        prompts = ops.broadcast_to(prompts, shape)
+        prompts = self.drop(prompts, training=training)
+        if prior is not None:
+            prior = ops.cast(prior, tokens.dtype)
+            prompts = prompts + self.adapter(prior, training=training)
+        return prompts
+
+    def compute_output_shape(self, tokens_shape, prior_shape=None):
+        return (tokens_shape[0], self.num_prompts, tokens_shape[-1])
+
+
+def prior_layer(backbone):
+    """A backbone's `PriorQuery` layer, or None."""
+    for layer in backbone.layers:
+        if layer.name == "tuner_prior":
+            return layer
+    return None
+
+
+def _stored(variable):
+    """A variable's value outside of whatever is being traced.
+
+    Args:
+        variable: a `keras.Variable`.
+
+    Returns:
+        An array.
+    """
+    scope = contextlib.nullcontext()
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        scope = tf.init_scope()
+    # An own scope has no values of a trace, and torch's symbolic calls have
+    # no values at all.
+    with scope, keras.device("cpu"), keras.StatelessScope():
+        return ops.convert_to_numpy(variable.value)

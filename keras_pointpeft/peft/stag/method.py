@@ -3,10 +3,10 @@
 [2025](https://arxiv.org/abs/2502.14142).
 """
 
+from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
-from keras_pointpeft.peft.paths import ADDED
 from keras_pointpeft.peft.stag.beside_block import AsBeforeNorm
 from keras_pointpeft.peft.stag.beside_block import Displacement
 from keras_pointpeft.peft.stag.beside_block import SideStep

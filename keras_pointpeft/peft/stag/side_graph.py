@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.linear import Linear
+from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.ops import gather
 from keras_pointpeft.ops import knn
 from keras_pointpeft.ops.arithmetic import largest

@@ -1,15 +1,51 @@
-"""The loop of farthest point sampling, for any backend."""
+"""Sampling and neighbours in `keras.ops`: bit by bit the same everywhere."""
 
+import keras
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.ops.distances import exact_square
-
+# Larger than the square of any sensible coordinate.
+HUGE = 1e30
 # Running squared distances start here, as in the published kernel.
 FAR = 1e10
 # The published kernel skips points whose squared norm, in float32, is at most
 # 0.001 in float64: those below the float32 nearest to it, which is larger.
 SKIPPED_SQUARED_NORM = float(np.float32(1e-3))
+
+
+def exact_square(x):
+    """`x * x`, rounded before anything is added to it.
+
+    XLA contracts a product and a sum to one fused instruction, which breaks
+    exact ties between distances. An operation in between, which no compiler
+    may drop, prevents that.
+    """
+    square = x * x
+    if keras.config.backend() == "torch":
+        return square
+    return ops.minimum(square, HUGE)
+
+
+def pairwise_squared(a, b):
+    """`(batch, M, N)` from `(batch, M, 3)` and `(batch, N, 3)`."""
+    total = None
+    for axis in range(3):
+        difference = a[:, :, None, axis] - b[:, None, :, axis]
+        square = exact_square(difference)
+        total = square if total is None else total + square
+    return total
+
+
+def plain_knn(queries, points, k):
+    """Indices of the nearest points, lower ones first on ties."""
+    distance = pairwise_squared(queries, points)
+    if keras.config.backend() == "torch":
+        # Its `top_k` leaves the order of ties open; a stable sort does not.
+        return ops.argsort(distance, axis=-1)[..., :k]
+    _, index = ops.top_k(-distance, k)
+    # Changes nothing, but keeps XLA from merging a caller's slices into
+    # `top_k`, which it would then replace by a full sort, 25 times slower.
+    return ops.minimum(ops.cast(index, "int32"), ops.shape(points)[1] - 1)
 
 
 def plain_sample(points, num_samples, skip_origin):
