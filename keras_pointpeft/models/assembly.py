@@ -19,8 +19,11 @@ from keras_pointpeft.models.trunk import View
 from keras_pointpeft.models.trunk import frozen_pass
 from keras_pointpeft.models.trunk import normalized
 from keras_pointpeft.models.trunk import walk
+from keras_pointpeft.ops.arithmetic import split_at
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import Where
+from keras_pointpeft.peft.parts.prompts import insert_behind
+from keras_pointpeft.peft.parts.prompts import remove_behind
 
 
 def cloud_inputs(extra_channels=0):
@@ -328,21 +331,15 @@ class Assembly:
         """Tokens and positions with the prompts of one block."""
         first = self.num_class_tokens
         prompts = make(tokens[:, first:], positions[:, first:])
-        joined = []
-        for x, new in ((tokens, prompts), (positions, place(prompts))):
-            parts = [new, x[:, first:]]
-            if first:
-                parts.insert(0, x[:, :first])
-            joined.append(ops.concatenate(parts, axis=1))
-        return joined
+        return (
+            insert_behind(tokens, prompts, first),
+            insert_behind(positions, place(prompts), first),
+        )
 
     def _left(self, tokens, positions):
         """Tokens without the prompts of one block."""
         first, count = self.num_class_tokens, positions.shape[1]
-        rest = tokens[:, first - count :]
-        if not first:
-            return rest
-        return ops.concatenate((tokens[:, :first], rest), axis=1)
+        return remove_behind(tokens, tokens.shape[1] - count, first)
 
     def _positioned(self, first_block, tokens, positions):
         """Tokens with the position embeddings that a block gets."""
@@ -355,16 +352,16 @@ class Assembly:
         first = self.num_class_tokens
         start = total - known
         if mode == "last":
-            last = tokens[:, start:] + positions
-            return ops.concatenate((tokens[:, :start], last), axis=1)
+            front, last = split_at(tokens, start)
+            return ops.concatenate((front, last + positions), axis=1)
         # Prompts, which have no position, stand behind the class tokens.
         start = start + first
-        parts = [
-            tokens[:, first:start],
-            tokens[:, start:] + positions[:, first:],
-        ]
-        if first:
-            parts.insert(0, tokens[:, :first] + positions[:, :first])
+        if not first:
+            prompts, patches = split_at(tokens, start)
+            return ops.concatenate((prompts, patches + positions), axis=1)
+        classes, prompts, patches = split_at(tokens, first, start)
+        front, rest = split_at(positions, first)
+        parts = (classes + front, prompts, patches + rest)
         return ops.concatenate(parts, axis=1)
 
     def normalized(self, tokens):

@@ -1,5 +1,6 @@
 """The arithmetic of transformers on tokens, each with a fast path."""
 
+import keras
 from keras import ops
 
 from keras_pointpeft.ops import accelerators
@@ -84,6 +85,26 @@ def linear(x, kernel, bias=None):
         return fast(x, kernel, bias)
     x = ops.matmul(x, kernel)
     return x if bias is None else x + bias
+
+
+def split_at(x, *places):
+    """The parts of sequences in front of, between and behind some places.
+
+    On torch the gradients of all parts are joined at once, where that of each
+    slice would be filled up with zeros, and all of them added.
+
+    Args:
+        x: tensor `(batch, tokens, ...)`.
+        *places: ints, in order: how many tokens stand in front of a cut.
+
+    Returns:
+        sequence of tensors, one more than places.
+    """
+    fast = accelerators.find("split_at")
+    if fast is not None and not isinstance(x, keras.KerasTensor):
+        return fast(x, places)
+    ends = (0, *places, None)
+    return [x[:, i:j] for i, j in zip(ends, ends[1:])]
 
 
 def attention(query, key, value, mask=None, is_causal=False, scale=None):

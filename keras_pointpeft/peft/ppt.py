@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.tuner import BlockTuner
+from keras_pointpeft.ops.arithmetic import split_at
 from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import FIRST_LAYERS
@@ -72,13 +73,12 @@ def add_one_late(tokens, count, to_prompts, to_patches):
     There the layer of the patches begins with the second one, and ends with
     the first prompt.
     """
-    prompts, patches = tokens[:, :count], tokens[:, count:]
-    start, rest = prompts[:, :1], patches[:, 1:]
+    start, prompts, first, rest = split_at(tokens, 1, count, count + 1)
     start = start + to_patches(start)
-    prompts = ops.concatenate((start, prompts[:, 1:]), axis=1)
+    prompts = ops.concatenate((start, prompts), axis=1)
     rest = rest + to_patches(rest)
     prompts = prompts + to_prompts(prompts)
-    return ops.concatenate((prompts, patches[:, :1], rest), axis=1)
+    return ops.concatenate((prompts, first, rest), axis=1)
 
 
 @serializable

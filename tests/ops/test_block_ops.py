@@ -15,6 +15,7 @@ from keras_pointpeft.ops.arithmetic import attention
 from keras_pointpeft.ops.arithmetic import dynamic_adapter
 from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.ops.arithmetic import layer_norm
+from keras_pointpeft.ops.arithmetic import split_at
 
 
 def numbers(*shape, seed=0):
@@ -216,3 +217,24 @@ def test_a_gelu_keeps_its_input_alone():
         recomputed_gelu(x, scale.requires_grad_(), shift)
     large = [t for t in kept if t.ndim > 1]
     assert [t.data_ptr() for t in large] == [x.data_ptr()]
+
+
+@pytest.mark.parametrize("places", [(2,), (0, 5), (1, 1, 4)])
+def test_sequences_are_split(places):
+    parts = split_at(ops.convert_to_tensor(X), *places)
+    for part, expected in zip(parts, np.split(X, places, axis=1), strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(part), expected)
+
+
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="of torch")
+def test_gradients_of_a_split_sequence():
+    def gradient():
+        x = ops.convert_to_tensor(X).requires_grad_()
+        first, _, last = split_at(x, 1, 3)
+        (first.sum() + (last * last).sum()).backward()
+        return x.grad
+
+    with disable_accelerators():
+        expected = gradient()
+    np.testing.assert_array_equal(gradient(), expected)
+    assert not expected[:, 1:3].any()

@@ -7,6 +7,7 @@ from keras_pointpeft.models.pretraining.masked_autoencoder import (
     MaskedAutoencoder,
 )
 from keras_pointpeft.ops import gather
+from keras_pointpeft.ops.arithmetic import split_at
 from keras_pointpeft.serialization import serializable
 
 
@@ -99,7 +100,7 @@ class CenterPredictingAutoencoder(MaskedAutoencoder):
         for block in self.blocks:
             x = block(x + positions, None, sees[None], training=training)
         encoded = self.norm(x)
-        visible, masked = encoded[:, :seen], encoded[:, seen:]
+        visible, masked = split_at(encoded, seen)
         codes = self.predict_codes(masked)
         guessed = self.position.embed(ops.stop_gradient(codes))
         return visible, ops.concatenate((known, guessed), axis=1), {

@@ -24,6 +24,7 @@ dynamic_adapter = torch_block.dynamic_adapter
 layer_norm = torch_block.layer_norm
 layer_norm_affine = torch_block.layer_norm_affine
 linear = torch_block.linear
+split_at = torch_block.split_at
 recomputed = torch_recompute.Recomputed
 remade = torch_recompute.Remade
 seeded_mask = torch_random.seeded_mask

@@ -50,6 +50,12 @@ def affine_gelu(x, scale, shift):
     return torch_fused.affine(x, scale, shift, gelu=True)
 
 
+def split_at(x, places):
+    """As `keras_pointpeft.ops.arithmetic.split_at`."""
+    ends = (0, *places, x.shape[1])
+    return torch.split(x, [j - i for i, j in zip(ends, ends[1:])], dim=1)
+
+
 def attention(query, key, value, is_causal, scale):
     """As `keras_pointpeft.ops.arithmetic`, without copies of its inputs."""
     mixed = functional.scaled_dot_product_attention(

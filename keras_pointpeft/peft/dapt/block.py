@@ -13,6 +13,7 @@ from keras_pointpeft.ops.arithmetic import relu
 from keras_pointpeft.peft.parts.feature_transform import BLOCK_SITES
 from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
 from keras_pointpeft.peft.parts.feature_transform import SiteTransforms
+from keras_pointpeft.peft.parts.prompts import insert_behind
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -211,10 +212,7 @@ class InternalPrompt(Configurable, keras.layers.Layer):
         prompt = ops.gelu(adapted, approximate=False)
         prompt = ops.mean(prompt, axis=1, keepdims=True)
         prompt = part_call(self.transform, prompt)
-        first = self.num_class_tokens
-        return ops.concatenate(
-            (tokens[:, :first], prompt, tokens[:, first:]), axis=1
-        )
+        return insert_behind(tokens, prompt, self.num_class_tokens)
 
     def compute_output_shape(self, tokens_shape, adapted_shape=None):
         batch, tokens, dim = tokens_shape

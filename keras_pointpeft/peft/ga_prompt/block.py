@@ -6,6 +6,7 @@ from keras import ops
 from keras_pointpeft.layers.basic import Dropout
 from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.layers.tuner import BlockTuner
+from keras_pointpeft.ops.arithmetic import split_at
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
 from keras_pointpeft.peft.parts.neighborhoods import GeometryAwareAdapter
 from keras_pointpeft.peft.parts.neighborhoods import PatchNeighborhoods
@@ -99,20 +100,20 @@ class GAPromptTuner(Configurable, BlockTuner):
             tokens = self._exchange(tokens, geometry, training)
         first = self.num_class_tokens
         tokens = remove_behind(tokens, self.num_prompts, first)
-        x = tokens[:, first:]
+        front, x = split_at(tokens, first)
         told = x + self._shape(geometry, x) if self.num_prompts else x
         adapted = self.adapter(self.norm(told), training=training)
         x = x + self.adapter_scale * self.passes("adapter", adapted)
         if not first:
             return x
-        return ops.concatenate((tokens[:, :first], x), axis=1)
+        return ops.concatenate((front, x), axis=1)
 
     def _shape(self, geometry, tokens):
         return self.shape_scale * ops.cast(geometry["summary"], tokens.dtype)
 
     def _exchange(self, tokens, geometry, training):
         start = self.num_class_tokens + self.num_prompts
-        patches = tokens[:, start:]
+        front, patches = split_at(tokens, start)
         patches = self.exchange(
             patches,
             geometry["neighbors"],
@@ -127,7 +128,7 @@ class GAPromptTuner(Configurable, BlockTuner):
         )
         if not start:
             return patches
-        return ops.concatenate((tokens[:, :start], patches), axis=1)
+        return ops.concatenate((front, patches), axis=1)
 
     def _rows(self, tokens, start):
         """What the indices of patches are looked up in."""

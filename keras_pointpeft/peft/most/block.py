@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_pointpeft.layers.recompute import part_call
 from keras_pointpeft.layers.tuner import BlockTuner
+from keras_pointpeft.ops.arithmetic import split_at
 from keras_pointpeft.peft.most.monarch import MonarchLinear
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -72,13 +73,13 @@ class MoSTTuner(Configurable, BlockTuner):
         bias = each + ops.mean(found, axis=1, keepdims=True)
 
         def rectified(x, gain, bias):
-            patches = x[:, first:]
+            front, patches = split_at(x, first)
             patches = patches + self._local(patches, graph, gain)
             if bias is not None:
                 patches = patches + bias
             if not first:
                 return patches
-            return ops.concatenate((x[:, :first], patches), axis=1)
+            return ops.concatenate((front, patches), axis=1)
 
         x = part_call(self.monarch, rectified(tokens, self.gain_in, bias))
         after = None if self.neutral_start else bias

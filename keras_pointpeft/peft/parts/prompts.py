@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from keras_pointpeft.ops.arithmetic import split_at
+
 
 def insert_behind(tokens, prompts, first):
     """Puts prompts behind the first tokens of a sequence.
@@ -16,18 +18,18 @@ def insert_behind(tokens, prompts, first):
     """
     shape = (ops.shape(tokens)[0], *prompts.shape[1:])
     prompts = ops.broadcast_to(ops.cast(prompts, tokens.dtype), shape)
-    parts = [prompts, tokens[:, first:]]
-    if first:
-        parts.insert(0, tokens[:, :first])
-    return ops.concatenate(parts, axis=1)
+    if not first:
+        return ops.concatenate((prompts, tokens), axis=1)
+    front, rest = split_at(tokens, first)
+    return ops.concatenate((front, prompts, rest), axis=1)
 
 
 def remove_behind(tokens, count, first):
     """Takes `count` prompts behind the first tokens out again."""
     if not first:
         return tokens[:, count:]
-    parts = (tokens[:, :first], tokens[:, first + count :])
-    return ops.concatenate(parts, axis=1)
+    front, _, rest = split_at(tokens, first, first + count)
+    return ops.concatenate((front, rest), axis=1)
 
 
 def add_to_parts(tokens, first, count, to_prompts, to_patches):
@@ -42,9 +44,9 @@ def add_to_parts(tokens, first, count, to_prompts, to_patches):
     Returns:
         `(batch, tokens, dim)`.
     """
-    prompts = tokens[:, first : first + count]
-    patches = tokens[:, first + count :]
-    parts = [prompts + to_prompts(prompts), patches + to_patches(patches)]
-    if first:
-        parts.insert(0, tokens[:, :first])
+    *front, prompts, patches = split_at(
+        tokens, *((first,) if first else ()), first + count
+    )
+    prompts = prompts + to_prompts(prompts)
+    parts = (*front, prompts, patches + to_patches(patches))
     return ops.concatenate(parts, axis=1)

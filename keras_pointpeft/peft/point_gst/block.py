@@ -7,6 +7,7 @@ from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.ops import gather
+from keras_pointpeft.ops.arithmetic import split_at
 from keras_pointpeft.peft.point_gst.spectral_basis import SpectralBasis
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -79,9 +80,9 @@ class SpectralAdapter(Configurable, keras.layers.Layer):
         parts = ops.reshape(parts, (-1, groups, self.rank))
         adapted = adapted + gather(parts, geometry["rank"])
 
-        hidden = ops.silu(hidden)
-        patches = hidden[:, first:] + adapted
-        return self.up(ops.concatenate((hidden[:, :first], patches), axis=1))
+        front, patches = split_at(ops.silu(hidden), first)
+        joined = ops.concatenate((front, patches + adapted), axis=1)
+        return self.up(joined)
 
     def _adapt(self, x, basis, norm):
         turned = ops.swapaxes(basis, -1, -2)

@@ -4,9 +4,11 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.tuner import BlockTuner
+from keras_pointpeft.ops.arithmetic import split_at
 from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
 from keras_pointpeft.peft.parts.neighborhoods import GeometryAwareAdapter
 from keras_pointpeft.peft.parts.neighborhoods import PatchNeighborhoods
+from keras_pointpeft.peft.parts.prompts import insert_behind
 from keras_pointpeft.peft.point_peft.prior import PointPriorPrompt
 from keras_pointpeft.pieces import Piece
 from keras_pointpeft.serialization import Configurable
@@ -174,10 +176,7 @@ class PointPEFTTuner(Configurable, BlockTuner):
             return tokens
         prior = geometry["prior"] if self.reads_prior else None
         prompts = self.prompt(tokens, prior, training=training)
-        first = self.num_class_tokens
-        return ops.concatenate(
-            (tokens[:, :first], prompts, tokens[:, first:]), axis=1
-        )
+        return insert_behind(tokens, prompts, self.num_class_tokens)
 
     def affine(self, site):
         if site not in self.SITES:
@@ -218,9 +217,8 @@ class PointPEFTTuner(Configurable, BlockTuner):
 
     def leave(self, tokens, side, geometry, training):
         first = self.num_class_tokens
-        rows = tokens[:, first:]
         start = first + (self.num_prompts if self.prompted else 0)
-        classes, patches = tokens[:, :first], tokens[:, start:]
+        classes, _, patches = split_at(tokens, first, start)
         if self.geometry is not None:
             slip = self.reference and self.prompted
             patches = self.geometry(
@@ -228,7 +226,7 @@ class PointPEFTTuner(Configurable, BlockTuner):
                 *(geometry[name] for name in self.neighborhoods),
                 # Indices of patches, applied to prompts and patches with the
                 # patches' stride, as the published code does.
-                rows=rows if slip else None,
+                rows=tokens[:, first:] if slip else None,
                 attention=self.shared.attention,
                 stride=patches.shape[1] if slip else None,
                 training=training,
