@@ -39,8 +39,14 @@ class Configurable(Piece):
 
     A class keeps each of its arguments under an attribute of the same name.
     Which they are is read from the constructor, so that a config cannot drift
-    from it, or said by `config_names`, if a class has that or inherits it.
-    Mix it in before a Keras class, or use it alone.
+    from it, or said by `config_names`, if a class has that. A subclass whose
+    constructor hands `**kwargs` on has those of its base, too; one with a
+    `get_config` of its own adds to it by itself. Mix it in before a Keras
+    class, or use it alone.
+
+    `training_only` names those that a model in inference knows nothing of,
+    such as rates of dropout: an adapter may be loaded into a model that has
+    them otherwise.
 
     Configs of earlier versions are read: `renamed` says what arguments were
     called, `{old: new}`, and `removed` which value those had that are none
@@ -48,20 +54,27 @@ class Configurable(Piece):
     """
 
     config_names = ()
+    training_only = ()
     renamed = {}
     removed = {}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        said = "config_names" in vars(cls) or cls.config_names
-        if "__init__" in vars(cls) and not said:
-            parameters = inspect.signature(cls.__init__).parameters.values()
-            cls.config_names = tuple(
-                x.name
-                for x in parameters
-                if x.kind not in (x.VAR_POSITIONAL, x.VAR_KEYWORD)
-                and x.name not in NOT_OWN
-            )
+        own = vars(cls)
+        if "__init__" not in own or "config_names" in own:
+            return
+        if cls.config_names and "get_config" in own:
+            return
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        hands_on = any(x.kind == x.VAR_KEYWORD for x in parameters)
+        names = [*(cls.config_names if hands_on else ())]
+        names += [
+            x.name
+            for x in parameters
+            if x.kind not in (x.VAR_POSITIONAL, x.VAR_KEYWORD)
+            and x.name not in (*NOT_OWN, *names)
+        ]
+        cls.config_names = tuple(names)
 
     def get_config(self):
         if "_piece_of" in vars(self):

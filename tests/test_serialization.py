@@ -93,3 +93,32 @@ def test_a_renamed_argument_of_a_base_class():
     assert Derived(2).get_config() == {"rank": 2}
     with pytest.raises(ValueError, match="Derived of this version has mode"):
         Derived.from_config({"rank": 3, "mode": "other"})
+
+
+def test_a_subclass_has_its_own_arguments_and_those_it_hands_on():
+    assert peft.LoTT(masked=0.5, weight=2.0).get_config()["masked"] == 0.5
+
+    class Mine(peft.LoRA):
+        def __init__(self, warmth=1.0, **kwargs):
+            super().__init__(**kwargs)
+            self.warmth = warmth
+
+    config = Mine(warmth=3.0, rank=2, alpha=4).get_config()
+    again = Mine.from_config(config)
+    assert (again.warmth, again.rank, again.alpha) == (3.0, 2, 4)
+
+    class Fixed(peft.LoRA):
+        def __init__(self, rank=8):
+            super().__init__(rank, alpha=2 * rank)
+
+    assert Fixed.from_config(Fixed(4).get_config()).alpha == 8
+
+    class ByHand(peft.LoRA):
+        def __init__(self, warmth=1.0, **kwargs):
+            super().__init__(**kwargs)
+            self._warmth = warmth
+
+        def get_config(self):
+            return {**super().get_config(), "warmth": self._warmth}
+
+    assert ByHand.from_config(ByHand(2.0, rank=3).get_config())._warmth == 2.0

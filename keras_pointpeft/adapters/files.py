@@ -21,6 +21,8 @@ from keras_pointpeft.adapters.card import CARD_FILE
 from keras_pointpeft.adapters.card import CONFIG_FILE
 from keras_pointpeft.adapters.card import WEIGHTS_FILE
 from keras_pointpeft.adapters.card import write_card
+from keras_pointpeft.adapters.settings import differences
+from keras_pointpeft.adapters.settings import tell_unknown
 from keras_pointpeft.data.contract import Contract
 from keras_pointpeft.files.hub import local_directory
 from keras_pointpeft.files.progress import telling
@@ -312,9 +314,11 @@ def load_adapter(task, path):
             hub, `"hf://owner/name"`.
 
     Raises:
-        ValueError: if the frozen base differs from the adapter's, if
-            variables are missing, unknown or of another shape, or if the
-            weights are not those that were saved.
+        ValueError: if a setting that changes what is computed, or the frozen
+            base, differs from the adapter's, if variables are missing,
+            unknown or of another shape, or if the weights are not those that
+            were saved. Settings of training alone, such as rates of dropout,
+            may differ.
 
     Example:
     ```python
@@ -356,7 +360,8 @@ def read_values(task, path):
                 shapes[name] = item.shape
 
         h5.visititems(visit)
-        problems = [f"missing: {n}" for n in target if n not in shapes]
+        problems = differences(task, config)
+        problems += [f"missing: {n}" for n in target if n not in shapes]
         problems += [f"unknown: {n}" for n in shapes if n not in target]
         problems += [
             f"shape of {n}: expected {tuple(target[n].shape)}, found {s}"
@@ -368,7 +373,10 @@ def read_values(task, path):
             raise ValueError(
                 f"The adapter does not fit this model ({len(problems)} "
                 f"differences):\n  {listed}\n"
-                f"It was made with {config['peft']}. Received: {str(path)!r}"
+                f"It was made with {config['peft']}. "
+                "`keras_pointpeft.from_adapter(path)` builds the model that "
+                "it belongs to; or build this one with the adapter's "
+                f"settings. Received: {str(path)!r}"
             )
         found = fingerprint(task)
         if found != config["base_fingerprint"]:
@@ -378,6 +386,7 @@ def read_values(task, path):
                 f"model's is {found[:16]}... Its base preset is "
                 f"{config['base_preset']!r}. Received: {str(path)!r}"
             )
+        tell_unknown(path, config)
         values = {name: h5[name][()] for name in target}
     found, expected = _digest(values), config["weights_sha256"]
     if found != expected:

@@ -95,6 +95,7 @@ class AdapterSet:
             values[self.active] = None
         return {
             "values": values,
+            "contracts": dict(self.contracts),
             "active": self.active,
             "trained": self.trained,
         }
@@ -107,6 +108,7 @@ class AdapterSet:
             name: values and {path: x.copy() for path, x in values.items()}
             for name, values in state["values"].items()
         }
+        found.contracts = dict(state["contracts"])
         found.trained = state["trained"]
         return found
 

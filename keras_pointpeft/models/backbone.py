@@ -63,6 +63,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     ```
     """
 
+    training_only = ("drop_path_rate", "generator_weight")
     config_names = ()
     # What the classification head reads when the method does not say.
     pooling = {

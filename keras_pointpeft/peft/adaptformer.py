@@ -63,6 +63,7 @@ class AdaptFormer(PeftMethod):
     ```
     """
 
+    training_only = ("dropout",)
     trained = WITH_CLASS_TOKEN
     components = {"adapters": ADDED, "class token": CLASS_TOKEN}
 

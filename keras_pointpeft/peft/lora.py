@@ -44,6 +44,7 @@ class LoRA(PeftMethod):
     ```
     """
 
+    training_only = ("dropout",)
     trained = WITH_CLASS_TOKEN
     components = {"low-rank updates": ADDED, "class token": CLASS_TOKEN}
 

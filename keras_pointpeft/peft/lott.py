@@ -65,6 +65,8 @@ class LoTT(LoRA):
     ```
     """
 
+    training_only = ("dropout", "masked", "weight")
+
     def __init__(
         self,
         rank=16,

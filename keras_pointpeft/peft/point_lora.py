@@ -249,6 +249,7 @@ class PointLoRA(PeftMethod):
         "position embedding": POSITION,
         "class token": CLASS_TOKEN,
     }
+    training_only = ("scale_weights", "loss_weight")
     pooling = {
         "class_token": "first",
         "prompt_token": "with_patches",

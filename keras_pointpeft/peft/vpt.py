@@ -87,6 +87,7 @@ class VPT(PeftMethod):
     ```
     """
 
+    training_only = ("dropout",)
     trained = WITH_CLASS_TOKEN
     components = {"prompts": ADDED, "class token": CLASS_TOKEN}
 

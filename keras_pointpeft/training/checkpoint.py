@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_pointpeft.adapters.base import note_base
+from keras_pointpeft.adapters.settings import settings_of
 from keras_pointpeft.files.whole import sweep
 from keras_pointpeft.files.whole import whole_file
 from keras_pointpeft.training.callbacks import assign
@@ -48,6 +49,7 @@ def identity(model, recipe, split) -> dict:
     return {
         "model": f"{len(variables)} variables, {digest:08x}",
         "data": data_digest(split),
+        **settings_of(model),
         **recipe.to_dict(),
     }
 
@@ -171,7 +173,11 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         )
 
     def _check(self, meta):
+        # Files of earlier versions do not say with which settings of model
+        # and method they were written: with these, one must believe.
+        believed = {k: v for k, v in self.identity.items() if "." in k}
         theirs = {
+            **believed,
             **LATER,
             **meta["identity"],
             "format": meta["format"],

@@ -45,6 +45,8 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
     weights, and saves and loads adapters.
     """
 
+    training_only = ("dropout", "class_weights")
+
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         show_parameters(self)

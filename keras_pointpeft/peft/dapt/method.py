@@ -72,6 +72,7 @@ class DAPT(PeftMethod):
     ```
     """
 
+    training_only = ("dropout", "scale_start")
     trained = WITH_CLASS_TOKEN
     components = {
         "dynamic adapter": r"(^|/)tuner[^/]*/adapter/",

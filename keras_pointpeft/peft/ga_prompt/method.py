@@ -65,6 +65,7 @@ class GAPrompt(PeftMethod):
     ```
     """
 
+    training_only = ("prompt_dropout", "adapter_dropout")
     trained = WITH_CLASS_TOKEN
     components = {
         "shift prompter": r"(^|/)tuner_cloud/",

@@ -54,6 +54,7 @@ class GFT(PeftMethod):
     ```
     """
 
+    training_only = ("dropout",)
     trained = (*WITH_CLASS_TOKEN, FIRST_LAYERS)
     components = {
         "prompts": r"(^|/)tuner_sequence[^/]*/",

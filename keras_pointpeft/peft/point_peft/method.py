@@ -96,6 +96,14 @@ class PointPEFT(PeftMethod):
         "prior_groups": "prior_num_groups",
         "attention_heads": "num_heads",
     }
+    training_only = (
+        "prompt_dropout",
+        "adapter_dropout",
+        "adapter_start",
+        # A model may keep a bank of its own, see `save_adapter`.
+        "bank_size",
+        "bank_recipe",
+    )
     trained = (ADDED, CLASS_TOKEN)
     state = (r"(^|/)tuner_prior/",)
     components = {

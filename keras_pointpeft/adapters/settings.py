@@ -1,0 +1,103 @@
+"""What a model computes beside its weights: settings that must agree."""
+
+import inspect
+import json
+
+from absl import logging
+
+from keras_pointpeft.serialization import Configurable
+
+# How `adapter.json` names what fine-tuning without a method is.
+NO_METHOD = "Full"
+
+
+def differences(task, config):
+    """Settings that an adapter was trained with and a task has otherwise.
+
+    Only those that change what is computed in inference: a class says by
+    `training_only` which do not. What an adapter of an earlier version does
+    not have is what was the only way then, the constructor's default.
+
+    Args:
+        task: a task with a `backbone`.
+        config: dict, the contents of `adapter.json`.
+
+    Returns:
+        A list of strings, one for each.
+    """
+    backbone, peft = task.backbone, task.backbone.peft
+    saved = config["peft"] or {"class_name": NO_METHOD, "config": {}}
+    method = NO_METHOD if peft is None else type(peft).__name__
+    found = _other_class("backbone", backbone, config["backbone"])
+    if peft is not None or saved["class_name"] != NO_METHOD:
+        found += _other_class("peft", peft, saved["class_name"], method)
+    if found:
+        return found
+    found += _other_values("peft", peft, saved["config"])
+    found += _other_values("backbone", backbone, config.get("backbone_config"))
+    return found + _other_values("task", task, config["task_config"])
+
+
+def settings_of(task):
+    """What `differences` looks at, as a flat dict, `{"peft.rank": 8, ...}`.
+
+    Args:
+        task: a model, with or without a `backbone`.
+    """
+    backbone = getattr(task, "backbone", None)
+    peft = getattr(backbone, "peft", None)
+    owners = {"task": task, "backbone": backbone, "peft": peft}
+    return {
+        f"{part}.{name}": _plain(getattr(owner, name))
+        for part, owner in owners.items()
+        if isinstance(owner, Configurable)
+        for name in owner.config_names
+        if name not in owner.training_only
+    }
+
+
+def tell_unknown(path, config):
+    """Says what an adapter of an earlier version does not know."""
+    if "backbone_config" not in config:
+        logging.warning(
+            "The adapter in %s does not know the settings of its backbone, "
+            "such as num_groups and group_size: those of this model are taken.",
+            path,
+        )
+
+
+def _other_class(name, found, saved, own=None):
+    names = [own] if own else []
+    names += [base.__name__ for base in type(found).__mro__]
+    if saved in names:
+        return []
+    return [f"{name}: the adapter has {saved}, this model {names[0]}"]
+
+
+def _other_values(part, owner, saved):
+    if owner is None or saved is None:
+        return []
+    saved = {**_defaults(type(owner)), **type(owner).translated(saved)}
+    return [
+        f"{part}.{name}: the adapter was trained with {_plain(saved[name])!r}, "
+        f"this model has {_plain(getattr(owner, name))!r}"
+        for name in owner.config_names
+        if name in saved
+        and name not in owner.training_only
+        and _plain(saved[name]) != _plain(getattr(owner, name))
+    ]
+
+
+def _defaults(cls):
+    """Values of arguments that an adapter may not have; None says nothing."""
+    parameters = inspect.signature(cls.__init__).parameters
+    return {
+        name: parameter.default
+        for name, parameter in parameters.items()
+        if parameter.default not in (parameter.empty, None)
+    }
+
+
+def _plain(value):
+    """A value as JSON has it, where tuples are lists."""
+    return json.loads(json.dumps(value, default=str))
