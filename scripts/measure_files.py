@@ -5,8 +5,9 @@
 For each format, scans of 100,000 points are read alone, and read, drawn from
 and normalised by `load_folder` (of h5, `load_h5`), in turns, round by round, in
 one process; what is told is the median of the rounds' CPU times. The scene is
-predicted in a process of its own, whose peak memory is told beside the 2 GB
-that it may take.
+predicted in processes of their own, whose peak memory is told beside the 2 GB
+that it may take: one with all that is installed, and one without TensorFlow,
+which keras-hub otherwise imports on every backend.
 """
 
 import datetime
@@ -40,6 +41,7 @@ PRESET = flags.DEFINE_string(
 COLUMN = flags.DEFINE_float("column", 15.0, "Width of its columns in m.")
 RESULTS = flags.DEFINE_string("results", None, "CSV file to add rows to.")
 SCENE = flags.DEFINE_bool("scene", False, "Predict the scene alone, as JSON.")
+LEAN = flags.DEFINE_bool("lean", False, "Let nothing import TensorFlow.")
 
 ROUNDS = 20
 WANTED = 2.0  # times the reading alone
@@ -52,7 +54,7 @@ def main(_):
         return
     for kind in KINDS.value:
         with tempfile.TemporaryDirectory() as folder:
-            read, whole, grown = reading(kind, pathlib.Path(folder))
+            read, whole, grown, rounds = reading(kind, pathlib.Path(folder))
         print(
             f"{kind}: {1e3 * read:.2f} ms to read a scan, {1e3 * whole:.2f} "
             f"with drawing and normalising, ratio {whole / read:.2f}; memory "
@@ -61,10 +63,13 @@ def main(_):
         )
         side = f"read, draw {DRAWN.value} and normalise {kind}"
         add(f"reading_{kind}", "CPU seconds", side, f"read {kind}",
-            whole, read, WANTED, SCANS.value)  # fmt: skip
-    if SIDE.value:
+            whole, read, WANTED, SCANS.value, rounds)  # fmt: skip
+    if not SIDE.value:
+        return
+    for lean in (False, True):
         names = ("side", "density", "preset", "column")
         told = [f"--{n}={flags.FLAGS[n].value}" for n in names]
+        told.append(f"--lean={lean}")
         done = subprocess.run(
             [sys.executable, __file__, "--scene", *told],
             check=True,
@@ -72,17 +77,23 @@ def main(_):
             text=True,
         )
         found = json.loads(done.stdout.splitlines()[-1])
-        print(found)
+        print(found, flush=True)
         side = f"{found['points']} points by {PRESET.value}"
-        add("scene_memory", "bytes at the peak", side, "2 GB",
-            found["bytes"], MEMORY, 1.0, 1)  # fmt: skip
+        name = "scene_memory_lean" if lean else "scene_memory"
+        add(name, "bytes at the peak", side, "2 GB",
+            found["bytes"], MEMORY, 1.0, 1, 1)  # fmt: skip
 
 
 # === Reading ===
 
 
 def reading(kind, folder):
-    """CPU seconds of a scan, read alone and made ready; growth in bytes."""
+    """What a scan costs.
+
+    Returns:
+        CPU seconds of one, read alone and made ready; growth of the process
+        in bytes; how many rounds the seconds are the median of.
+    """
     from keras_pointpeft import data
     from keras_pointpeft.commands import Progress
 
@@ -124,7 +135,7 @@ def reading(kind, folder):
             # By now all is imported and compiled.
             before = own_memory()
     read, whole = (statistics.median(s[1:]) for s in spent.values())
-    return read, whole, own_memory() - before
+    return read, whole, own_memory() - before, rounds
 
 
 def own_memory():
@@ -197,6 +208,9 @@ def scene():
     """Predicts hills on a map; bytes at the peak of this process."""
     import resource
 
+    if LEAN.value:
+        # As where it is not installed.
+        sys.modules.update(dict.fromkeys(("tensorflow", "tensorflow_text")))
     import keras_pointpeft
 
     model = keras_pointpeft.from_preset(PRESET.value, load_weights="backbone")
@@ -214,6 +228,7 @@ def scene():
         "labels": np.bincount(labels).tolist(),
         "seconds": time.perf_counter() - begin,
         "column": COLUMN.value,
+        "tensorflow": bool(sys.modules.get("tensorflow")),
         "bytes_before": before,
         "bytes": peak(resource),
     }
@@ -237,7 +252,17 @@ def hills(side, count):
     return points
 
 
-def add(name, quantity, side, baseline, value, baseline_value, wanted, scans):
+def add(
+    name,
+    quantity,
+    side,
+    baseline,
+    value,
+    baseline_value,
+    wanted,
+    scans,
+    repeats,
+):
     """One row of the table of costs."""
     if RESULTS.value is None:
         return
@@ -256,7 +281,7 @@ def add(name, quantity, side, baseline, value, baseline_value, wanted, scans):
         "ratio": f"{value / baseline_value:.3f}",
         "wanted": wanted,
         "batch_size": scans,
-        "repeats": 1,
+        "repeats": repeats,
         "backend": keras.backend.backend(),
         "device": "cpu",
         "threads": os.environ.get("OMP_NUM_THREADS", os.cpu_count()),

@@ -25,6 +25,23 @@ class Augmentation:
         return {"name": self.name, **own}
 
 
+def moved(augmentation, points, rng):
+    """Augments clouds, and leaves what points have beside their place.
+
+    Args:
+        augmentation: `Augmentation`.
+        points: array `(batch, points, 3 + channels)`.
+        rng: `numpy.random.Generator`.
+
+    Returns:
+        float32 array of the same shape.
+    """
+    places = np.asarray(augmentation(points[..., :3], rng), "float32")
+    if points.shape[-1] == 3:
+        return places
+    return np.concatenate([places, points[..., 3:]], -1, dtype="float32")
+
+
 @dataclass(frozen=True)
 class NoAugmentation(Augmentation):
     """The points as they are."""

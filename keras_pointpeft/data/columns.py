@@ -2,12 +2,11 @@
 
 import numpy as np
 
+from keras_pointpeft.data.rooms import AT_ONCE
 from keras_pointpeft.data.rooms import Room
 
 # A column with fewer than this part of `num_points` is widened.
 _SPARSE = 16
-# Points that are looked at in one go.
-_AT_ONCE = 2**19
 _WIDEST = 8
 
 
@@ -27,7 +26,8 @@ def draw_column(room: Room, num_points, rng, size=1.0, min_points=1024):
         min_points: int. Defaults to 1024.
 
     Returns:
-        `(points, labels)`, `(num_points, 3)` and `(num_points,)`.
+        `(points, labels)`, `(num_points, 3)` and `(num_points,)`; the points
+        are wider by the room's channels.
 
     Raises:
         ValueError: 100 columns had too few points.
@@ -50,7 +50,8 @@ def draw_column(room: Room, num_points, rng, size=1.0, min_points=1024):
     chosen = rng.choice(inside, num_points, replace=few)
     points = local[chosen].copy()
     points[:, :2] -= center
-    return (points / size).astype("float32"), room.labels[chosen]
+    points = (points / size).astype("float32")
+    return room.beside(points, chosen), room.labels[chosen]
 
 
 def cover_room(room: Room, num_points, rng, size=1.0, stride=0.5):
@@ -85,7 +86,7 @@ def columns(room: Room, num_points, rng, size=1.0, stride=0.5):
 
     Yields:
         `(points, indices, own)` of one column: blocks `(blocks, num_points,
-        3)` relative as in `draw_column`, the place of each point in the room
+        3)` as in `draw_column`, the place of each point in the room
         and whether it is the column's own and does not only fill the block,
         both `(blocks, num_points)`. Each own point is there once.
 
@@ -94,10 +95,9 @@ def columns(room: Room, num_points, rng, size=1.0, stride=0.5):
             any, as where the coordinates are millimetres.
     """
     most_columns(size, stride)
-    local = room.local
-    _check_filled(room, local, size)
-    grid = _Rows(local)
-    high = local[:, :2].max(axis=0)
+    _check_filled(room, size)
+    grid = _Rows(room)
+    high = room.extent
     for left in _starts(high[0], size, stride):
         row = grid.row(left, size)
         for bottom in _starts(high[1], size, stride):
@@ -120,9 +120,11 @@ def columns(room: Room, num_points, rng, size=1.0, stride=0.5):
             # What only fills a block has its say in another place.
             owned = np.append(order < own, np.zeros(fill, bool))
             order = np.concatenate([order, extra]).reshape(-1, num_points)
-            points = local[inside[order]]
+            points = room.near(inside[order])
             points[..., :2] -= corner + size / 2
-            points = (points / size).astype("float32")
+            points = room.beside(
+                (points / size).astype("float32"), inside[order]
+            )
             yield points, inside[order], owned.reshape(order.shape)
 
 
@@ -143,22 +145,23 @@ def most_columns(size, stride):
 class _Rows:
     """Finds points by x, and within that by y, without a look at all."""
 
-    def __init__(self, local):
-        self._local = local
-        order = np.argsort(local[:, 0], kind="stable")
-        self._order = order.astype("int32" if len(local) < 2**31 else "int64")
-        self._x = local[self._order, 0]
+    def __init__(self, room):
+        self._room = room
+        x = np.concatenate([part[:, 0].copy() for part in _parts(room)])
+        order = np.argsort(x, kind="stable")
+        self._order = order.astype("int32" if len(x) < 2**31 else "int64")
+        self._x = x[self._order]
 
     def row(self, left, width):
         # A column reaches to both of its edges, so that none is missed.
         begin = np.searchsorted(self._x, left - 1e-3, "left")
         end = np.searchsorted(self._x, left + width + 1e-3, "right")
-        return _Row(self._local, self._order[begin:end])
+        return _Row(self._room, self._order[begin:end])
 
 
 class _Row:
-    def __init__(self, local, members):
-        y = local[members, 1]
+    def __init__(self, room, members):
+        y = room.near(members)[:, 1]
         order = np.argsort(y, kind="stable")
         self._members, self._y = members[order], y[order]
 
@@ -175,19 +178,25 @@ def _starts(extent, size, stride):
     return np.minimum(np.arange(steps) * stride, last)
 
 
-def _check_filled(room, local, size):
+def _parts(room):
+    """A scene's coordinates, some points after the other."""
+    for begin in range(0, len(room.points), AT_ONCE):
+        yield room.near(slice(begin, begin + AT_ONCE))
+
+
+def _check_filled(room, size):
     """Refuses a scene in which a column holds about one point."""
-    if len(local) < 100:
+    count = len(room.points)
+    if count < 100:
         return
     seen = np.empty(0, "int64")
-    for begin in range(0, len(local), _AT_ONCE):
-        cells = local[begin : begin + _AT_ONCE, :2] / size
-        x, y = np.floor(cells).astype("int64").T
+    for part in _parts(room):
+        x, y = np.floor(part[:, :2] / size).astype("int64").T
         seen = np.union1d(seen, x * (1 << 31) + y)
     filled = len(seen)
-    if len(local) < 2 * filled:
+    if count < 2 * filled:
         raise ValueError(
-            f"Columns of {room.name} hold {len(local) / filled:.1f} points "
+            f"Columns of {room.name} hold {count / filled:.1f} points "
             "each. Coordinates and the column's size must be in one unit, "
             "metres, and each must hold many points. "
             f"Received: column_size={size}"

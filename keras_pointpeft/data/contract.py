@@ -18,6 +18,16 @@ from keras_pointpeft.data.sampling import sample_indices
 from keras_pointpeft.data.sampling import sample_points
 from keras_pointpeft.files.progress import telling
 
+# What a split tells of how it was read.
+_SOURCE = (
+    "dataset",
+    "up_axis",
+    "bin_columns",
+    "on_bad",
+    "channels",
+    "color_range",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Contract:
@@ -39,6 +49,10 @@ class Contract:
         up_axis: string, the axis that points up in files, `"x"`, `"y"` or
             `"z"`: clouds are turned so that it is y.
         bin_columns: int, how many numbers each point of a .bin file has.
+        channels: tuple of strings, what the model takes beside coordinates:
+            "colors", "normals", "intensity".
+        color_range: float, the number of the brightest colour where files do
+            not tell it.
         column_size: float, width of the columns of a scene, in metres.
         column_stride: float, step between them as a part of their width.
         test_area: string, the area of scenes that was left out of training.
@@ -78,6 +92,8 @@ class Contract:
     normalization: str | None = None
     up_axis: str | None = None
     bin_columns: int | None = None
+    channels: tuple | None = None
+    color_range: float | None = None
     column_size: float | None = None
     column_stride: float | None = None
     test_area: str | None = None
@@ -108,7 +124,8 @@ class Contract:
     def expects(self):
         """What the model takes and gives, in a sentence or two."""
         points = self.num_points or "any number of"
-        text = f"Clouds of {points} points (x, y, z), float32"
+        beside = "".join(f", {name}" for name in self.channels or ())
+        text = f"Clouds of {points} points (x, y, z{beside}), float32"
         how = {
             "unit_sphere": "centred on their mean and scaled so that the "
             "furthest point has radius 1",
@@ -147,7 +164,7 @@ class Contract:
         """What `to_dict` gave; what a later version adds is left out."""
         known = {field.name for field in dataclasses.fields(cls)}
         values = {k: v for k, v in (values or {}).items() if k in known}
-        for name in ("class_names", "part_names"):
+        for name in ("class_names", "part_names", "channels"):
             if values.get(name) is not None:
                 values[name] = tuple(values[name])
         if values.get("appearance") is not None:
@@ -264,7 +281,14 @@ def contract_of(split, recipe, **known):
         "seed": recipe.seed,
         **known,
     }
-    if isinstance(split, list):
+    scenes = isinstance(split, list)
+    source = (split[0] if scenes else split).source or {}
+    for name in _SOURCE:
+        if common.get(name) is None:
+            common[name] = source.get(name)
+    if common["channels"] is not None:
+        common["channels"] = tuple(common["channels"]) or None
+    if scenes:
         return Contract(
             normalization="columns",
             column_size=recipe.column_size,
@@ -283,11 +307,7 @@ def contract_of(split, recipe, **known):
             batch, common["num_points"], recipe.evaluation_sampling, rng
         )
     )
-    source = split.source or {}
     given = look(batch)
-    for name in ("dataset", "up_axis", "bin_columns", "on_bad"):
-        if common.get(name) is None:
-            common[name] = source.get(name)
     return Contract(
         class_names=split.class_names,
         part_names=split.part_names,

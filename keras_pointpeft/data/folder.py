@@ -5,18 +5,18 @@ import warnings
 
 import numpy as np
 
+from keras_pointpeft.data.beside import Beside
 from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import allocate
-from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import tell_empty
 from keras_pointpeft.data.coordinates import turned
-from keras_pointpeft.data.formats.content import CHANNELS
 from keras_pointpeft.data.geometry_files import EXTENSIONS
-from keras_pointpeft.data.geometry_files import read_content
+from keras_pointpeft.data.geometry_files import open_content
 from keras_pointpeft.data.normalization import check_finite
-from keras_pointpeft.data.normalization import prepared
+from keras_pointpeft.data.normalization import placed
 from keras_pointpeft.data.sampling import draw
+from keras_pointpeft.data.sampling import take_rows
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.files.progress import track
 
@@ -41,6 +41,7 @@ def load_folder(
     class_names=None,
     part_labels: bool = False,
     channels=(),
+    color_range: float | None = None,
 ) -> Split:
     """Loads clouds and meshes from `<class>/<file>`.
 
@@ -79,6 +80,9 @@ def load_folder(
         channels: sequence of "colors" (which become 0 to 1), "normals" and
             "intensity", for a backbone with so many `extra_channels`: they
             are read too. A scan without them is a bad one, and so is a mesh.
+        color_range: optional float, the number of the brightest colour.
+            Defaults to None: 255 where files have colours of one byte; where
+            they do not tell, 1, 255 or 65535, by the brightest of all scans.
 
     Returns:
         `Split`, the files' places as ids.
@@ -96,43 +100,41 @@ def load_folder(
     train = keras_pointpeft.data.load_folder("ModelNet10", split="train")
     ```
     """
-    for name in channels:
-        check_choice("channels", name, CHANNELS)
+    beside = Beside(channels, color_range)
+    root = os.path.join(data_dir, "")
     files, class_names = _find(os.fspath(data_dir), split, class_names)
     bad = BadClouds(data_dir, on_bad, len(files))
     shape = (len(files), num_points, 3)
     what = f"{data_dir} with {len(files)} files"
     points = allocate(what, shape, max_bytes, storage)
-    labels, ids, parts, beside = [], [], [], []
+    labels, ids, parts = [], [], []
     for number, (path, label) in enumerate(track(files, "reading scans")):
-        place = os.path.relpath(path, data_dir).replace(os.sep, "/")
+        place = path.removeprefix(root).replace(os.sep, "/")
         rng = np.random.default_rng((seed, number))
         try:
-            content = read_content(
+            content = open_content(
                 path, num_points, rng, max_bytes, bin_columns
             )
-            cloud = turned(content.points, up_axis)
+            cloud = content.points
             if len(cloud) < num_points and not repeat_points:
                 raise ValueError(
                     f"{len(cloud)} points, fewer than {num_points}"
                 )
             check_finite(cloud)
             chosen = _chosen(len(cloud), num_points, rng)
-            drawn = cloud.take(chosen, axis=0)  # faster than by brackets
-            points[len(ids)] = prepared(drawn, normalize)
+            drawn = turned(take_rows(cloud, chosen), up_axis)
+            points[len(ids)] = placed(drawn, normalize)
             own = _labels(content)[chosen] if part_labels else None
-            more = None
             if channels:
-                more = content.channels(channels, up_axis)[chosen]
-                check_finite(more)
+                beside.add(content, chosen, up_axis)
         except ValueError as error:
             bad.add(place, str(error), path)
             continue
         parts.append(own)
-        beside.append(more)
         labels.append(label)
         ids.append(place)
     bad.settle()
+    more = np.stack(beside.settle()) if channels and ids else None
     name = os.path.basename(os.path.abspath(data_dir))
     return Split(
         points[: len(ids)],
@@ -141,7 +143,8 @@ def load_folder(
         ids,
         name if split is None else f"{name} {split}",
         np.stack(parts) if part_labels and parts else None,
-        channels=np.stack(beside) if channels and beside else None,
+        source=beside.source or None,
+        channels=more,
     )
 
 

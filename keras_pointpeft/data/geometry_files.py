@@ -73,8 +73,8 @@ def read_cloud(
     points = read_cloud("chair.xyz")
     ```
     """
-    content = read_content(path, num_points, rng, max_bytes, bin_columns)
-    return coordinates.turned(content.points, up_axis)
+    content = open_content(path, num_points, rng, max_bytes, bin_columns)
+    return coordinates.turned(np.array(content.points, order="C"), up_axis)
 
 
 def read_content(
@@ -104,7 +104,19 @@ def read_content(
     plot.points, plot.labels, plot.intensity
     ```
     """
-    content = read_vertices(path, max_bytes, bin_columns)
+    content = open_content(path, num_points, rng, max_bytes, bin_columns)
+    return content.owned()
+
+
+def open_content(
+    path, num_points=None, rng=None, max_bytes=MAX_BYTES, bin_columns=None
+):
+    """What `read_content` gives, where it is: its points may be a view.
+
+    Of an array file, for example, they are the file itself, mapped into
+    memory. Who needs a few of them alone spares a copy of all.
+    """
+    content = _open(path, max_bytes, bin_columns)
     if content.faces is not None:
         rng = np.random.default_rng(0) if rng is None else rng
         try:
@@ -135,6 +147,10 @@ def read_vertices(path, max_bytes=MAX_BYTES, bin_columns=None):
         ValueError: an unknown extension or a damaged file.
         ImportError: a package is needed that is not installed.
     """
+    return _open(path, max_bytes, bin_columns).owned()
+
+
+def _open(path, max_bytes, bin_columns):
     path = os.fspath(path)
     extension = os.path.splitext(path)[1].lower()
     if extension not in EXTENSIONS:

@@ -5,12 +5,15 @@ import warnings
 
 import numpy as np
 
+from keras_pointpeft.data.beside import WIDTHS
+from keras_pointpeft.data.beside import Beside
 from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.checks import existing_file
 from keras_pointpeft.data.checks import tell_empty
+from keras_pointpeft.data.formats.content import Content
 from keras_pointpeft.data.h5_files import checked
 from keras_pointpeft.data.h5_files import open_h5
 from keras_pointpeft.data.h5_files import read_array
@@ -22,6 +25,12 @@ from keras_pointpeft.data.sampling import draw
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.files.progress import telling
 
+# What data sets of channels are called.
+_CHANNELS = {
+    "colors": ("colors", "color", "rgb"),
+    "normals": ("normals", "normal"),
+    "intensity": ("intensity",),
+}
 _PREFIXES = {"train": ("training", "train"), "test": ("test",)}
 
 
@@ -35,6 +44,8 @@ def load_h5(
     normalize: bool | None = None,
     num_points: int | None = None,
     seed: int = 0,
+    channels=(),
+    color_range: float | None = None,
 ) -> Split:
     """Loads own data in the layout of ScanObjectNN's h5 files.
 
@@ -56,9 +67,18 @@ def load_h5(
             as it is read: a set of large clouds then takes no more memory
             than what is chosen of it. Defaults to None, all points.
         seed: int, of the choice.
+        channels: sequence of "colors" (data set `colors`, `color` or `rgb`),
+            "normals" (`normals` or `normal`) and "intensity", all `(clouds,
+            points, ...)`, for a backbone with so many `extra_channels`.
+        color_range: optional float, the number of the brightest colour.
+            Defaults to None: 255 of bytes, else 1, 255 or 65535, by the
+            brightest of all clouds.
 
     Returns:
         `Split`.
+
+    Raises:
+        ValueError: damaged files, or channels that are not there.
 
     Example:
 
@@ -90,6 +110,8 @@ def load_h5(
         normalize,
         num_points,
         seed,
+        channels,
+        color_range,
     )
     present = {loaded.class_names[label] for label in loaded.labels}
     tell_empty(loaded.class_names, present, path)
@@ -105,11 +127,14 @@ def read_h5(
     normalize=False,
     num_points=None,
     seed=0,
+    channels=(),
+    color_range=None,
 ):
     """Reads one h5 file with `data` and `label` into a `Split`; see `load_h5`.
 
     Given is the file itself; by default its clouds are left as they are.
     """
+    collected = Beside(channels, color_range)
     with open_h5(path) as file:
         clouds, chosen = _read_clouds(
             path, file, num_points, seed, max_bytes
@@ -125,6 +150,7 @@ def read_h5(
             ).astype("int32")
             if chosen is not None:
                 parts = np.take_along_axis(parts, chosen, axis=1)
+        beside = _read_beside(file, channels, chosen, max_bytes)
     if labels.shape not in ((len(clouds),), (len(clouds), 1)):
         raise ValueError(
             f"{path}: 'label' must have one entry for each of the "
@@ -148,20 +174,48 @@ def read_h5(
                     f"label {labels[index]} outside of 0..{len(names) - 1}"
                 )
             points[index] = prepared(cloud, normalize)
+            if channels:
+                own = {name: rows[index] for name, rows in beside.items()}
+                collected.add(Content(cloud, **own))
         except ValueError as error:
             bad.add(index if ids is None else ids[index], str(error))
             keep[index] = False
     bad.settle()
-    if keep.all():
-        return Split(points, labels, names, ids, name, parts)
+    more = np.stack(collected.settle()) if channels and keep.any() else None
+    if not keep.all():
+        points, labels = points[keep], labels[keep]
+        ids = None if ids is None else tuple(np.array(ids)[keep])
+        parts = None if parts is None else parts[keep]
     return Split(
-        points[keep],
-        labels[keep],
+        points,
+        labels,
         names,
-        None if ids is None else tuple(np.array(ids)[keep]),
+        ids,
         name,
-        None if parts is None else parts[keep],
+        parts,
+        source=collected.source or None,
+        channels=more,
     )
+
+
+def _read_beside(file, channels, chosen, max_bytes):
+    """Channels of the chosen points, a dict of `(clouds, points, ...)`."""
+    found = {}
+    for name in channels:
+        keys = [key for key in _CHANNELS[name] if key in file]
+        shape = (*file["data"].shape[:2], *((3,) if WIDTHS[name] > 1 else ()))
+        if not keys:
+            raise ValueError(
+                f"{file.filename} has no {name}, a data set "
+                f"{' or '.join(_CHANNELS[name])} of the shape {shape}. "
+                f"Received: {sorted(file)}"
+            )
+        rows = read_array(file, keys[0], shape, max_bytes=max_bytes)
+        if chosen is not None:
+            index = chosen.reshape(*chosen.shape, *(1,) * (rows.ndim - 2))
+            rows = np.take_along_axis(rows, index, axis=1)
+        found[name] = rows
+    return found
 
 
 def _read_clouds(path, file, num_points, seed, max_bytes):

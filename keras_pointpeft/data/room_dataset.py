@@ -9,6 +9,7 @@ from keras_pointpeft.data.columns import columns
 from keras_pointpeft.data.columns import draw_column
 from keras_pointpeft.data.columns import most_columns
 from keras_pointpeft.data.coordinates import as_floats
+from keras_pointpeft.data.rooms import AT_ONCE
 from keras_pointpeft.data.rooms import Room
 from keras_pointpeft.files.progress import telling
 
@@ -17,7 +18,8 @@ class RoomDataset(EpochDataset):
     """Random columns of rooms with a label for each point.
 
     Rooms are drawn in proportion to their points. Batch `b` of epoch `e`
-    depends on `(seed, e, b)` alone.
+    depends on `(seed, e, b)` alone. Where rooms have `channels`, these stand
+    behind x, y, z; augmentation leaves them as they are.
 
     Args:
         rooms: list of `Room`.
@@ -34,7 +36,8 @@ class RoomDataset(EpochDataset):
             `keras_pointpeft.data.EpochDataset`.
 
     Raises:
-        ValueError: if there is no room, or none has a column of so many points.
+        ValueError: if there is no room, none has a column of so many points,
+            or rooms have unequally many channels.
 
     Example:
     ```python
@@ -69,6 +72,14 @@ class RoomDataset(EpochDataset):
         if not rooms:
             raise ValueError(f"`rooms` must not be empty. Received: {rooms}")
         self.rooms = list(rooms)
+        widths = [width(room) for room in self.rooms]
+        if len(set(widths)) > 1:
+            other = next(i for i, w in enumerate(widths) if w != widths[0])
+            raise ValueError(
+                "Rooms must have equally many channels. Received: "
+                f"{self.rooms[0].name} with {widths[0]}, "
+                f"{self.rooms[other].name} with {widths[other]}"
+            )
         self.batch_size = batch_size
         self.num_points = num_points
         counts = np.array([len(room.points) for room in self.rooms])
@@ -99,8 +110,12 @@ class RoomDataset(EpochDataset):
             for room in chosen
         ]
         points, labels = (np.stack(part) for part in zip(*columns))
-        points = np.asarray(self.augmentation(points, rng), "float32")
-        return points, labels
+        return augmentations.moved(self.augmentation, points, rng), labels
+
+
+def width(room):
+    """How many channels the points of a room have."""
+    return 0 if room.channels is None else room.channels.shape[1]
 
 
 @telling("predicting a scene")
@@ -126,7 +141,8 @@ def predict_room(
             `(batch, num_points, num_classes)`, such as
             `model.predict_on_batch`.
         room: `Room`, or an array `(points, 3)` in metres, z up, of any size.
-            It may lie anywhere: map coordinates are given as float64.
+            It may lie anywhere: map coordinates are given as float64. What
+            a `Room` has as `channels` is given to `predict`, too.
         num_classes: int.
         num_points, votes, seed: ints.
         batch_size: int, blocks at once. Defaults to 8, which takes little
@@ -173,7 +189,11 @@ def predict_room(
                 )
             found = scores.argmax(axis=-1)
             np.add.at(counts, (indices[own], found[own]), 1)
-    return counts.argmax(axis=1).astype("int32")
+    labels = np.empty(len(counts), "int32")
+    for begin in range(0, len(counts), AT_ONCE):
+        part = slice(begin, begin + AT_ONCE)
+        labels[part] = counts[part].argmax(axis=1)
+    return labels
 
 
 def _batches(blocks, batch_size):

@@ -12,7 +12,7 @@ _COARSEST = 0.02
 # Below the ground lies so small a part of a scene, if it is noise.
 _NOISE, _DEEP = 1e-3, 2.0
 # Points that are worked on at once; a scene may have many millions.
-_AT_ONCE = 2**19
+AT_ONCE = 2**17
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +26,10 @@ class Room:
         labels: int32 array `(points,)`; -1 where a point has none.
         name: string.
         colors: optional float32 array `(points, 3)`, 0 to 255.
+        channels: optional float32 array `(points, channels)`, what a model
+            takes beside the place of each point: colours from 0 to 1,
+            normals, intensity.
+        source: optional dict, how it was read, as of a `Split`.
 
     Raises:
         ValueError: shapes that do not fit each other.
@@ -45,6 +49,8 @@ class Room:
     labels: np.ndarray
     name: str
     colors: np.ndarray | None = None
+    channels: np.ndarray | None = None
+    source: dict | None = None
 
     def __post_init__(self):
         points = coordinates.as_floats(self.points)
@@ -60,20 +66,72 @@ class Room:
                 f"{len(points)} points. Received: {labels.dtype} of shape "
                 f"{labels.shape}"
             )
+        if self.channels is not None:
+            shape = np.shape(self.channels)
+            if len(shape) != 2 or shape[0] != len(points):
+                raise ValueError(
+                    f"The channels of {self.name} must have the shape "
+                    f"({len(points)}, channels). Received: {shape}"
+                )
+            channels = np.asarray(self.channels, "float32")
+            object.__setattr__(self, "channels", channels)
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "labels", labels.astype("int32", copy=False))
 
     @cached_property
     def local(self) -> np.ndarray:
-        """The points from the scene's own corner and ground on, in metres.
+        """All points as `near` gives them, kept."""
+        local = np.empty(self.points.shape, self._frame[2])
+        for begin in range(0, len(local), AT_ONCE):
+            part = slice(begin, begin + AT_ONCE)
+            local[part] = self.near(part)
+        return local
+
+    def near(self, part) -> np.ndarray:
+        """Points from the scene's own corner and ground on, in metres.
 
         The ground is the lowest point, without a thousandth of the points
         where these lie far below the others.
+
+        Args:
+            part: slice, or int array `(...)`, which points.
+
+        Returns:
+            float array `(..., 3)`.
 
         Raises:
             ValueError: NaN or infinity, degrees, or coordinates that float32
                 has cut.
         """
+        return self._from_corner(self.points[part])
+
+    def beside(self, places, part) -> np.ndarray:
+        """Places with the channels of their points behind them.
+
+        Args:
+            places: float32 array `(..., 3)`.
+            part: int array `(...)`, which points these are.
+
+        Returns:
+            float32 array `(..., 3 + channels)`.
+        """
+        if self.channels is None:
+            return places
+        return np.concatenate([places, self.channels[part]], axis=-1)
+
+    @property
+    def extent(self) -> np.ndarray:
+        """The largest coordinates of `near`, `(3,)`."""
+        return self._from_corner(self._frame[1])
+
+    def _from_corner(self, points):
+        corner, _, dtype = self._frame
+        # To a micrometre: what lies on an edge does so wherever the scene is.
+        return (np.rint((points - corner) * 1e6) / 1e6).astype(dtype)
+
+    @cached_property
+    def _frame(self):
+        """Corner and ground, the highest coordinates, and the type of both."""
         points = self.points
         low, high = points.min(axis=0), points.max(axis=0)
         if not np.isfinite([low, high]).all():
@@ -95,10 +153,4 @@ class Room:
         if bottom - corner[2] > _DEEP:
             corner[2] = bottom
         small = np.spacing(np.float32((high - low).max())) < 1e-4
-        local = np.empty(points.shape, "float32" if small else "float64")
-        for begin in range(0, len(points), _AT_ONCE):
-            part = slice(begin, begin + _AT_ONCE)
-            # To a micrometre: what lies on an edge does so wherever the scene
-            # is.
-            local[part] = np.rint((points[part] - corner) * 1e6) / 1e6
-        return local
+        return corner, high, "float32" if small else "float64"

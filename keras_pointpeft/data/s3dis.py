@@ -5,10 +5,12 @@ up, the layout that PointNet's preparation scripts write. Own scenes may be
 any files with a label for each point, such as the classes of `.las`.
 """
 
+import dataclasses
 import os
 
 import numpy as np
 
+from keras_pointpeft.data.beside import Beside
 from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import UNLABELLED
 from keras_pointpeft.data.checks import BadClouds
@@ -16,6 +18,7 @@ from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.columns import cover_room  # noqa: F401
 from keras_pointpeft.data.columns import draw_column  # noqa: F401
 from keras_pointpeft.data.coordinates import turned
+from keras_pointpeft.data.formats.content import Content
 from keras_pointpeft.data.formats.content import as_numbers
 from keras_pointpeft.data.geometry_files import EXTENSIONS
 from keras_pointpeft.data.geometry_files import read_content
@@ -47,6 +50,8 @@ def load_s3dis(
     on_bad: str = "raise",
     max_bytes: int = MAX_BYTES,
     up_axis: str | None = None,
+    channels=(),
+    color_range: float | None = None,
 ) -> list[Room]:
     """Loads the rooms of [S3DIS](https://arxiv.org/abs/1702.01105).
 
@@ -64,6 +69,8 @@ def load_s3dis(
         max_bytes: int, refuse files that declare more.
         up_axis: optional "x", "y" or "z", the axis that points up in the
             files; rooms are turned so that it is z. Defaults to None.
+        channels, color_range: see `load_folder`: what `Room.channels` has,
+            for a backbone with so many `extra_channels`.
 
     Returns:
         List of `Room`, by name.
@@ -98,14 +105,16 @@ def load_s3dis(
             f"Received: {len(_room_paths(os.fspath(data_dir)))} rooms"
         )
     bad = BadClouds(data_dir, on_bad, len(paths))
+    beside = Beside(channels, color_range)
     rooms = []
     for path in track(paths, "reading scenes"):
         name = os.path.splitext(os.path.basename(path))[0]
         try:
-            points, labels, colors = _read(path, max_bytes)
+            content = _read(path, max_bytes)
         except ValueError as error:
             bad.add(os.path.basename(path), str(error), path)
             continue
+        points, labels = content.points, content.labels
         labels = np.where(np.isin(labels, UNLABELLED), -1, labels)
         wrong = (labels < -1) | (labels >= len(class_names))
         infinite = ~np.isfinite(points).all(axis=1)
@@ -117,10 +126,22 @@ def load_s3dis(
                 f"{wrong.sum()} labels outside of 0..{len(class_names) - 1}",
             )
         else:
+            try:
+                if channels:
+                    beside.add(content, up_axis=up_axis, to="z")
+            except ValueError as error:
+                bad.add(name, str(error))
+                continue
             points = turned(points, up_axis, "z")
-            rooms.append(Room(points, labels.astype("int32"), name, colors))
+            labels = labels.astype("int32")
+            rooms.append(Room(points, labels, name, content.colors))
     bad.settle()
-    return rooms
+    if not channels:
+        return rooms
+    return [
+        dataclasses.replace(room, channels=row, source=beside.source)
+        for room, row in zip(rooms, beside.settle(), strict=True)
+    ]
 
 
 def _room_paths(data_dir):
@@ -144,7 +165,7 @@ def _room_paths(data_dir):
 
 
 def _read(path, max_bytes):
-    """Points, labels and colours of a file."""
+    """The `Content` of a file, with labels."""
     if not path.lower().endswith(".npy"):
         content = read_content(path, max_bytes=max_bytes)
         if content.labels is None:
@@ -152,7 +173,7 @@ def _read(path, max_bytes):
                 f"{path} must have a label for each point: a property or "
                 'column "label" or "classification". Received: none'
             )
-        return content.points, content.labels, content.colors
+        return content
     try:
         # A header that declares more than the file holds fails to map.
         table = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -170,8 +191,9 @@ def _read(path, max_bytes):
     labels = table[:, 6]
     # What is no number is outside of every range, unlike what has no label.
     labels = np.where(np.isfinite(labels), labels, -2)
-    return (
+    return Content(
         as_numbers(table[:, :3]),
-        labels.astype("int64"),
-        np.array(table[:, 3:6], "float32"),
-    )
+        labels=labels.astype("int64"),
+        colors=np.array(table[:, 3:6], "float32"),
+        color_range=255.0,
+    ).owned()

@@ -8,9 +8,11 @@ from keras_pointpeft.data.coordinates import turned
 from keras_pointpeft.data.geometry_files import read_vertices
 from keras_pointpeft.data.labelled_files import labelled_path
 from keras_pointpeft.data.labelled_files import write_labels
+from keras_pointpeft.data.rooms import Room
 from keras_pointpeft.experiments.prediction import Prediction
 from keras_pointpeft.experiments.prediction import class_names
 from keras_pointpeft.experiments.prediction import finite
+from keras_pointpeft.experiments.prediction import with_channels
 from keras_pointpeft.files.progress import Progress
 
 
@@ -40,15 +42,22 @@ def scenes(model, files, votes, batch_size, targets, bad, seed):
     """Every point of a scene is in some of its columns."""
 
     def labels_of(points):
+        places = turned(points[:, :3], model.contract.up_axis, "z")
+        room = Room(
+            places,
+            np.zeros(len(places), "int32"),
+            "the scene",
+            channels=points[:, 3:] if points.shape[1] > 3 else None,
+        )
         return model.predict_room(
-            turned(points, model.contract.up_axis, "z"),
+            room,
             votes=votes,
             batch_size=batch_size,
             seed=seed,
         )
 
     what = "predicting scenes"
-    return _each(model, files, votes, targets, bad, labels_of, what)
+    return _each(model, files, votes, targets, bad, labels_of, what, "z")
 
 
 def parts(model, files, category, votes, batch_size, targets, bad, seed):
@@ -91,7 +100,7 @@ def category_of(model, category):
     return names.index(str(category))
 
 
-def _each(model, files, votes, targets, bad, labels_of, what):
+def _each(model, files, votes, targets, bad, labels_of, what, up="y"):
     """File by file; what cannot be read is collected in `bad`."""
     columns = model.contract.bin_columns
     found = []
@@ -100,8 +109,8 @@ def _each(model, files, votes, targets, bad, labels_of, what):
             progress.advance(0, os.path.basename(path))
             try:
                 # All points of the file, in its order.
-                points = read_vertices(path, bin_columns=columns).points
-                points = finite(points)
+                content = read_vertices(path, bin_columns=columns)
+                points = finite(with_channels(model, content, up))
             except ValueError as error:
                 bad.add(path, str(error))
             else:

@@ -7,11 +7,13 @@ import numpy as np
 from keras_pointpeft.data import augmentation as augmentations
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.geometry_files import EXTENSIONS
-from keras_pointpeft.data.geometry_files import read_cloud
+from keras_pointpeft.data.geometry_files import read_content
 from keras_pointpeft.experiments import pointwise
 from keras_pointpeft.experiments.prediction import Prediction
+from keras_pointpeft.experiments.prediction import check_channels
 from keras_pointpeft.experiments.prediction import class_names
 from keras_pointpeft.experiments.prediction import finite
+from keras_pointpeft.experiments.prediction import with_channels
 from keras_pointpeft.experiments.prediction import write_table
 from keras_pointpeft.files.progress import Progress
 from keras_pointpeft.presets.adapted import from_adapter
@@ -87,6 +89,7 @@ def predict_files(
     targets = [None] * len(files)
     if labelled is not None:
         targets = pointwise.targets_of(files, labelled)
+    check_channels(model)
     model.make_ready()
     bad = BadClouds(_title(paths), on_bad, len(files))
     if hasattr(model, "predict_room"):
@@ -167,8 +170,8 @@ def _read(files, bad, model, progress, batch_size):
         progress.advance(0, os.path.basename(path))
         try:
             columns = model.contract.bin_columns
-            cloud = read_cloud(path, known, bin_columns=columns)
-            cloud = finite(cloud, fewest)
+            content = read_content(path, known, bin_columns=columns)
+            cloud = finite(with_channels(model, content), fewest)
         except ValueError as error:
             bad.add(path, str(error))
             progress.advance()
@@ -198,7 +201,7 @@ def _clouds(model, files, votes, batch_size, bad, seed):
                     contract.warn(points)
                 if votes > 1:
                     rng = np.random.default_rng((seed, vote, number))
-                    points = np.asarray(augment(points, rng), "float32")
+                    points = augmentations.moved(augment, points, rng)
                 scores = _softmax(_padded(model, points, batch_size))
                 chosen.append(scores.argmax(axis=-1))
                 total = total + scores / votes

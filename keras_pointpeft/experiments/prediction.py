@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_pointpeft.data.beside import WIDTHS
 from keras_pointpeft.files.whole import whole_file
 
 
@@ -87,6 +88,43 @@ def write_table(found, names, output, votes=1):
                         *(f"{score:.4f}" for score in row.scores),
                     ]
                 )
+
+
+def check_channels(model):
+    """Raises `ValueError` if nobody knows which channels a model takes."""
+    count = model.backbone.input.shape[-1] - 3
+    names = model.contract.channels or ()
+    known = sum(WIDTHS[name] for name in names)
+    if known != count:
+        raise ValueError(
+            f"The model takes {count} channels beside the coordinates, and "
+            "its contract must say which: `model.contract = "
+            'model.contract.told(channels=("colors",))`. '
+            f"Received: channels={names}"
+        )
+
+
+def with_channels(model, content, to="y"):
+    """Coordinates of a file, with the channels that a model takes behind.
+
+    Args:
+        model: a task; its `contract` says which channels, if any.
+        content: `keras_pointpeft.data.formats.content.Content`.
+        to: string, the axis that points up for the model; normals are turned.
+
+    Returns:
+        array `(points, 3 + channels)`; the coordinates are as in the file.
+
+    Raises:
+        ValueError: the file has not these channels.
+    """
+    contract = model.contract
+    if not contract.channels:
+        return content.points
+    beside = content.channels(
+        contract.channels, contract.up_axis, contract.color_range, to
+    )
+    return np.concatenate([content.points, beside], axis=1)
 
 
 def finite(cloud, fewest=1):

@@ -109,7 +109,7 @@ class Parts(Segmentation):
         total = 0.0
         for vote in range(recipe.votes):
             rng = np.random.default_rng((recipe.seed, vote, index))
-            points = augment(inputs["points"], rng)
+            points = augmentations.moved(augment, inputs["points"], rng)
             scores = self.model.predict_on_batch({**inputs, "points": points})
             total = total + np.exp(np.asarray(scores, "float32"))
         return total

@@ -1,14 +1,18 @@
 import io
+import json
 import sys
 import zipfile
 
 import numpy as np
 import pytest
 
+from keras_pointpeft import data
 from keras_pointpeft.data import PointCloudDataset
 from keras_pointpeft.data import load_folder
 from keras_pointpeft.data import read_cloud
+from keras_pointpeft.data.contract import contract_of
 from keras_pointpeft.data.geometry_files import surface_points
+from keras_pointpeft.training import Recipe
 
 from .conftest import make_clouds
 
@@ -333,3 +337,98 @@ def test_what_points_have_beside_their_place(tmp_path):
         load_folder(tmp_path, None, channels=("taste",), **options)
     with pytest.raises(ValueError, match="`channels` must have"):
         PointCloudDataset(split.points, channels=np.zeros((1, 29, 3)))
+
+
+@pytest.mark.parametrize("up_axis", [None, "z"])
+def test_drawn_as_of_the_whole_cloud(tmp_path, up_axis):
+    """Scans are drawn from where they lie in the file, without a copy."""
+    rng = np.random.default_rng(0)
+    cloud = rng.normal(0, 3, (1000, 3)).round(3)
+    rows = np.c_[cloud, cloud[:, 0]].astype("<f4")
+    place = tmp_path / "scan"
+    place.mkdir()
+    np.save(place / "a.npy", rows)
+    np.save(place / "b.npy", np.asfortranarray(cloud))
+    np.save(place / "c.npy", (1000 * cloud).astype("int32"))
+    np.savetxt(place / "d.xyz", cloud)
+    rows.tofile(place / "e.bin")
+    header = (
+        "ply\nformat binary_{}_endian 1.0\nelement vertex 1000\n"
+        "property {k} x\nproperty {k} y\nproperty {k} z\n"
+        "property {k} intensity\nend_header\n"
+    )
+    for name, kind, order in (("f", "float", "<f4"), ("g", "double", ">f8")):
+        way = {"<": "little", ">": "big"}[order[0]]
+        text = header.format(way, k=kind).encode()
+        path = place / f"{name}.ply"
+        path.write_bytes(text + rows.astype(order).tobytes())
+    (place / "h.pcd").write_bytes(
+        b"FIELDS x y z intensity\nSIZE 4 4 4 4\nTYPE F F F F\n"
+        b"COUNT 1 1 1 1\nPOINTS 1000\nDATA binary\n" + rows.tobytes()
+    )
+    split = load_folder(
+        tmp_path, None, 64, seed=3, up_axis=up_axis, bin_columns=4
+    )
+    assert len(split) == 8
+    for number, path in enumerate(sorted(place.iterdir())):
+        cloud = data.read_cloud(path, up_axis=up_axis, bin_columns=4)
+        assert cloud.flags.owndata and cloud.flags.writeable, path
+        assert cloud.flags.c_contiguous, path
+        rng = np.random.default_rng((3, number))
+        chosen = rng.choice(1000, 64, replace=False)
+        expected = data.unit_sphere(cloud[chosen])
+        np.testing.assert_array_equal(split.points[number], expected)
+
+
+def test_dark_scans_stay_dark(tmp_path):
+    """One range of colours for a set, unless the files tell it."""
+    (tmp_path / "a").mkdir()
+    for name, brightest in (("dark", 1), ("light", 200)):
+        colors = np.resize([0, brightest], (40, 3))
+        for kind in ("%.18e", "%d"):
+            np.savetxt(
+                tmp_path / "a" / f"{name}{len(kind)}.txt",
+                np.c_[CLOUD, colors],
+                fmt=["%.18e"] * 3 + [kind] * 3,
+                header="x y z r g b",
+                comments="",
+            )
+    options = {"num_points": 40, "normalize": False, "channels": ("colors",)}
+    split = load_folder(tmp_path, None, **options)
+    np.testing.assert_allclose(
+        split.channels.max(axis=(1, 2)) * 255, [1, 1, 200, 200], rtol=1e-6
+    )
+    assert split.source == {"channels": ("colors",), "color_range": 255.0}
+    contract = contract_of(split, Recipe(epochs=1, num_points=40))
+    assert contract.channels == ("colors",) and contract.color_range == 255
+    again = data.Contract.from_dict(json.loads(json.dumps(contract.to_dict())))
+    assert again.channels == ("colors",) and again.color_range == 255
+    split = load_folder(tmp_path, None, color_range=1.0, **options)
+    assert split.channels.max() == 200
+    with pytest.raises(ValueError, match="`color_range` is the number"):
+        load_folder(tmp_path, None, color_range=0.0, **options)
+    content = data.read_content(tmp_path / "a" / "dark2.txt")
+    with pytest.raises(ValueError, match="`color_range` must say which"):
+        content.channels(("colors",))
+
+
+@pytest.mark.parametrize("form", ["ascii", "binary_little_endian"])
+def test_colours_of_one_byte_need_no_guess(tmp_path, form):
+    rows = np.zeros(40, "f4,f4,f4,u1,u1,u1")
+    for axis in range(3):
+        rows[f"f{axis}"], rows[f"f{3 + axis}"] = CLOUD[:, axis], axis % 2
+    header = (
+        f"ply\nformat {form} 1.0\nelement vertex 40\nproperty float x\n"
+        "property float y\nproperty float z\nproperty uchar red\n"
+        "property uchar green\nproperty uchar blue\nend_header\n"
+    )
+    body = rows.tobytes()
+    if form == "ascii":
+        body = "\n".join(" ".join(map(str, row)) for row in rows).encode()
+    (tmp_path / "a").mkdir()
+    path = tmp_path / "a" / "dark.ply"
+    path.write_bytes(header.encode() + body + b"\n" * (form == "ascii"))
+    split = load_folder(tmp_path, None, 40, channels=("colors",))
+    expected = np.tile(np.float32([0, 1 / 255, 0]), (1, 40, 1))
+    np.testing.assert_allclose(split.channels, expected, rtol=1e-6)
+    assert split.source["color_range"] == 255

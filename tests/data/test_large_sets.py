@@ -130,6 +130,7 @@ def test_a_room_of_a_million_points_in_bounded_memory():
 
     rng = np.random.default_rng(0)
     points = rng.uniform(0, (20, 10, 3), (1_000_000, 3)).astype("float32")
+    points[0] = 0  # the corner and the ground
     labels = (points[:, 2] > 1.5).astype("int32")
 
     def predict(batch):
@@ -143,3 +144,27 @@ def test_a_room_of_a_million_points_in_bounded_memory():
     assert (found == labels).all()
     # The room takes 16 MB, its blocks, each point in about four, 80.
     assert peak < 400 * 2**20
+
+
+def test_what_a_scene_takes_grows_little_with_its_points():
+    import tracemalloc
+
+    def predict(batch):
+        return np.stack([1.5 - batch[..., 2], batch[..., 2] - 1.5], axis=-1)
+
+    peaks, counts = [], (100_000, 400_000)
+    for count in counts:
+        # 8 points a square metre on a map, as from an airplane.
+        side = (count / 8) ** 0.5
+        points = np.random.default_rng(0).uniform(0, side, (count, 3))
+        points[:, 2] *= 3 / side
+        points[0] = 0
+        labels = points[:, 2] > 1.5 * 15
+        points += (4e5, 5.4e6, 352)
+        tracemalloc.start()
+        found = predict_room(predict, points, 2, column_size=15.0, stride=15.0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert (found == labels).all()
+    # Beside the points, 24 bytes: an order by x, and votes of two classes.
+    assert np.diff(peaks)[0] < 36 * np.diff(counts)[0]

@@ -258,3 +258,36 @@ def test_scenes_are_walked_through_without_being_copied():
     walk = columns(room, 512, rng, 10.0, 5.0)
     blocks, _, _ = next(walk)
     assert len(blocks) < 10  # one column, not the scene
+
+
+def test_channels_of_rooms(rooms_dir):
+    """Colours go with their points, into columns and predictions."""
+    rooms = data.load_s3dis(rooms_dir, "train", channels=("colors",))
+    table = make_table(seed=1)
+    np.testing.assert_allclose(
+        rooms[0].channels, table[:, 3:6] / 255, atol=1e-6
+    )
+    options = {"num_points": 100, "column_min_points": 100, "batch_size": 3}
+    plain = data.load_s3dis(rooms_dir, "train")
+    augmented = {**options, "augmentation": "scale_translate"}
+    for arguments in (options, augmented):
+        points, labels = RoomDataset(rooms, **arguments)[0]
+        expected, same = RoomDataset(plain, **arguments)[0]
+        assert points.shape == (3, 100, 6) and points.dtype == "float32"
+        np.testing.assert_array_equal(points[..., :3], expected)
+        np.testing.assert_array_equal(labels, same)
+        for row in points[..., 3:].reshape(-1, 3)[::50]:
+            near = [np.abs(room.channels - row).max(axis=1) for room in rooms]
+            assert np.concatenate(near).min() == 0
+
+    def red(batch):
+        return np.stack([0.5 - batch[..., 3], batch[..., 3] - 0.5], axis=-1)
+
+    found = predict_room(red, rooms[0], 2, num_points=100)
+    np.testing.assert_array_equal(found, rooms[0].channels[:, 0] > 0.5)
+    with pytest.raises(ValueError, match="Area_1_office_1.*have no normals"):
+        data.load_s3dis(rooms_dir, "train", channels=("normals",))
+    with pytest.raises(ValueError, match="office_1 with 3, Area_6_x with 0"):
+        RoomDataset([rooms[0], plain[1]])
+    with pytest.raises(ValueError, match="must have the shape"):
+        Room(table[:, :3], table[:, 6].astype(int), "r", channels=table[:5])

@@ -276,3 +276,38 @@ def test_points_chosen_as_an_h5_file_is_read(tmp_path):
         data.load_h5(path, normalize=False, num_points=8)
     with pytest.raises(ValueError, match="of 200 points.*num_points=201"):
         data.load_h5(path, num_points=201)
+
+
+@pytest.mark.parametrize("num_points", [None, 16])
+def test_channels_in_h5_files(tmp_path, num_points):
+    clouds = make_clouds(4, 200)
+    rng = np.random.default_rng(0)
+    colors = rng.integers(0, 256, clouds.shape).astype("uint8")
+    colors[1] //= 255  # a dark one
+    intensity = rng.random(clouds.shape[:2])
+    clouds[3, 7] = np.nan
+    path = write_h5(
+        tmp_path / "a.h5", clouds, [0, 1, 0, 1], rgb=colors, intensity=intensity
+    )
+    with pytest.warns(UserWarning, match="1 of 4"):
+        split = data.load_h5(
+            path,
+            normalize=False,
+            num_points=num_points,
+            channels=("colors", "intensity"),
+            on_bad="skip",
+        )
+    assert split.channels.shape == (3, num_points or 200, 4)
+    assert split.source["color_range"] == 255
+    for cloud, beside, places, *expected in zip(
+        split.points, split.channels, clouds, colors, intensity
+    ):
+        distance = np.abs(cloud[:, None] - places).max(axis=-1)
+        rows = distance.argmin(axis=1)
+        assert distance.min(axis=1).max() == 0
+        expected = np.c_[expected[0][rows] / 255, expected[1][rows]]
+        np.testing.assert_allclose(beside, expected, atol=1e-6)
+    with pytest.raises(ValueError, match="no normals, a data set normals or"):
+        data.load_h5(path, normalize=False, channels=("normals",))
+    with pytest.raises(ValueError, match="`channels` must be"):
+        data.load_h5(path, channels=("taste",))

@@ -151,3 +151,108 @@ def test_colours_of_files_train_and_are_predicted(tmp_path):
     clouds = np.concatenate([split.points, split.channels], axis=-1)
     found = model.predict(model.contract.prepare(list(clouds)), verbose=0)
     np.testing.assert_array_equal(found.argmax(axis=1), split.labels)
+
+
+@pytest.mark.once
+def test_scenes_train_and_are_predicted_with_colours(tmp_path):
+    """What a point is, colour alone tells."""
+    import keras_pointpeft
+    from keras_pointpeft import data
+    from keras_pointpeft.training import Recipe
+    from keras_pointpeft.training import train
+
+    rng = np.random.default_rng(0)
+    for area in (1, 2):
+        table = np.c_[rng.uniform(0, 2, (1500, 3)), np.zeros((1500, 4))]
+        table[:, 6] = rng.integers(0, 2, 1500)
+        table[:, 3:6] = 200 * table[:, 6:]
+        np.save(tmp_path / f"Area_{area}_a.npy", table)
+    loaded = [
+        data.load_s3dis(tmp_path, split, test_area=2, channels=("colors",))
+        for split in ("train", "test")
+    ]
+    model = models.SemanticSegmenter(
+        small_backbone(extra_channels=3, use_class_token=False, depth=3),
+        2,
+        propagation_dims=(16, 12),
+        head_dims=(16,),
+    )
+    recipe = Recipe(
+        updates=3,
+        batch_size=4,
+        num_points=64,
+        column_min_points=64,
+        selection="last",
+    )
+    train(model, *loaded, recipe, about={"part_names": ("dark", "light")})
+    contract = model.contract
+    assert contract.channels == ("colors",) and contract.color_range == 255
+    room = loaded[1][0]
+    expected = model.predict_room(room)
+    for name in ("scene.txt", "bare.txt"):
+        wide = name == "scene.txt"
+        np.savetxt(
+            tmp_path / name,
+            np.c_[room.points, room.colors] if wide else room.points,
+            header="x y z r g b" if wide else "x y z",
+            comments="",
+            fmt="%.17g",
+        )
+    (row,) = keras_pointpeft.predict_files(model, tmp_path / "scene.txt")
+    assert np.mean(row.labels == expected) > 0.99
+    with pytest.raises(ValueError, match="bare.txt.*have no colors"):
+        keras_pointpeft.predict_files(model, tmp_path / "bare.txt")
+    with pytest.raises(ValueError, match=r"3 channels \['colors'\].*: 0"):
+        model.predict_room(room.points)
+    model.contract = contract.told(channels=("intensity",))
+    with pytest.raises(ValueError, match="contract must say which"):
+        keras_pointpeft.predict_files(model, tmp_path / "scene.txt")
+
+
+@pytest.mark.once
+def test_classes_and_parts_of_files_with_colours(tmp_path):
+    import keras_pointpeft
+    from keras_pointpeft import data
+
+    colors = np.random.default_rng(0).integers(0, 256, (80, 3))
+    cloud = np.random.default_rng(1).normal(size=(80, 3))
+    np.savetxt(
+        tmp_path / "a.txt",
+        np.c_[cloud, colors],
+        header="x y z r g b",
+        comments="",
+        fmt="%.17g",
+    )
+    contract = data.Contract(
+        class_names=("a", "b"),
+        part_names=("dark", "light"),
+        num_points=80,
+        normalization="unit_sphere",
+        sampling="first",
+        channels=("colors",),
+        color_range=255.0,
+    )
+    seen = []
+
+    def predict(points, *more):
+        seen.append(np.asarray(points))
+        light = seen[-1][..., 3] > 0.5
+        return light.astype(int) if more else np.eye(2)[light.sum(1) % 2]
+
+    options = {"extra_channels": 3, "use_class_token": False, "depth": 3}
+    parts = models.PartSegmenter(
+        small_backbone(**options), 2, 2, ((0, 1), (0, 1)), head_dims=(16,)
+    )
+    classes = small_classifier(num_classes=2, extra_channels=3)
+    parts.predict_parts, classes.predict_on_batch = predict, predict
+    parts.contract = classes.contract = contract
+    (row,) = keras_pointpeft.predict_files(
+        parts, tmp_path / "a.txt", category="a"
+    )
+    np.testing.assert_array_equal(row.labels, colors[:, 0] > 127.5)
+    keras_pointpeft.predict_files(classes, tmp_path / "a.txt", votes=2)
+    for batch in seen:
+        assert batch.shape[1:] == (80, 6)
+        rows = np.sort(batch[0, :, 3:].round(6), axis=0)
+        expected = np.sort((colors / 255).round(6), axis=0)
+        np.testing.assert_allclose(rows, expected, atol=1e-5)

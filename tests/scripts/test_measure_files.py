@@ -26,6 +26,7 @@ def test_each_format_is_a_row(run_script, tmp_path):
         ratio = float(row["value"]) / float(row["baseline_value"])
         assert abs(ratio - float(row["ratio"])) < 1e-2 * ratio
         assert row["wanted"] == "2.0" and row["batch_size"] == "4"
+        assert row["repeats"] == "1"
     assert done.stdout.count("memory grew by") == len(kinds)
 
 

@@ -44,7 +44,7 @@ def read(path, max_bytes):
     if loaded.dtype.names and loaded.ndim == 1:
         check_size(path, loaded.shape, loaded.dtype, max_bytes)
         roles = {role_of(name): name for name in loaded.dtype.names[::-1]}
-        columns = {role: np.array(loaded[name]) for role, name in roles.items()}
+        columns = {role: np.asarray(loaded[n]) for role, n in roles.items()}
         columns.pop(None, None)
         if labels is not None:
             columns["label"] = labels
@@ -87,7 +87,7 @@ def read_raw(path, columns, max_bytes):
             f"its {size} bytes are no rows of bin_columns={columns} float32"
         )
     check_size(path, (size // 4,), "float32", max_bytes)
-    rows = np.fromfile(path, "<f4").reshape(-1, columns).astype("float32")
+    rows = np.fromfile(path, "<f4").reshape(-1, columns)
     intensity = rows[:, 3] if columns > 3 else None
     return Content(as_numbers(rows[:, :3]), intensity=intensity)
 

@@ -3,6 +3,7 @@
 import importlib
 import re
 from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
@@ -51,6 +52,8 @@ class Content:
         intensity: optional array `(points,)`.
         left_out: tuple of strings, what the file holds beside it that is not
             read, counted.
+        color_range: optional float, the number of the brightest colour, where
+            the file tells: 255 for colours of one byte.
     """
 
     points: np.ndarray
@@ -60,6 +63,7 @@ class Content:
     normals: np.ndarray | None = None
     intensity: np.ndarray | None = None
     left_out: tuple = ()
+    color_range: float | None = None
 
     def __post_init__(self):
         count = len(self.points)
@@ -67,19 +71,25 @@ class Content:
             value = getattr(self, name)
             if value is not None and len(value) != count:
                 raise ValueError(f"{len(value)} {name} of {count} points")
+        if self.color_range is None and self.colors is not None:
+            if self.colors.dtype == "uint8":
+                object.__setattr__(self, "color_range", 255.0)
 
-    def channels(self, names, up_axis=None):
+    def channels(self, names, up_axis=None, color_range=None, to="y"):
         """What stands beside the points, for a model that takes it.
 
         Args:
             names: sequence of "colors", "normals" and "intensity".
-            up_axis: optional string; normals are turned as the points are.
+            up_axis, to: see `turned`; normals are turned as the points are.
+            color_range: optional float, the number of the brightest colour,
+                where the file does not tell.
 
         Returns:
             float32 array `(points, channels)`; colours from 0 to 1.
 
         Raises:
-            ValueError: the file has none of a name.
+            ValueError: the file has none of a name, or nobody tells the range
+                of its colours.
         """
         parts = [np.empty((len(self.points), 0), "float32")]
         for name in names:
@@ -88,27 +98,40 @@ class Content:
                 raise ValueError(f"its points have no {name}")
             values = np.asarray(values, "float32").reshape(len(values), -1)
             if name == "normals":
-                values = turned(values, up_axis)
+                values = turned(values, up_axis, to)
             if name == "colors":
-                # Of one byte, of two as .las has them, or fractions.
-                most = values.max(initial=0)
-                full = 255 if most < 256 else 65535
-                values = values if most <= 1 else values / full
+                full = self.color_range or color_range
+                if full is None:
+                    raise ValueError(
+                        "its colours may be fractions, or numbers up to 255 or "
+                        "65535: `color_range` must say which"
+                    )
+                values = values / np.float32(full)
             parts.append(values)
         return np.concatenate(parts, axis=1)
 
     def take(self, indices):
         """The points at `indices`, or of a mask, with what belongs to them."""
-        own = {
-            name: None if value is None else value[indices]
-            for name, value in (
-                ("labels", self.labels),
-                ("colors", self.colors),
-                ("normals", self.normals),
-                ("intensity", self.intensity),
-            )
-        }
-        return Content(self.points[indices], left_out=self.left_out, **own)
+        return Content(
+            left_out=self.left_out,
+            color_range=self.color_range,
+            **{name: value[indices] for name, value in self._of_points()},
+        )
+
+    def owned(self):
+        """The same in memory of its own, that lets go of the file."""
+        return replace(
+            self,
+            **{
+                name: np.array(value, order="C")
+                for name, value in self._of_points()
+            },
+        )
+
+    def _of_points(self):
+        names = ("points", "labels", *CHANNELS)
+        values = ((name, getattr(self, name)) for name in names)
+        return [(name, value) for name, value in values if value is not None]
 
 
 def role_of(name):
@@ -137,7 +160,7 @@ def from_columns(columns):
     def together(*names):
         if any(name not in columns for name in names):
             return None
-        return np.stack([columns[name] for name in names], axis=1)
+        return _side_by_side([columns[name] for name in names])
 
     return Content(
         as_numbers(together("x", "y", "z")),
@@ -148,14 +171,38 @@ def from_columns(columns):
     )
 
 
+def _side_by_side(columns):
+    """Columns as one array `(points, columns)`, a view where they lie so."""
+    first = columns[0]
+    begin = first.__array_interface__["data"][0]
+    if first.base is not None and all(
+        column.base is first.base
+        and column.dtype == first.dtype
+        and column.strides == first.strides
+        and column.__array_interface__["data"][0]
+        == begin + number * first.itemsize
+        for number, column in enumerate(columns)
+    ):
+        return np.lib.stride_tricks.as_strided(
+            first,
+            (len(first), len(columns)),
+            (*first.strides, first.itemsize),
+            writeable=False,
+        )
+    return np.stack(columns, axis=1)
+
+
 def as_numbers(points):
-    """Coordinates as floating-point numbers that lose nothing of them."""
+    """Coordinates as floating-point numbers that lose nothing of them.
+
+    Those that are such numbers stay where they are: in a file, if it is
+    mapped into memory.
+    """
     points = np.asarray(points)
     if points.dtype.kind not in "fiu":
         raise ValueError(f"coordinates of the type {points.dtype}")
     small = points.dtype.kind == "f" and points.dtype.itemsize <= 4
-    # A copy: what was read lets go of the file.
-    return np.array(points, "float32" if small else "float64")
+    return points.astype("float32" if small else "float64", copy=False)
 
 
 def as_labels(values):

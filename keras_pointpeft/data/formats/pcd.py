@@ -38,8 +38,10 @@ def read(path, max_bytes):
     if "rgb" in columns:
         _split_colors(columns)
     content = from_columns(columns)
+    if not any(np.isnan(axis).any() for axis in content.points.T):
+        return content
     valid = ~np.isnan(content.points).any(axis=1)
-    if valid.all() or not valid.any():
+    if not valid.any():
         return content
     gaps = len(valid) - int(valid.sum())
     content = content.take(valid)
@@ -103,8 +105,10 @@ def _read_text(file, count, dtype, roles):
         raise ValueError(f"it declares {count} points and holds {len(rows)}")
     columns = {}
     for (role, name), values in zip(roles.items(), rows.T):
-        # A packed colour is written as the number of its own type.
-        columns[role] = values.astype(dtype[name]) if role == "rgb" else values
+        # A packed colour is written as the number of its own type, and a
+        # colour's type tells what is bright.
+        colors = role in ("rgb", "r", "g", "b")
+        columns[role] = values.astype(dtype[name]) if colors else values
     return columns
 
 
@@ -135,9 +139,8 @@ def _split_colors(columns):
     if packed.dtype.itemsize != 4:
         packed = packed.astype("uint32")
     packed = packed.view("uint32")
-    columns["r"] = (packed >> 16) & 255
-    columns["g"] = (packed >> 8) & 255
-    columns["b"] = packed & 255
+    for shift, name in ((16, "r"), (8, "g"), (0, "b")):
+        columns[name] = ((packed >> shift) & 255).astype("uint8")
 
 
 def _exactly(file, size):

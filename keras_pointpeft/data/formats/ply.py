@@ -47,10 +47,13 @@ def read(path, max_bytes):
     if "vertex" not in found:
         raise ValueError(f"it has no vertices, only {sorted(found)}")
     columns = {}
-    for name, values in found["vertex"].items():
-        role = role_of(name)
-        if role is not None and getattr(values, "ndim", 0) == 1:
-            columns.setdefault(role, values)
+    for name, kind, _ in next(e for e in elements if e[0] == "vertex")[2]:
+        role, values = role_of(name), found["vertex"][name]
+        if role is None or getattr(values, "ndim", 0) != 1:
+            continue
+        if kind == "u1":  # of text, too: it tells what is bright
+            values = values.astype("uint8", copy=False)
+        columns.setdefault(role, values)
     content = from_columns(columns)
     faces, points = [], content.points
     if counts.get("face"):

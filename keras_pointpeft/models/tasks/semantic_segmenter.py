@@ -111,10 +111,23 @@ class SemanticSegmenter(PointSegmenter):
 
         Returns:
             int32 array `(points,)`.
+
+        Raises:
+            ValueError: the room has not the channels that the model takes.
         """
         from keras_pointpeft.data import predict_room
 
         trained = self.contract
+        wanted = self.backbone.input.shape[-1] - 3
+        given = getattr(room, "channels", None)
+        given = 0 if given is None else given.shape[1]
+        if given != wanted:
+            names = f" {list(trained.channels)}" if trained.channels else ""
+            raise ValueError(
+                f"The model takes {wanted} channels{names} beside the "
+                "coordinates, as `channels` of a `keras_pointpeft.data.Room`. "
+                f"Received: {given}"
+            )
         size = trained.column_size
         if num_points is None:
             num_points = trained.num_points or 2048

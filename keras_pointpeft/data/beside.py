@@ -1,0 +1,93 @@
+"""What points have beside their place: colours, normals, intensity."""
+
+import numpy as np
+
+from keras_pointpeft.data.checks import check_choice
+from keras_pointpeft.data.formats.content import CHANNELS
+from keras_pointpeft.data.normalization import check_finite
+
+WIDTHS = {"colors": 3, "normals": 3, "intensity": 1}
+
+
+class Beside:
+    """Collects the channels of a set's clouds, one cloud after the other.
+
+    Where the files do not tell what the brightest colour is, it is decided
+    for the whole set: 1, 255 or 65535, the least that no colour exceeds. So
+    a dark cloud among others stays dark.
+
+    Args:
+        names: sequence of "colors", "normals" and "intensity".
+        color_range: optional float, what the brightest colour is, where the
+            files do not tell.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+
+    def __init__(self, names, color_range=None):
+        for name in names:
+            check_choice("channels", name, CHANNELS)
+        if color_range is not None and not color_range > 0:
+            raise ValueError(
+                "`color_range` is the number of the brightest colour. "
+                f"Received: {color_range}"
+            )
+        self.names = tuple(names)
+        self.color_range = color_range
+        self._rows, self._open, self._most = [], [], 0.0
+        self._told = set()
+
+    def add(self, content, chosen=slice(None), up_axis=None, to="y"):
+        """Takes the channels of one cloud.
+
+        Args:
+            content: `formats.content.Content`.
+            chosen: int array or slice, which of its points.
+            up_axis, to: see `coordinates.turned`; normals are turned.
+
+        Raises:
+            ValueError: it has none of a name, or NaN or infinity in it.
+        """
+        known = content.color_range or self.color_range
+        row = content.take(chosen).channels(
+            self.names, up_axis, known or 1.0, to
+        )
+        check_finite(row)
+        if "colors" in self.names:
+            self._told.add(known)
+            if known is None:
+                self._open.append(len(self._rows))
+                self._most = max(self._most, float(np.max(content.colors)))
+        self._rows.append(row)
+
+    def settle(self):
+        """All channels, a list of float32 arrays `(points, channels)`."""
+        if self._open:
+            self.color_range = color_range(self._most)
+            begin = sum(
+                WIDTHS[name]
+                for name in self.names[: self.names.index("colors")]
+            )
+            for number in self._open:
+                self._rows[number][:, begin : begin + 3] /= self.color_range
+        elif len(self._told) == 1:
+            (self.color_range,) = self._told
+        return self._rows
+
+    @property
+    def source(self):
+        """What a contract keeps of it, a dict; empty without channels."""
+        if not self.names:
+            return {}
+        return {"channels": self.names, "color_range": self.color_range}
+
+
+def color_range(most):
+    """The brightest colour of a set whose largest number is `most`.
+
+    Fractions, numbers of one byte, or of two, as .las has them.
+    """
+    if most <= 1:
+        return 1.0
+    return 255.0 if most < 256 else 65535.0
