@@ -38,28 +38,38 @@ class Beside:
         self._rows, self._open, self._most = [], [], 0.0
         self._told = set()
 
-    def add(self, content, chosen=slice(None), up_axis=None, to="y"):
-        """Takes the channels of one cloud.
+    def look(self, content):
+        """Looks at the colours of a whole cloud, if some are added later."""
+        if "colors" in self.names and content.colors is not None:
+            most = float(np.max(content.colors))
+            # One with NaN in it is refused when it is added.
+            if self._range(content) is None and np.isfinite(most):
+                self._most = max(self._most, most)
+
+    def add(self, content, up_axis=None, to="y"):
+        """Takes the channels of one cloud; without any there is nothing to do.
 
         Args:
             content: `formats.content.Content`.
-            chosen: int array or slice, which of its points.
             up_axis, to: see `coordinates.turned`; normals are turned.
 
         Raises:
             ValueError: it has none of a name, or NaN or infinity in it.
         """
-        known = content.color_range or self.color_range
-        row = content.take(chosen).channels(
-            self.names, up_axis, known or 1.0, to
-        )
+        if not self.names:
+            return
+        known = self._range(content)
+        row = content.channels(self.names, up_axis, known or 1.0, to)
         check_finite(row)
         if "colors" in self.names:
+            self.look(content)
             self._told.add(known)
             if known is None:
                 self._open.append(len(self._rows))
-                self._most = max(self._most, float(np.max(content.colors)))
         self._rows.append(row)
+
+    def _range(self, content):
+        return content.color_range or self.color_range
 
     def settle(self):
         """All channels, a list of float32 arrays `(points, channels)`."""

@@ -148,8 +148,8 @@ class _Rows:
     def __init__(self, room):
         self._room = room
         x = np.concatenate([part[:, 0].copy() for part in _parts(room)])
-        order = np.argsort(x, kind="stable")
-        self._order = order.astype("int32" if len(x) < 2**31 else "int64")
+        kind = "int32" if len(x) < 2**31 else "int64"
+        self._order = np.argsort(x, kind="stable").astype(kind)
         self._x = x[self._order]
 
     def row(self, left, width):

@@ -13,6 +13,7 @@ from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.checks import existing_file
 from keras_pointpeft.data.checks import tell_empty
+from keras_pointpeft.data.formats.content import CHANNEL_ARRAYS
 from keras_pointpeft.data.formats.content import Content
 from keras_pointpeft.data.h5_files import checked
 from keras_pointpeft.data.h5_files import open_h5
@@ -25,12 +26,6 @@ from keras_pointpeft.data.sampling import draw
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.files.progress import telling
 
-# What data sets of channels are called.
-_CHANNELS = {
-    "colors": ("colors", "color", "rgb"),
-    "normals": ("normals", "normal"),
-    "intensity": ("intensity",),
-}
 _PREFIXES = {"train": ("training", "train"), "test": ("test",)}
 
 
@@ -70,8 +65,8 @@ def load_h5(
         channels: sequence of "colors" (data set `colors`, `color` or `rgb`),
             "normals" (`normals` or `normal`) and "intensity", all `(clouds,
             points, ...)`, for a backbone with so many `extra_channels`.
-        color_range: optional float, the number of the brightest colour.
-            Defaults to None: 255 of bytes, else 1, 255 or 65535, by the
+        color_range: optional float, the number of the brightest colour where
+            these are no bytes. Defaults to None: 1, 255 or 65535, by the
             brightest of all clouds.
 
     Returns:
@@ -174,9 +169,8 @@ def read_h5(
                     f"label {labels[index]} outside of 0..{len(names) - 1}"
                 )
             points[index] = prepared(cloud, normalize)
-            if channels:
-                own = {name: rows[index] for name, rows in beside.items()}
-                collected.add(Content(cloud, **own))
+            own = {name: rows[index] for name, rows in beside.items()}
+            collected.add(Content(cloud, **own))
         except ValueError as error:
             bad.add(index if ids is None else ids[index], str(error))
             keep[index] = False
@@ -202,12 +196,12 @@ def _read_beside(file, channels, chosen, max_bytes):
     """Channels of the chosen points, a dict of `(clouds, points, ...)`."""
     found = {}
     for name in channels:
-        keys = [key for key in _CHANNELS[name] if key in file]
+        keys = [key for key in CHANNEL_ARRAYS[name] if key in file]
         shape = (*file["data"].shape[:2], *((3,) if WIDTHS[name] > 1 else ()))
         if not keys:
             raise ValueError(
                 f"{file.filename} has no {name}, a data set "
-                f"{' or '.join(_CHANNELS[name])} of the shape {shape}. "
+                f"{' or '.join(CHANNEL_ARRAYS[name])} of the shape {shape}. "
                 f"Received: {sorted(file)}"
             )
         rows = read_array(file, keys[0], shape, max_bytes=max_bytes)

@@ -127,7 +127,7 @@ def predict_room(
     votes=1,
     column_size=1.0,
     stride=0.5,
-    batch_size=8,
+    batch_size=4,
     seed=0,
 ):
     """Predicts a label for every point of a room.
@@ -145,7 +145,7 @@ def predict_room(
             a `Room` has as `channels` is given to `predict`, too.
         num_classes: int.
         num_points, votes, seed: ints.
-        batch_size: int, blocks at once. Defaults to 8, which takes little
+        batch_size: int, blocks at once. Defaults to 4, which takes little
             memory; on a GPU more are a little faster.
         column_size, stride: floats, in metres.
 

@@ -127,8 +127,7 @@ def load_s3dis(
             )
         else:
             try:
-                if channels:
-                    beside.add(content, up_axis=up_axis, to="z")
+                beside.add(content, up_axis, "z")
             except ValueError as error:
                 bad.add(name, str(error))
                 continue

@@ -106,13 +106,6 @@ def gather_points(values: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return values.reshape(-1, *values.shape[2:]).take(flat, axis=0)
 
 
-def take_rows(values, indices):
-    """Rows of an array at `indices` `(n,)`."""
-    if values.flags.c_contiguous:
-        return values.take(indices, axis=0)  # several times faster
-    return values[indices]  # `take` would copy all of them first
-
-
 def draw(available, wanted, rng):
     """`wanted` different numbers below `available`, in random order."""
     if available > _MANY * wanted:

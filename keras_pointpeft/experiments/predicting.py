@@ -25,7 +25,7 @@ def predict_files(
     output=None,
     labelled=None,
     votes=1,
-    batch_size=32,
+    batch_size=None,
     category=None,
     on_bad="raise",
     seed=0,
@@ -47,7 +47,8 @@ def predict_files(
         votes: int. Passes whose probabilities are averaged. More than one
             draw points anew and augment them as in training. Of points, each
             pass sees them in other company, and most votes win.
-        batch_size: int. Clouds in a batch.
+        batch_size: optional int. Clouds in a batch, 32 by default; of scenes,
+            blocks of columns, which need much more memory, 4.
         category: optional string, the category of clouds whose parts are
             predicted. Needed where the model has several.
         on_bad: `"raise"`, or `"skip"` to leave out files that cannot be
@@ -76,6 +77,8 @@ def predict_files(
         with Progress("building the model"):
             model = from_adapter(adapter)
     files = find_files(paths)
+    if batch_size is None:
+        batch_size = 4 if hasattr(model, "predict_room") else 32
     if votes < 1 or batch_size < 1:
         raise ValueError(
             "`votes` and `batch_size` must be at least 1. Received: "

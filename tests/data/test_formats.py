@@ -44,8 +44,9 @@ def test_what_other_libraries_wrote(name):
         assert len(points) == expected["points"]
         mean = points.mean(axis=0, dtype="float64")
         np.testing.assert_allclose(mean, expected["mean"], atol=digits)
-    if "labels" in expected:
-        assert content.labels.tolist() == expected["labels"]
+    for name in ("labels", "colors", "intensity"):
+        if name in expected:
+            assert getattr(content, name).tolist() == expected[name]
     for found, wanted in (
         (points.min(axis=0), expected["min"]),
         (points.max(axis=0), expected["max"]),

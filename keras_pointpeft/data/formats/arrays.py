@@ -1,10 +1,12 @@
 """Arrays of NumPy, and raw float32 where it is told what they hold."""
 
+import dataclasses
 import os
 
 import numpy as np
 
 from keras_pointpeft.data.checks import check_size
+from keras_pointpeft.data.formats.content import CHANNEL_ARRAYS
 from keras_pointpeft.data.formats.content import LABELS
 from keras_pointpeft.data.formats.content import Content
 from keras_pointpeft.data.formats.content import as_labels
@@ -13,7 +15,16 @@ from keras_pointpeft.data.formats.content import from_columns
 from keras_pointpeft.data.formats.content import role_of
 
 # What the coordinates in an .npz are called.
-_POINTS = ("points", "xyz", "pos", "coord", "coords", "vertices")
+_POINTS = (
+    "points",
+    "xyz",
+    "pos",
+    "positions",
+    "coord",
+    "coords",
+    "coordinates",
+    "vertices",
+)
 
 
 def read(path, max_bytes):
@@ -24,7 +35,7 @@ def read(path, max_bytes):
     try:
         # A header that declares more than the file holds fails to map.
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        labels = None
+        labels, beside, left_out = None, {}, []
         if hasattr(loaded, "files"):
             with loaded:
                 names = loaded.files
@@ -38,6 +49,14 @@ def read(path, max_bytes):
                 named = [n for n in LABELS if n in names and n != name]
                 if named:
                     labels = _member(loaded, named[0], max_bytes)
+                for channel, known in CHANNEL_ARRAYS.items():
+                    for key in [key for key in known if key in names][:1]:
+                        rows = _member(loaded, key, max_bytes)
+                        rows = _beside(channel, rows, len(points))
+                        if rows is None:
+                            left_out.append(f"1 array {key!r}")
+                        else:
+                            beside[channel] = rows
             loaded = points
     except (OSError, ValueError, EOFError, IndexError) as error:
         raise ValueError(f"it is not a complete array file: {error}") from error
@@ -48,7 +67,7 @@ def read(path, max_bytes):
         columns.pop(None, None)
         if labels is not None:
             columns["label"] = labels
-        return from_columns(columns)
+        return dataclasses.replace(from_columns(columns), **beside)
     if loaded.dtype.kind not in "fiu":
         raise ValueError(f"it must hold numbers, not {loaded.dtype}")
     check_size(path, loaded.shape, "float32", max_bytes)
@@ -62,7 +81,12 @@ def read(path, max_bytes):
             f"it must hold points (points, 3 or more); {loaded.shape} seems to "
             "be the other way round"
         )
-    return Content(as_numbers(loaded[:, :3]), labels=as_labels(labels))
+    return Content(
+        as_numbers(loaded[:, :3]),
+        labels=as_labels(labels),
+        left_out=tuple(left_out),
+        **beside,
+    )
 
 
 def read_raw(path, columns, max_bytes):
@@ -90,6 +114,16 @@ def read_raw(path, columns, max_bytes):
     rows = np.fromfile(path, "<f4").reshape(-1, columns)
     intensity = rows[:, 3] if columns > 3 else None
     return Content(as_numbers(rows[:, :3]), intensity=intensity)
+
+
+def _beside(channel, rows, count):
+    """Colours without their opacity and the like; None of another shape."""
+    if rows.shape == (count, 4) and channel == "colors":
+        rows = rows[:, :3]
+    if rows.shape == (count, 1) and channel == "intensity":
+        rows = rows[:, 0]
+    fits = rows.shape == ((count,) if channel == "intensity" else (count, 3))
+    return rows if fits and rows.dtype.kind in "fiu" else None
 
 
 def _member(loaded, name, max_bytes):

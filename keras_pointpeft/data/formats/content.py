@@ -21,11 +21,17 @@ LABELS = (
 )
 # What points may have beside their place.
 CHANNELS = ("colors", "normals", "intensity")
+# What arrays of them are called, in .npz and .h5.
+CHANNEL_ARRAYS = {
+    "colors": ("colors", "color", "rgb"),
+    "normals": ("normals", "normal"),
+    "intensity": ("intensity", "intensities"),
+}
 # The names that programs give to columns, by what they mean.
 _ROLES = {
-    "x": ("x", "easting", "east"),
-    "y": ("y", "northing", "north"),
-    "z": ("z", "height", "elevation", "altitude"),
+    "x": ("x", "easting", "east", "x_coord", "coord_x"),
+    "y": ("y", "northing", "north", "y_coord", "coord_y"),
+    "z": ("z", "height", "elevation", "altitude", "z_coord", "coord_z"),
     "nx": ("nx", "normal_x", "normalx"),
     "ny": ("ny", "normal_y", "normaly"),
     "nz": ("nz", "normal_z", "normalz"),
@@ -115,7 +121,7 @@ class Content:
         return Content(
             left_out=self.left_out,
             color_range=self.color_range,
-            **{name: value[indices] for name, value in self._of_points()},
+            **{n: _rows(value, indices) for n, value in self._of_points()},
         )
 
     def owned(self):
@@ -169,6 +175,12 @@ def from_columns(columns):
         normals=together("nx", "ny", "nz"),
         intensity=columns.get("intensity"),
     )
+
+
+def _rows(values, indices):
+    if values.flags.c_contiguous and indices.dtype != bool:
+        return values.take(indices, axis=0)  # several times faster
+    return values[indices]  # `take` would copy all of them first
 
 
 def _side_by_side(columns):

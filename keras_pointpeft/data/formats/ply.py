@@ -21,6 +21,8 @@ _KINDS = {
     "int": "i4", "uint": "u4", "float": "f4", "double": "f8",
     "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2",
     "int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8",
+    # Not in the format's description, but written by some.
+    "int64": "i8", "uint64": "u8",
 }  # fmt: skip
 _NAMES = {kind: name for name, kind in reversed(_KINDS.items())}
 _ORDERS = {
@@ -254,6 +256,11 @@ def _header(path, file, max_bytes):
         elif words[:1] == [b"property"] and elements:
             *kinds, name = (word.decode() for word in words[1:])
             is_list = kinds[:1] == ["list"]
+            unknown = set(kinds[is_list:]) - set(_KINDS)
+            if unknown:
+                raise ValueError(
+                    f"its property {name!r} is of the type {unknown.pop()!r}"
+                )
             kinds = [_KINDS[kind] for kind in kinds[is_list:]]
             length = kinds.pop(0) if is_list else None
             elements[-1][2].append((name, *kinds, length))

@@ -42,6 +42,7 @@ def read(path, max_bytes):
         intensity=np.concatenate(intensity),
         colors=np.concatenate(colors) if whole else None,
         left_out=(f"{gaps} directions without a point",) if gaps else (),
+        color_range=255.0,
     )
 
 

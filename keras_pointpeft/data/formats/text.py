@@ -81,7 +81,11 @@ def read(path, counted=False):
     rows = np.concatenate(parts)
     if not layout.named:
         _check_counter(rows, layout)
-    return from_columns(dict(zip(layout.roles, rows.T)))
+    content = from_columns(dict(zip(layout.roles, rows.T)))
+    if counted and not layout.named:
+        # What is read there without a name counts up to 255.
+        content = dataclasses.replace(content, color_range=255.0)
+    return content
 
 
 def _encoding(path):
@@ -104,23 +108,44 @@ def _check_counter(rows, layout):
 
 def _rows(file, layout, count):
     """The next rows as float64, all or so many."""
-    convert = None
+    convert = {}
     if layout.decimal_comma:
+        convert = dict.fromkeys(layout.columns, _with_comma)
+    begin = file.tell()
+    try:
+        return _table(file, layout, count, convert)
+    except ValueError as error:
+        if layout.delimiter is None or "''" not in str(error):
+            raise
+    # What else a point has may be missing, its place may not. (Not at once:
+    # it takes ten times as long.)
+    for role, column in zip(layout.roles, layout.columns):
+        if role not in ("x", "y", "z"):
+            convert[column] = _or_none(convert.get(column, float))
+    file.seek(begin)
+    return _table(file, layout, count, convert)
 
-        def convert(text):
-            return float(text.replace(",", "."))
 
+def _table(file, layout, count, convert):
     return np.loadtxt(
         file,
         "float64",
         comments="#",
         delimiter=layout.delimiter,
-        converters=convert,
+        converters=convert or None,
         usecols=layout.columns,
         quotechar='"',
         ndmin=2,
         max_rows=count,
     ).reshape(-1, len(layout.columns))
+
+
+def _with_comma(text):
+    return float(text.replace(",", "."))
+
+
+def _or_none(convert):
+    return lambda text: convert(text) if text.strip() else np.nan
 
 
 def _layout(file, counted):
@@ -200,8 +225,9 @@ def _names_in(comment, width):
 
 def _separator(text):
     """What separates the cells of a line, and whether "," is the point."""
-    if ";" in text:
-        return ";", "," in text
+    for mark in ";|":
+        if mark in text:
+            return mark, "," in text
     cells = _cells(text, "\t")
     if len(cells) >= 3 and all(cells) and any(" " in c for c in cells):
         # Tabs are white space too, but for names and words with spaces.

@@ -11,6 +11,12 @@ CORNER = np.array([400000.0, 5400000.0, 352.0])
 _RNG = np.random.default_rng(0)
 CLOUD = np.round(_RNG.uniform(0, [2, 1, 0.5], (40, 3)), 3)
 LABELS = np.arange(40) % 3
+COLORS = np.arange(120).reshape(40, 3) * 2
+BESIDE = {
+    "labels": LABELS.tolist(),
+    "colors": COLORS.tolist(),
+    "intensity": (LABELS * 7).tolist(),
+}
 # A cube of side 2 from quads with a pyramid on it, and a pentagon beside.
 VERTICES = np.array(
     [

@@ -6,7 +6,9 @@ import open3d
 import plyfile
 import pymeshlab
 import trimesh
+from writers.contents import BESIDE
 from writers.contents import CLOUD
+from writers.contents import COLORS
 from writers.contents import CONCAVE
 from writers.contents import CONCAVE_POLYGONS
 from writers.contents import CONCAVE_TRIANGLES
@@ -99,6 +101,11 @@ def by_open3d():
     }.items():
         path = cloud(name, writer, CLOUD + CORNER, 1e-3)
         assert open3d.t.io.write_point_cloud(path, far, **options)
+    far.point.colors = open3d.core.Tensor(COLORS.astype("u1"))
+    far.point.labels = open3d.core.Tensor(LABELS[:, None].astype("i4"))
+    far.point.intensity = open3d.core.Tensor(7.0 * LABELS[:, None])
+    path = cloud("open3d_tensor.npz", writer, CLOUD + CORNER, **BESIDE)
+    assert open3d.t.io.write_point_cloud(path, far)
     box = open3d.geometry.TriangleMesh(
         open3d.utility.Vector3dVector(VERTICES),
         open3d.utility.Vector3iVector(TRIANGLES),
@@ -191,6 +198,11 @@ def by_trimesh():
         "trimesh_binary.ply": {},
     }.items():
         box.export(mesh(name, writer), **options)
+    named = trimesh.Trimesh(VERTICES, TRIANGLES, process=False)
+    numbers = np.arange(len(VERTICES))
+    named.vertex_attributes["label"] = numbers
+    path = mesh("trimesh_int64.ply", writer, labels=numbers.tolist())
+    named.export(path, vertex_normal=False)
     turned = trimesh.transformations.rotation_matrix(1.0, (1, 2, 3))
     turned[:3, 3] = (5, 6, 7)
     scene = trimesh.Scene()

@@ -8,7 +8,9 @@ import numpy as np
 import pandas
 import pyntcloud
 import pypcd4
+from writers.contents import BESIDE
 from writers.contents import CLOUD
+from writers.contents import COLORS
 from writers.contents import CORNER
 from writers.contents import LABELS
 from writers.contents import cloud
@@ -30,6 +32,11 @@ def arrays():
         points=CLOUD, labels=LABELS,
     )  # fmt: skip
     np.savez_compressed(cloud("single.npz", writer), CLOUD)
+    np.savez(
+        cloud("channels.npz", writer, **BESIDE),
+        xyz=CLOUD, rgb=np.c_[COLORS, COLORS[:, 0]].astype("u1"),
+        intensity=LABELS[:, None] * 7, pid=LABELS,
+    )  # fmt: skip
     rows = np.c_[CLOUD, LABELS].astype("<f4")
     rows.tofile(cloud("kitti.bin", writer, bin_columns=4))
     np.c_[rows, LABELS].astype("<f4").tofile(
@@ -103,6 +110,18 @@ def texts():
     strings = strings.map(lambda x: x.replace(".", ","))
     path = cloud("late_comma.txt", writer, whole)
     strings.to_csv(path, index=False, header=False, sep=";")
+    names = ["x_coord", "y_coord", "z_coord"]
+    wide = pandas.DataFrame(CLOUD, columns=names).assign(
+        label=LABELS, intensity=LABELS * 7
+    )
+    for axis, name in enumerate(("red", "green", "blue")):
+        wide[name] = COLORS[:, axis]
+    wide.to_csv(cloud("bars.csv", writer, **BESIDE), index=False, sep="|")
+    # What is not known of some points is left empty.
+    known = LABELS != 1
+    wide["label"] = wide["label"].where(known).astype("Int64")
+    beside = {**BESIDE, "labels": np.where(known, LABELS, -1).tolist()}
+    wide.to_csv(cloud("empty_cells.csv", writer, **beside), index=False)
     path = cloud("counted.pts", writer)
     with open(path, "w") as file:
         file.write("40\n")
