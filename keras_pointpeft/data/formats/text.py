@@ -111,11 +111,12 @@ def _rows(file, layout, count):
     convert = {}
     if layout.decimal_comma:
         convert = dict.fromkeys(layout.columns, _with_comma)
-    begin = file.tell()
+    whole = count is None and layout.delimiter is not None
+    begin = file.tell() if whole else None
     try:
         return _table(file, layout, count, convert)
     except ValueError as error:
-        if layout.delimiter is None or "''" not in str(error):
+        if not whole or "''" not in str(error):
             raise
     # What else a point has may be missing, its place may not. (Not at once:
     # it takes ten times as long.)
