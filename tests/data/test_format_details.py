@@ -98,6 +98,9 @@ def test_arrays_that_are_not_what_they_seem(tmp_path):
     np.savez(tmp_path / "a.npz", points=points, labels=labels[:-1])
     with pytest.raises(ValueError, match="39 labels of 40 points"):
         read_content(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", points=points, normals=points[:-1])
+    with pytest.warns(UserWarning, match="without 1 array 'normals'"):
+        assert read_content(tmp_path / "a.npz").normals is None
     np.save(tmp_path / "a.npy", points.T)
     with pytest.raises(ValueError, match="the other way round"):
         read_content(tmp_path / "a.npy")
@@ -106,6 +109,27 @@ def test_arrays_that_are_not_what_they_seem(tmp_path):
     found = read_content(tmp_path / "a.bin", bin_columns=4)
     assert found.points.flags.c_contiguous
     np.testing.assert_array_equal(found.intensity, labels)
+
+
+@pytest.mark.parametrize("mark", [",", ";", "|"])
+def test_a_place_is_there_or_the_point_is_refused(tmp_path, mark):
+    rows = ["x,y,z,intensity", "1,2,3,4", "5,6,7,", "8,9,10,11"]
+    text = "\n".join(rows).replace(",", mark)
+    found = read_content(put(tmp_path / "a.csv", text))
+    np.testing.assert_array_equal(found.intensity, [4, np.nan, 11])
+    np.testing.assert_array_equal(found.points[1], [5, 6, 7])
+    with pytest.raises(ValueError, match="row 2, column 3"):
+        put(tmp_path / "a.csv", text.replace(f"{mark}10{mark}", mark + mark))
+        read_content(tmp_path / "a.csv")
+
+
+def test_properties_of_unknown_types_are_named(tmp_path):
+    text = (
+        "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\n"
+        "property half y\nproperty float z\nend_header\n0 0 0\n"
+    )
+    with pytest.raises(ValueError, match="property 'y' is of the type 'half'"):
+        read_content(put(tmp_path / "a.ply", text))
 
 
 def test_a_label_of_its_own_goes_before_the_class(tmp_path):
