@@ -35,6 +35,19 @@ def moved(augmentation, points, rng):
 
     Returns:
         float32 array of the same shape.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from keras_pointpeft.data import augmentation
+
+    colored = np.random.default_rng(0).random((2, 16, 6), "float32")
+    moved = augmentation.moved(
+        augmentation.get("scale_translate"), colored, np.random.default_rng(1)
+    )
+    assert (moved[..., 3:] == colored[..., 3:]).all()
+    ```
     """
     places = np.asarray(augmentation(points[..., :3], rng), "float32")
     if points.shape[-1] == 3:
