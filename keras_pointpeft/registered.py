@@ -27,11 +27,10 @@ layers.token_decoder: BranchDropout TokenDecoder
 layers.token_propagation: TokenPropagation
 layers.tokens: PositionMLP CodedPositionMLP SinePosition ClassTokens SplitTokens
 layers.transformer_block: TransformerBlock
-models.pcp_mae: PCPMAEBackbone
 models.point_gpt: PointGPTBackbone
 models.point_m2ae: PointM2AEBackbone
-models.point_mae: PointMAEBackbone ACTBackbone PointBERTBackbone
-models.point_pqae: PointPQAEBackbone
+models.point_mae: PCPMAEBackbone PointMAEBackbone ACTBackbone PointBERTBackbone
+    PointPQAEBackbone
 models.pretraining.center_predicting_autoencoder: CenterPredictingAutoencoder
 models.pretraining.generative_pretrainer: GenerativePretrainer
 models.pretraining.hierarchical_masked_autoencoder:
@@ -89,10 +88,9 @@ peft.stag.beside_block: TokenSum SideStep Displacement AsBeforeNorm
 peft.stag.method: STAG
 peft.stag.side_graph: GraphStep SideGraph
 peft.vpt: PromptTuner VPT
+step.iou: MeanIoU InstanceMeanIoU ClassMeanIoU
 step.losses: SmoothedCrossentropy WeightedCrossentropy PointAccuracy
-step.mean_iou: MeanIoU
 step.optimizer: Adam AdamW TwiceAdamW
-step.part_metrics: InstanceMeanIoU ClassMeanIoU
 """
 MODULES = {}
 for _word in TABLE.split():

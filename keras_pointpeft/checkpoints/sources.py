@@ -1,6 +1,5 @@
 """Tells what a published checkpoint is, by the names in it."""
 
-import re
 
 from keras_pointpeft.checkpoints import layouts  # noqa: F401 (registers)
 from keras_pointpeft.checkpoints.layouts.registry import METHODS
@@ -68,8 +67,3 @@ def method_of(state):
     """The title of the fine-tuning method that left its tensors, or None."""
     name = method_in(state)
     return None if name is None else METHODS[name].title
-
-
-def parts_in(state, *patterns):
-    """Whether any name in a file fits one of the expressions."""
-    return any(re.search(p, name) for p in patterns for name in state)

@@ -2,13 +2,13 @@
 
 from keras_pointpeft.models import frozen_stem
 from keras_pointpeft.models.backbone import PointBackbone
-from keras_pointpeft.models.pcp_mae import PCPMAEBackbone
 from keras_pointpeft.models.point_gpt import PointGPTBackbone
 from keras_pointpeft.models.point_m2ae import PointM2AEBackbone
 from keras_pointpeft.models.point_mae import ACTBackbone
+from keras_pointpeft.models.point_mae import PCPMAEBackbone
 from keras_pointpeft.models.point_mae import PointBERTBackbone
 from keras_pointpeft.models.point_mae import PointMAEBackbone
-from keras_pointpeft.models.point_pqae import PointPQAEBackbone
+from keras_pointpeft.models.point_mae import PointPQAEBackbone
 from keras_pointpeft.models.pretraining.center_predicting_autoencoder import (
     CenterPredictingAutoencoder,
 )

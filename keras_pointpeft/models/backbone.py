@@ -36,6 +36,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     Subclasses build the functional graph, name every layer, and end with
     `super().__init__(inputs, outputs, peft)`. The blocks are named
     `block_0`, `block_1` and so on, so that `features()` finds them.
+    `fewest_points` is how many points a cloud must have for all its patches.
 
     Args:
         inputs: the graph's input.
@@ -103,6 +104,10 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         self.peft = peft
         self.trunk = trunk
         self.remat = remat
+        # Of all patches, for some methods cut further ones, and larger.
+        cuts = [x for x in self.layers if isinstance(x, PointPatches)]
+        sizes = [max(cut.num_groups, cut.group_size) for cut in cuts]
+        self.fewest_points = max(sizes, default=1)
         freeze(self, peft)
         if peft is not None:
             set_base(self)
@@ -233,13 +238,6 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
             outputs[f"block_{i}"] = self.get_layer(f"block_{i}").output
         model = keras.Model(self.input, outputs)
         return model.predict(points, batch_size=batch_size, verbose=0)
-
-    @property
-    def fewest_points(self):
-        """How many points a cloud must have for all its patches."""
-        # Some methods cut further ones, and larger.
-        cuts = [x for x in self.layers if isinstance(x, PointPatches)]
-        return max(max(cut.num_groups, cut.group_size) for cut in cuts)
 
     @property
     def segmentation_decoder(self):

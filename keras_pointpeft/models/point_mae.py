@@ -1,6 +1,7 @@
-"""The plain transformer that Point-MAE, ACT and Point-BERT share."""
+"""The plain transformer of Point-MAE, which several other models share."""
 
 from keras_pointpeft.layers import ClassTokens
+from keras_pointpeft.layers import CodedPositionMLP
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.models.assembly import Assembly
@@ -161,13 +162,10 @@ class ACTBackbone(PlainBackbone):
         **kwargs: the arguments of `PointMAEBackbone`.
 
     Input shape:
-        `(batch, points, 3)`.
+        `(batch, points, 3 + extra_channels)`.
 
     Output shape:
-        dict of `"class_tokens"` `(batch, 1, dim)`, `"patch_tokens"`
-        `(batch, num_groups, dim)`, `"centers"` `(batch, num_groups, 3)` and,
-        if the method keeps prompts, `"prompt_tokens"`
-        `(batch, prompts, dim)`.
+        dict of tensors, as of `PointMAEBackbone`.
 
     Example:
     ```python
@@ -195,13 +193,10 @@ class PointBERTBackbone(PlainBackbone):
         **kwargs: the other arguments of `PointMAEBackbone`.
 
     Input shape:
-        `(batch, points, 3)`.
+        `(batch, points, 3 + extra_channels)`.
 
     Output shape:
-        dict of `"class_tokens"` `(batch, 1, dim)`, `"patch_tokens"`
-        `(batch, num_groups, dim)`, `"centers"` `(batch, num_groups, 3)` and,
-        if the method keeps prompts, `"prompt_tokens"`
-        `(batch, prompts, dim)`.
+        dict of tensors, as of `PointMAEBackbone`.
 
     Example:
     ```python
@@ -216,3 +211,66 @@ class PointBERTBackbone(PlainBackbone):
     head_dims = (256,)
     head_norm = False
     decoder = "graph"
+
+
+@serializable
+class PCPMAEBackbone(PlainBackbone):
+    """The transformer of PCP-MAE.
+
+    [PCP-MAE: Learning to Predict Centers for Point Masked
+    Autoencoders](https://arxiv.org/abs/2408.08753). The transformer is
+    Point-MAE's; positions are a fixed code of the patch centres behind a
+    wider MLP, see `keras_pointpeft.layers.CodedPositionMLP`, so that the two
+    do not take each other's weights.
+
+    Args:
+        **kwargs: the arguments of `PointMAEBackbone`; `dim` must be divisible
+            by 6.
+
+    Input shape:
+        `(batch, points, 3 + extra_channels)`.
+
+    Output shape:
+        dict of tensors, as of `PointMAEBackbone`.
+
+    Raises:
+        ValueError: if `dim` is not divisible by 6.
+
+    Example:
+    ```python
+    backbone = keras_pointpeft.models.PCPMAEBackbone(
+        num_groups=32, group_size=16, dim=96, depth=3, num_heads=6
+    )
+    tokens = backbone(np.random.rand(2, 512, 3))["patch_tokens"]
+    ```
+    """
+
+    position_class = CodedPositionMLP
+
+
+@serializable
+class PointPQAEBackbone(PlainBackbone):
+    """The transformer of Point-PQAE.
+
+    [Towards More Diverse and Challenging Pre-training for Point Cloud
+    Learning: Self-Supervised Cross Reconstruction with Decoupled
+    Views](https://arxiv.org/abs/2509.01250). The transformer is Point-MAE's;
+    what it has learned differs: to rebuild one view of a cloud from another.
+
+    Args:
+        **kwargs: the arguments of `PointMAEBackbone`.
+
+    Input shape:
+        `(batch, points, 3 + extra_channels)`.
+
+    Output shape:
+        dict of tensors, as of `PointMAEBackbone`.
+
+    Example:
+    ```python
+    backbone = keras_pointpeft.models.PointPQAEBackbone(
+        num_groups=32, group_size=16, dim=96, depth=3, num_heads=6
+    )
+    tokens = backbone(np.random.rand(2, 512, 3))["patch_tokens"]
+    ```
+    """

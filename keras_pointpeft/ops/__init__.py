@@ -8,6 +8,7 @@ from keras_pointpeft.ops.accelerators import accelerator_report
 from keras_pointpeft.ops.accelerators import disable_accelerators
 from keras_pointpeft.ops.interpolation import interpolate
 from keras_pointpeft.ops.neighbors import ball_query
+from keras_pointpeft.ops.neighbors import farthest_point_sample
 from keras_pointpeft.ops.neighbors import gather
 from keras_pointpeft.ops.neighbors import group
 from keras_pointpeft.ops.neighbors import knn
@@ -15,7 +16,6 @@ from keras_pointpeft.ops.neighbors import squared_distances
 from keras_pointpeft.ops.ordering import morton_order
 from keras_pointpeft.ops.ordering import nearest_neighbor_chain
 from keras_pointpeft.ops.points import validate_points
-from keras_pointpeft.ops.sampling import farthest_point_sample
 
 __all__ = [
     "accelerator_report",

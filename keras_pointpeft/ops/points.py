@@ -171,7 +171,8 @@ class PointOperation(keras.Operation):
     is known without tracing the function.
 
     Args:
-        function: string, `"<module>.<name>"` below `keras_pointpeft.ops`.
+        function: string, `"<module>.<name>"` below `keras_pointpeft.ops`. The
+            name decides: modules have changed since some files were written.
         options: dict of the arguments that are not tensors.
     """
 
@@ -179,9 +180,8 @@ class PointOperation(keras.Operation):
         super().__init__(name=name)
         self.function = function
         self.options = dict(options)
-        module, attribute = function.split(".")
-        module = importlib.import_module(f"keras_pointpeft.ops.{module}")
-        self._call = getattr(module, attribute)
+        face = importlib.import_module("keras_pointpeft.ops")
+        self._call = getattr(face, function.rpartition(".")[-1])
 
     def call(self, *tensors):
         return self._call(*tensors, **self.options)

@@ -5,7 +5,7 @@ import numpy as np
 from keras_pointpeft.data import RoomDataset
 from keras_pointpeft.data import augmentation as augmentations
 from keras_pointpeft.files.progress import track
-from keras_pointpeft.step.part_metrics import PartIoU
+from keras_pointpeft.step.iou import PartIoU
 from keras_pointpeft.training.metrics import confusion_matrix
 from keras_pointpeft.training.metrics import mean_class_accuracy
 from keras_pointpeft.training.metrics import mean_iou

@@ -4,18 +4,26 @@ One function per family of cases: it builds our model from the published
 configuration and compares.
 """
 
+import json
+import pathlib
+
+import numpy as np
+
 from keras_pointpeft.checkpoints.layouts import layout_of
 from keras_pointpeft.checkpoints.transfer import fill_layout
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointMAEBackbone
 from keras_pointpeft.peft import DAPT
+from keras_pointpeft.training.schedule import cosine_with_warmup
 from keras_pointpeft.verification.case import LOGITS
 from keras_pointpeft.verification.case import TOKENS
 from keras_pointpeft.verification.case import Check
 from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.case import check_classifier
 from keras_pointpeft.verification.ops import verify_ops_case
-from keras_pointpeft.verification.schedule import verify_lr_schedule
+
+# Of learning rates, relative to the peak.
+_RATE = 1e-9
 
 
 def point_mae_backbone(config, peft=None):
@@ -95,6 +103,35 @@ def dapt_pointmae(recorded):
         centers=backbone.output["centers"],
         norm_out=backbone.get_layer("norm").output,
     )
+
+
+def verify_lr_schedule(case_dir) -> list[tuple[str, float, float]]:
+    """Compares `cosine_with_warmup` with the rates of a reference case.
+
+    Args:
+        case_dir: path of a directory with `manifest.json`, whose `"settings"`
+            name the schedules, and `data.npz` with one array of rates, one
+            per epoch, for each of them.
+
+    Returns:
+        A list of `(what, largest difference, tolerance)`. The difference is
+        relative to the schedule's peak rate.
+    """
+    case_dir = pathlib.Path(case_dir)
+    manifest = json.loads((case_dir / "manifest.json").read_text())
+    results = []
+    with np.load(case_dir / "data.npz") as arrays:
+        for name, settings in manifest["settings"].items():
+            peak = settings["base_lr"]
+            rates = [
+                cosine_with_warmup(
+                    epoch, peak, settings["t_initial"], settings["warmup_t"]
+                )
+                for epoch in range(settings["epochs_run"])
+            ]
+            difference = np.max(np.abs(np.array(rates) - arrays[name])) / peak
+            results.append((name, float(difference), _RATE))
+    return results
 
 
 @case("ops_lr_schedule")

@@ -94,26 +94,28 @@ def act_transfer(recorded):
     check_classifier(recorded, model)
 
 
+def _transferred(recorded, kind):
+    """A classifier on a backbone of a kind: all of it trains, or a probe."""
+    config = recorded.config
+    linear = config["type"] == "linear"
+    backbone = kind(
+        peft=_probe() if linear else None, **backbone_arguments(config)
+    )
+    head = () if linear else None
+    return PointCloudClassifier(
+        backbone, config["cls_dim"], head_dims=head, dropout=0.0
+    )
+
+
 @case("pcpmae_finetune_*")
 @case("pcpmae_linear_*")
 def pcpmae_transfer(recorded):
-    config = recorded.config
-    linear = config["type"] == "linear"
-    backbone = PCPMAEBackbone(
-        peft=_probe() if linear else None, **backbone_arguments(config)
-    )
-    model = PointCloudClassifier(
-        backbone,
-        config["cls_dim"],
-        head_dims=() if linear else None,
-        dropout=0.0,
-    )
-    position = backbone.get_layer("position")
-    centers = backbone.output["centers"]
+    model = _transferred(recorded, PCPMAEBackbone)
+    position = model.backbone.get_layer("position")
     check_classifier(
         recorded,
         model,
-        pos_code=position.code(centers),
+        pos_code=position.code(model.backbone.output["centers"]),
         pos_embed=position.output,
     )
 
@@ -121,18 +123,7 @@ def pcpmae_transfer(recorded):
 @case("recon_finetune_*")
 @case("recon_linear_*")
 def recon_transfer(recorded):
-    config = recorded.config
-    linear = config["type"] == "linear"
-    backbone = ReConBackbone(
-        peft=_probe() if linear else None, **backbone_arguments(config)
-    )
-    model = PointCloudClassifier(
-        backbone,
-        config["cls_dim"],
-        head_dims=() if linear else None,
-        dropout=0.0,
-    )
-    check_classifier(recorded, model)
+    check_classifier(recorded, _transferred(recorded, ReConBackbone))
 
 
 @case("recon_svm_feature_*")

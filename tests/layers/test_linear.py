@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from keras_pointpeft.layers import Linear
-from keras_pointpeft.layers.initializers import redraw
+from keras_pointpeft.models.pretraining.pretrainer import redraw
 
 
 def array(x):

@@ -9,8 +9,8 @@ import pytest
 from keras_pointpeft import data
 from keras_pointpeft import models
 from keras_pointpeft.data.appearance import look
-from keras_pointpeft.step.part_metrics import ClassMeanIoU
-from keras_pointpeft.step.part_metrics import InstanceMeanIoU
+from keras_pointpeft.step.iou import ClassMeanIoU
+from keras_pointpeft.step.iou import InstanceMeanIoU
 
 from ..conftest import small_backbone
 from ..conftest import small_classifier

@@ -5,8 +5,8 @@ from keras import ops as kops
 
 from keras_pointpeft import ops
 from keras_pointpeft.ops.accelerators import host
+from keras_pointpeft.ops.neighbors import published_order
 from keras_pointpeft.ops.plain import plain_sample
-from keras_pointpeft.ops.sampling import published_order
 
 from . import backends
 from . import clouds

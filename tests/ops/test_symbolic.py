@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_pointpeft import ops
+from keras_pointpeft.ops.points import PointOperation
 
 from . import clouds
 
@@ -63,6 +64,18 @@ def test_saves_and_loads(tmp_path):
         for m in (model, keras.models.load_model(path))
     )
     np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_file_may_name_the_module_where_a_function_stood():
+    config = {
+        "function": "sampling.farthest_point_sample",
+        "options": {"num_samples": 8},
+    }
+    points = clouds.make("uniform", 2, 50)
+    np.testing.assert_array_equal(
+        PointOperation.from_config(config)(points),
+        ops.farthest_point_sample(points, 8),
+    )
 
 
 def test_arrays_beside_symbolic_tensors():

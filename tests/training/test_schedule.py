@@ -7,7 +7,7 @@ import pytest
 
 from keras_pointpeft.training import CosineWithWarmup
 from keras_pointpeft.training import cosine_with_warmup
-from keras_pointpeft.verification.schedule import verify_lr_schedule
+from keras_pointpeft.verification.cases_point_mae import verify_lr_schedule
 
 CASE = pathlib.Path(__file__).parents[1] / "golden" / "ops_lr_schedule"
 

@@ -6,9 +6,9 @@ from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.layers import TokenPropagation
 from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.basic import LayerNormalization
-from keras_pointpeft.layers.initializers import redraw
 from keras_pointpeft.models.backbone import drop_path_rates
 from keras_pointpeft.models.pretraining.pretrainer import MaskedPretrainer
+from keras_pointpeft.models.pretraining.pretrainer import redraw
 from keras_pointpeft.models.pretraining.visible_tokens import Packing
 from keras_pointpeft.models.pretraining.visible_tokens import visible_below
 from keras_pointpeft.ops import gather

@@ -5,9 +5,9 @@ from keras_pointpeft.layers import Linear
 from keras_pointpeft.layers import PositionMLP
 from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.basic import LayerNormalization
-from keras_pointpeft.layers.initializers import redraw
 from keras_pointpeft.models.backbone import drop_path_rates
 from keras_pointpeft.models.pretraining.pretrainer import MaskedPretrainer
+from keras_pointpeft.models.pretraining.pretrainer import redraw
 from keras_pointpeft.ops import gather
 from keras_pointpeft.ops import random
 from keras_pointpeft.ops import squared_distances

@@ -126,8 +126,8 @@ class PartSegmenter(PointSegmenter):
         )
 
     def default_metrics(self):
-        from keras_pointpeft.step.part_metrics import ClassMeanIoU
-        from keras_pointpeft.step.part_metrics import InstanceMeanIoU
+        from keras_pointpeft.step.iou import ClassMeanIoU
+        from keras_pointpeft.step.iou import InstanceMeanIoU
 
         return [
             ClassMeanIoU(self.category_parts),
@@ -135,7 +135,7 @@ class PartSegmenter(PointSegmenter):
         ]
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        from keras_pointpeft.step.part_metrics import categories
+        from keras_pointpeft.step.iou import categories
 
         with categories(x["category"]):
             return super().compute_metrics(x, y, y_pred, sample_weight)

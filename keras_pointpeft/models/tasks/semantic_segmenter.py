@@ -2,7 +2,7 @@ import warnings
 
 from keras_pointpeft.models.tasks.segmenter import PointSegmenter
 from keras_pointpeft.serialization import serializable
-from keras_pointpeft.step.mean_iou import MeanIoU
+from keras_pointpeft.step.iou import MeanIoU
 
 
 @serializable

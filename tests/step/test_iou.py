@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_pointpeft.step.mean_iou import MeanIoU
+from keras_pointpeft.step.iou import MeanIoU
 
 
 @pytest.mark.parametrize("ignored", (None, 1))
