@@ -294,6 +294,20 @@ def verify(directory, gradients=True):
     return None
 
 
+def backbone_arguments(config):
+    """Constructor arguments that all published configurations name."""
+    # Of pre-training, they stand one level deeper.
+    config = {**config, **config.get("transformer_config", {})}
+    return {
+        "num_groups": config["num_group"],
+        "group_size": config["group_size"],
+        "dim": config.get("trans_dim", config.get("embed_dim")),
+        "depth": config["depth"],
+        "num_heads": config["num_heads"],
+        "skip_origin": True,
+    }
+
+
 def mean_cross_entropy(labels):
     """A loss function factory for `Case.check_gradients`."""
 

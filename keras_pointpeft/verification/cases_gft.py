@@ -11,9 +11,9 @@ from keras_pointpeft.models import PointMAEBackbone
 from keras_pointpeft.peft import GFT
 from keras_pointpeft.peft.parts.edge_conv import nearest_features
 from keras_pointpeft.verification.case import LOGITS
+from keras_pointpeft.verification.case import backbone_arguments
 from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.cases_methods import point_mae_classifier
-from keras_pointpeft.verification.cases_trunks import backbone_arguments
 from keras_pointpeft.verification.family import TRAINED
 from keras_pointpeft.verification.family import check_classifier
 from keras_pointpeft.verification.family import check_counts

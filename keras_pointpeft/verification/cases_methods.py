@@ -13,9 +13,9 @@ from keras_pointpeft.peft import VPT
 from keras_pointpeft.peft import GAPrompt
 from keras_pointpeft.peft import PointGST
 from keras_pointpeft.peft import PointLoRA
+from keras_pointpeft.verification.case import backbone_arguments
 from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.cases_point_peft import outputs_of
-from keras_pointpeft.verification.cases_trunks import backbone_arguments
 from keras_pointpeft.verification.family import check_classifier
 
 

@@ -18,6 +18,7 @@ from keras_pointpeft.training.schedule import cosine_with_warmup
 from keras_pointpeft.verification.case import LOGITS
 from keras_pointpeft.verification.case import TOKENS
 from keras_pointpeft.verification.case import Check
+from keras_pointpeft.verification.case import backbone_arguments
 from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.case import check_classifier
 from keras_pointpeft.verification.ops import verify_ops_case
@@ -28,14 +29,9 @@ _RATE = 1e-9
 
 def point_mae_backbone(config, peft=None):
     return PointMAEBackbone(
-        num_groups=config["num_group"],
-        group_size=config["group_size"],
-        dim=config["trans_dim"],
-        depth=config["depth"],
-        num_heads=config["num_heads"],
         drop_path_rate=config["drop_path_rate"],
-        skip_origin=True,
         peft=peft,
+        **backbone_arguments(config),
     )
 
 

@@ -12,8 +12,10 @@ from keras_pointpeft.peft import PointPEFT
 from keras_pointpeft.peft.point_peft.prior import prior_layer
 from keras_pointpeft.verification.case import LOGITS
 from keras_pointpeft.verification.case import TOKENS
+from keras_pointpeft.verification.case import backbone_arguments
 from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.case import mean_cross_entropy
+from keras_pointpeft.verification.cases_point_mae import point_mae_backbone
 
 
 def point_peft(config, bank_size, **kwargs):
@@ -34,16 +36,7 @@ def classifier(config, training=False, **kwargs):
     """Our classifier of a published configuration."""
     if training:
         kwargs["prompt_dropout"] = 0.0
-    backbone = PointMAEBackbone(
-        num_groups=config["num_group"],
-        group_size=config["group_size"],
-        dim=config["trans_dim"],
-        depth=config["depth"],
-        num_heads=config["num_heads"],
-        drop_path_rate=config["drop_path_rate"],
-        skip_origin=True,
-        peft=point_peft(config, **kwargs),
-    )
+    backbone = point_mae_backbone(config, point_peft(config, **kwargs))
     dropout = 0.0 if training else 0.5
     return PointCloudClassifier(backbone, config["cls_dim"], dropout=dropout)
 
@@ -222,17 +215,7 @@ def pointpeft_modelnet(recorded):
 
 @case("pointpeft_cpfeature_*")
 def pointpeft_feature(recorded):
-    config = recorded.config
-    transformer = config["transformer_config"]
-    backbone = PointMAEBackbone(
-        num_groups=config["num_group"],
-        group_size=config["group_size"],
-        dim=transformer["trans_dim"],
-        depth=transformer["depth"],
-        num_heads=transformer["num_heads"],
-        drop_path_rate=transformer["drop_path_rate"],
-        skip_origin=True,
-    )
+    backbone = PointMAEBackbone(**backbone_arguments(recorded.config))
     load_into(backbone, recorded.weights())
     points = recorded.data["points"]
     feature = backbone.frozen_pass()(points)

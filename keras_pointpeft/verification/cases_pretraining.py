@@ -17,6 +17,7 @@ from keras_pointpeft.models.pretraining.masked_autoencoder import (
 )
 from keras_pointpeft.verification.case import LOSS
 from keras_pointpeft.verification.case import TOKENS
+from keras_pointpeft.verification.case import backbone_arguments
 from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.family import check_counts
 from keras_pointpeft.verification.family import check_gradients
@@ -26,13 +27,8 @@ def masked_autoencoder(config, kind=MaskedAutoencoder, trunk=PointMAEBackbone):
     """Our model of a published pre-training configuration."""
     transformer = config["transformer_config"]
     backbone = trunk(
-        num_groups=config["num_group"],
-        group_size=config["group_size"],
-        dim=transformer["trans_dim"],
-        depth=transformer["depth"],
-        num_heads=transformer["num_heads"],
         drop_path_rate=transformer["drop_path_rate"],
-        skip_origin=True,
+        **backbone_arguments(config),
     )
     return kind(
         backbone,
@@ -115,13 +111,8 @@ def pointgpt_pretraining(recorded):
     config, data = recorded.config, recorded.data
     transformer = config["transformer_config"]
     backbone = PointGPTBackbone(
-        num_groups=config["num_group"],
-        group_size=config["group_size"],
-        dim=transformer["trans_dim"],
-        depth=transformer["depth"],
-        num_heads=transformer["num_heads"],
-        skip_origin=True,
         generator_depth=transformer["decoder_depth"],
+        **backbone_arguments(config),
     )
     model = GenerativePretrainer(backbone, transformer["mask_ratio"])
     layout = layout_of(model)

@@ -19,10 +19,10 @@ from keras_pointpeft.peft import PPT
 from keras_pointpeft.peft import LinearProbe
 from keras_pointpeft.verification.case import LOGITS
 from keras_pointpeft.verification.case import TOKENS
+from keras_pointpeft.verification.case import backbone_arguments
 from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.cases_point_m2ae import check_patches
 from keras_pointpeft.verification.cases_point_m2ae import patches_of
-from keras_pointpeft.verification.cases_trunks import backbone_arguments
 from keras_pointpeft.verification.family import block_outputs
 from keras_pointpeft.verification.family import check_counts
 from keras_pointpeft.verification.family import check_parts

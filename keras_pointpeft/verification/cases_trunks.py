@@ -19,22 +19,11 @@ from keras_pointpeft.peft import LinearProbe
 from keras_pointpeft.peft import SideTuning
 from keras_pointpeft.verification.case import LOSS
 from keras_pointpeft.verification.case import TOKENS
+from keras_pointpeft.verification.case import backbone_arguments
 from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.family import block_outputs
 from keras_pointpeft.verification.family import check_classifier
 from keras_pointpeft.verification.family import check_parts
-
-
-def backbone_arguments(config):
-    """Constructor arguments that all published configurations name."""
-    return {
-        "num_groups": config["num_group"],
-        "group_size": config["group_size"],
-        "dim": config.get("trans_dim", config.get("embed_dim")),
-        "depth": config["depth"],
-        "num_heads": config["num_heads"],
-        "skip_origin": True,
-    }
 
 
 @case("pointbert_finetune_*")
