@@ -42,86 +42,57 @@ from absl import logging
 from keras_pointpeft.commands import shared
 
 FLAGS = flags.FlagValues()
-BACKBONE = flags.DEFINE_string(
+define = shared.definer(FLAGS)
+BACKBONE = define(
     "backbone",
-    "pointmaetiny",
+    "string",
     "A backbone of the zoo, or a preset directory.",
-    flag_values=FLAGS,
+    default="pointmaetiny",
 )
-DATASET = flags.DEFINE_string(
+DATASET = define(
     "dataset",
-    "shapes",
+    "string",
     "A data set of the zoo, whose recipe is used.",
-    flag_values=FLAGS,
+    default="shapes",
 )
-METHODS = flags.DEFINE_list(
+METHODS = define(
     "methods",
-    ["all"],
+    "list",
     "Methods of the zoo; 'all' for all that there are. With other arguments "
     "than the zoo's: pointpeft:prior=False:adapter_rank=8.",
-    flag_values=FLAGS,
+    default=["all"],
 )
-NAME = flags.DEFINE_string(
-    "name",
-    None,
-    "Name of the files. <backbone>_<data set> by default.",
-    flag_values=FLAGS,
+NAME = define(
+    "name", "string", "Name of the files. <backbone>_<data set> by default."
 )
-SEEDS = flags.DEFINE_list(
-    "seeds",
-    ["0", "1", "2"],
-    "Seeds of the runs.",
-    flag_values=FLAGS,
-)
-DATA = flags.DEFINE_string(
-    "data",
-    None,
-    "Folder of the clouds.",
-    flag_values=FLAGS,
-)
-LOADER = flags.DEFINE_string(
+SEEDS = define("seeds", "list", "Seeds of the runs.", default=["0", "1", "2"])
+DATA = define("data", "string", "Folder of the clouds.")
+LOADER = define(
     "loader",
-    None,
+    "string",
     "How to read --data, if not as the data set: h5, folder.",
-    flag_values=FLAGS,
 )
-OUTPUT = flags.DEFINE_string(
-    "output",
-    "runs/compare",
-    "Folder to write to.",
-    flag_values=FLAGS,
+OUTPUT = define(
+    "output", "string", "Folder to write to.", default="runs/compare"
 )
-WEIGHTS = flags.DEFINE_enum(
+WEIGHTS = define(
     "weights",
-    "backbone",
-    ["backbone", "random"],
+    "enum",
     "What training starts from.",
-    flag_values=FLAGS,
+    ["backbone", "random"],
+    default="backbone",
 )
-AUGMENTATION = flags.DEFINE_list(
-    "augmentation",
-    None,
-    "scale_translate, rotate ...; several in a row.",
-    flag_values=FLAGS,
+AUGMENTATION = define(
+    "augmentation", "list", "scale_translate, rotate ...; several in a row."
 )
-TEST_AREA = flags.DEFINE_string(
-    "test_area",
-    None,
-    "Area of a scene data set to test on.",
-    flag_values=FLAGS,
+TEST_AREA = define(
+    "test_area", "string", "Area of a scene data set to test on."
 )
-NUM_CLASSES = flags.DEFINE_integer(
-    "num_classes",
-    None,
-    "Classes of own scenes. The preset's by default.",
-    flag_values=FLAGS,
+NUM_CLASSES = define(
+    "num_classes", "integer", "Classes of own scenes. The preset's by default."
 )
-LIMIT = flags.DEFINE_integer(
-    "limit",
-    None,
-    "At most so many clouds of each split.",
-    lower_bound=1,
-    flag_values=FLAGS,
+LIMIT = define(
+    "limit", "integer", "At most so many clouds of each split.", lower_bound=1
 )
 shared.recipe_flags(
     FLAGS,
@@ -137,19 +108,17 @@ shared.recipe_flags(
         "selection",
     ),
 )
-RATE_FACTORS = flags.DEFINE_list(
+RATE_FACTORS = define(
     "rate_factors",
-    None,
+    "list",
     "Each method trains with the best of its recipe's learning rate times "
     "these, by held-out clouds. The recipe's own by default.",
-    flag_values=FLAGS,
 )
-STATES = flags.DEFINE_string(
+STATES = define(
     "states",
-    None,
+    "string",
     "Folder for the state of the run under way, from which the same command "
     "goes on inside of it. Without one, a run that is interrupted starts over.",
-    flag_values=FLAGS,
 )
 
 USAGE = "--backbone=BACKBONE --dataset=SET --methods=A,B,... [flags]"

@@ -19,54 +19,48 @@ from absl import logging
 from keras_pointpeft.commands import shared
 
 FLAGS = flags.FlagValues()
-PRESET = flags.DEFINE_string(
+define = shared.definer(FLAGS)
+PRESET = define(
     "preset",
-    None,
+    "string",
     "A preset: model, data set and published figures. The adapter's own by "
     "default.",
-    flag_values=FLAGS,
 )
-MODEL_DIR = flags.DEFINE_string(
+MODEL_DIR = define(
     "model_dir",
-    None,
+    "string",
     "A directory written by save_to_preset, for the model.",
-    flag_values=FLAGS,
 )
-ADAPTER = flags.DEFINE_string(
+ADAPTER = define(
     "adapter",
-    None,
+    "string",
     "A directory written by save_adapter, or a handle hf://OWNER/NAME.",
-    flag_values=FLAGS,
 )
 shared.data_flags(FLAGS)
 shared.recipe_flags(
     FLAGS, ("votes", "num_points", "batch_size", "column_size", "seed")
 )
-flags.DEFINE_string(
+define(
     "backbone",
-    None,
+    "string",
     "Preset directory of the backbone that the adapter was trained on.",
-    flag_values=FLAGS,
 )
-SPLIT = flags.DEFINE_string("split", "test", "Which split.", flag_values=FLAGS)
-PER_CLASS = flags.DEFINE_bool(
-    "per_class", False, "Print each class too.", flag_values=FLAGS
-)
-CORRUPTIONS = flags.DEFINE_list(
+SPLIT = define("split", "string", "Which split.", default="test")
+PER_CLASS = define("per_class", "bool", "Print each class too.", default=False)
+CORRUPTIONS = define(
     "corruptions",
-    [],
+    "list",
     "Measure on corrupted clouds: noise, dropout, occlusion ...; 'all' for "
     "all that there are.",
-    flag_values=FLAGS,
+    default=[],
 )
-SEVERITIES = flags.DEFINE_list(
-    "severities", ["1", "2", "3", "4", "5"], "Of them.", flag_values=FLAGS
+SEVERITIES = define(
+    "severities", "list", "Of them.", default=["1", "2", "3", "4", "5"]
 )
-ROWS = flags.DEFINE_string(
+ROWS = define(
     "rows",
-    None,
+    "string",
     "CSV file to which the figures on corrupted clouds are added.",
-    flag_values=FLAGS,
 )
 
 USAGE = "--adapter=DIR --data=DIR [flags]"

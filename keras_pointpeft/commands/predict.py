@@ -21,51 +21,42 @@ from absl import flags
 from keras_pointpeft.commands import shared
 
 FLAGS = flags.FlagValues()
-ADAPTER = flags.DEFINE_string(
+define = shared.definer(FLAGS)
+ADAPTER = define(
     "adapter",
-    None,
+    "string",
     "A directory written by save_adapter, such as RUN/adapter, or a handle "
     "hf://OWNER/NAME.",
-    flag_values=FLAGS,
 )
-MODEL_DIR = flags.DEFINE_string(
+MODEL_DIR = define(
     "model_dir",
-    None,
+    "string",
     "In place of an adapter, a directory written by save_to_preset.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
+define(
     "backbone",
-    None,
+    "string",
     "Preset directory of the backbone that the adapter was trained on, if "
     "that is not its preset's.",
-    flag_values=FLAGS,
 )
-OUTPUT = flags.DEFINE_string(
-    "output",
-    None,
-    "The CSV file to write; without one, lines are printed.",
-    flag_values=FLAGS,
+OUTPUT = define(
+    "output", "string", "The CSV file to write; without one, lines are printed."
 )
-LABELLED = flags.DEFINE_string(
-    "labelled",
-    None,
-    "Folder for points with their labels, of a segmenter.",
-    flag_values=FLAGS,
+LABELLED = define(
+    "labelled", "string", "Folder for points with their labels, of a segmenter."
 )
-CATEGORY = flags.DEFINE_string(
+CATEGORY = define(
     "category",
-    None,
+    "string",
     "The category of the clouds whose parts are predicted.",
-    flag_values=FLAGS,
 )
-ON_BAD = flags.DEFINE_enum(
+ON_BAD = define(
     "on_bad",
-    "raise",
-    ["raise", "skip"],
+    "enum",
     "Whether files that cannot be used stop everything, or are left out with "
     "a warning that names them.",
-    flag_values=FLAGS,
+    ["raise", "skip"],
+    default="raise",
 )
 shared.recipe_flags(FLAGS, ("votes", "batch_size", "seed"))
 

@@ -32,55 +32,61 @@ RECIPE = (
 )
 
 
+def definer(values):
+    """A function that defines flags in `absl.flags.FlagValues`.
+
+    It takes a name, the kind (`"string"`, `"enum"` ...), the help, of an enum
+    its choices, and what else `flags.DEFINE_string` and the like take. None is
+    the default of a flag if it is told no other.
+    """
+
+    def define(name, kind, text, *choices, default=None, **keywords):
+        make = getattr(flags, f"DEFINE_{kind}")
+        return make(
+            name, default, *choices, text, flag_values=values, **keywords
+        )
+
+    return define
+
+
 def data_flags(values):
     """Which data, and how they are read."""
-    flags.DEFINE_string(
-        "data", None, "Folder of the data set's files.", flag_values=values
-    )
-    flags.DEFINE_string(
+    define = definer(values)
+    define("data", "string", "Folder of the data set's files.")
+    define(
         "dataset",
-        None,
+        "string",
         "Another data set than the preset's; own clouds: 'folder' (a folder "
         "for each class in train/ and test/) or 'h5'.",
-        flag_values=values,
     )
-    flags.DEFINE_enum(
+    define(
         "up_axis",
-        None,
-        ["x", "y", "z"],
+        "enum",
         "The axis that points up in own files of a folder; clouds are turned "
         "so that it is y, as in the sets of the pre-training. In scenes of "
         "the layout of S3DIS likewise, so that it is z.",
-        flag_values=values,
+        ["x", "y", "z"],
     )
-    flags.DEFINE_integer(
+    define(
         "bin_columns",
-        None,
+        "integer",
         "How many float32 each point of a .bin file in a folder has: 4 as "
         "KITTI's, 5 as nuScenes'.",
         lower_bound=3,
-        flag_values=values,
     )
-    flags.DEFINE_string(
-        "test_area",
-        None,
-        "Area of a scene data set to test on.",
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
+    define("test_area", "string", "Area of a scene data set to test on.")
+    define(
         "on_bad",
-        None,
-        ["raise", "skip"],
+        "enum",
         "Whether clouds that cannot be used stop everything, or are left out "
         "with a warning that names them.",
-        flag_values=values,
+        ["raise", "skip"],
     )
-    flags.DEFINE_integer(
+    define(
         "limit",
-        None,
+        "integer",
         "At most so many clouds of each split.",
         lower_bound=1,
-        flag_values=values,
     )
 
 
@@ -92,10 +98,9 @@ def recipe_flags(values, names=RECIPE):
         names: which of them.
     """
 
-    def define(name, kind, text, *more, **keywords):
+    def define(name, *arguments, **keywords):
         if name in names:
-            kind = getattr(flags, f"DEFINE_{kind}")
-            kind(name, None, *more, text, flag_values=values, **keywords)
+            definer(values)(name, *arguments, **keywords)
 
     define("epochs", "integer", "Epochs.", lower_bound=1)
     define(
@@ -183,18 +188,16 @@ def recipe_changes(values):
 
 def start_flags(values):
     """What training starts from."""
-    flags.DEFINE_enum(
+    define = definer(values)
+    define(
         "weights",
-        "backbone",
-        ["backbone", "random"],
+        "enum",
         "What to start from: the preset's pre-trained backbone, or nothing.",
-        flag_values=values,
+        ["backbone", "random"],
+        default="backbone",
     )
-    flags.DEFINE_string(
-        "backbone",
-        None,
-        "Preset directory of a backbone to start from.",
-        flag_values=values,
+    define(
+        "backbone", "string", "Preset directory of a backbone to start from."
     )
 
 

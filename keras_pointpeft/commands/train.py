@@ -48,76 +48,60 @@ from keras_pointpeft.commands import shared
 from keras_pointpeft.files.whole import whole_file
 
 FLAGS = flags.FlagValues()
-PRESET = flags.DEFINE_string(
-    "preset",
-    None,
-    "A preset, such as dapt_pointmae_scanobjectnn.",
-    flag_values=FLAGS,
+define = shared.definer(FLAGS)
+PRESET = define(
+    "preset", "string", "A preset, such as dapt_pointmae_scanobjectnn."
 )
-METHOD = flags.DEFINE_string(
-    "method",
-    None,
-    "Another method on the preset's backbone and data set.",
-    flag_values=FLAGS,
+METHOD = define(
+    "method", "string", "Another method on the preset's backbone and data set."
 )
 shared.data_flags(FLAGS)
 shared.start_flags(FLAGS)
 shared.recipe_flags(FLAGS)
-NUM_CLASSES = flags.DEFINE_integer(
-    "num_classes",
-    None,
-    "Classes of own scenes. The preset's by default.",
-    flag_values=FLAGS,
+NUM_CLASSES = define(
+    "num_classes", "integer", "Classes of own scenes. The preset's by default."
 )
-CLASS_NAMES = flags.DEFINE_list(
+CLASS_NAMES = define(
     "class_names",
-    None,
+    "list",
     "Names of the classes of own scenes, or of the folders of own clouds, in "
     "the order of their numbers.",
-    flag_values=FLAGS,
 )
-OUTPUT = flags.DEFINE_string(
-    "output",
-    None,
-    "Folder to write to, runs/PRESET_seedSEED if left out.",
-    flag_values=FLAGS,
+OUTPUT = define(
+    "output", "string", "Folder to write to, runs/PRESET_seedSEED if left out."
 )
-RESUME = flags.DEFINE_bool(
+RESUME = define(
     "resume",
-    True,
+    "bool",
     "Go on from an interrupted run in the output folder.",
-    flag_values=FLAGS,
+    default=True,
 )
-TENSORBOARD = flags.DEFINE_bool(
-    "tensorboard", False, "Write TensorBoard event files.", flag_values=FLAGS
+TENSORBOARD = define(
+    "tensorboard", "bool", "Write TensorBoard event files.", default=False
 )
-CACHE = flags.DEFINE_string(
+CACHE = define(
     "cache",
-    None,
+    "string",
     "'memory' or a folder: what training does not change of a cloud is "
     "computed once. Needs --augmentation=none and --sampling=fps or first.",
-    flag_values=FLAGS,
 )
-SAVE_MODEL = flags.DEFINE_bool(
+SAVE_MODEL = define(
     "save_model",
-    False,
+    "bool",
     "Also write the whole model, a preset directory.",
-    flag_values=FLAGS,
+    default=False,
 )
-REPORT = flags.DEFINE_bool(
-    "report", True, "Write report.html and figures/.", flag_values=FLAGS
+REPORT = define(
+    "report", "bool", "Write report.html and figures/.", default=True
 )
-RESULTS = flags.DEFINE_string(
-    "results",
-    None,
-    "CSV file of measured results to add a row to.",
-    flag_values=FLAGS,
+RESULTS = define(
+    "results", "string", "CSV file of measured results to add a row to."
 )
-ALL_DEVICES = flags.DEFINE_bool(
+ALL_DEVICES = define(
     "all_devices",
-    False,
+    "bool",
     "Share each batch among all devices. On torch, use torchrun instead.",
-    flag_values=FLAGS,
+    default=False,
 )
 flags.mark_flag_as_required("preset", flag_values=FLAGS)
 
@@ -202,9 +186,7 @@ def fine_tune():
     test_split = runs.matched(test_split, train_split)
     if FLAGS["dataset"].value is not None:
         recipe = runs.for_own_data(recipe, train_split, changes)
-    told = runs.task_arguments(
-        preset, train_split, test_split, num_classes()
-    )
+    told = runs.task_arguments(preset, train_split, test_split, num_classes())
     with Progress("building the model"):
         model = runs.build_model(
             preset,
