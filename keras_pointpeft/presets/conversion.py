@@ -107,7 +107,7 @@ def _compare_with_directory(model, directory):
         )
     ]
     backbone = getattr(model, "backbone", model)
-    count = 4 * max(backbone.num_groups, backbone.group_size)
+    count = 4 * backbone.fewest_points
     rng = np.random.default_rng(0)
     points = rng.uniform(-1.0, 1.0, (2, count, 3)).astype("float32")
     for ours, theirs in zip(_flat(model(points)), _flat(again(points))):

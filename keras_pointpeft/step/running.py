@@ -132,7 +132,6 @@ class _Entry:
         from keras_pointpeft.ops.accelerators.torch_constants import Constants
         from keras_pointpeft.step import cuda_graph
         from keras_pointpeft.step import recorded
-        from keras_pointpeft.step.forbidden import Forbidden
 
         model = running._model()
         device = _device(model)
@@ -145,7 +144,7 @@ class _Entry:
                 static.copy_(_pinned(array), non_blocking=True)
         self.calls += 1
         last = self.calls == WARM_UP
-        looking = Forbidden() if last else contextlib.nullcontext()
+        looking = recorded.Forbidden() if last else contextlib.nullcontext()
         listing = contextlib.nullcontext()
         if last and device.type == "cpu":
             listing = recorded.Recording(self.inputs)

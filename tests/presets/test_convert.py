@@ -40,6 +40,14 @@ def test_converts_to_a_preset(file, tmp_path, kind, pretrained):
         assert np.array_equal(ours[name], theirs[name]), name
 
 
+def test_converts_a_backbone_of_several_stages(tmp_path):
+    name, path = "pointm2aetiny_shapes", tmp_path / "file.pth"
+    model = keras_pointpeft.from_preset(name, load_weights=False)
+    checkpoints.write_checkpoint(published.shuffled(model), path, True)
+    found, report = presets.convert(path, tmp_path / "preset", name)
+    assert report.used and type(found) is type(model)
+
+
 def test_nothing_is_written_when_it_does_not_fit(file, tmp_path):
     path, output = file("dapt_pointmae"), tmp_path / "preset"
     with pytest.raises(checkpoints.CheckpointMismatch, match="DAPT"):

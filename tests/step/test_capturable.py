@@ -19,7 +19,7 @@ import torch
 from keras_pointpeft.ops.accelerators.torch_constants import Constants
 from keras_pointpeft.ops.accelerators.torch_constants import NewConstant
 from keras_pointpeft.step import running
-from keras_pointpeft.step.forbidden import Forbidden
+from keras_pointpeft.step.recorded import Forbidden
 from tests.step.cases import cases
 
 STEPS = 5

@@ -185,7 +185,7 @@ def _indices(array):
     """An array of numpy as a tensor of the backend's own.
 
     An array that becomes a tensor by itself is what a captured step must not
-    have, and `step.forbidden` cannot tell one from another.
+    have, and `step.recorded` cannot tell one from another.
     """
     found = torch.empty(array.shape, dtype=torch.int32)
     found.numpy()[...] = array
