@@ -113,6 +113,17 @@ def adapter(
     )
 
 
+def frozen_norm(x, scale, shift):
+    """With what follows it folded in."""
+    kind = keras.backend.standardize_dtype(x.dtype)
+    policy = kind if kind == "float32" else f"mixed_{kind}"
+    norm = LayerNormalization(dtype=policy, trainable=False)
+    norm.build(X.shape)
+    norm.gamma.assign(numbers(8, seed=3) + 2)
+    norm.beta.assign(numbers(8, seed=4))
+    return norm(x, affine=(scale, shift))
+
+
 ADAPTER = (
     *(X, SCALE, SHIFT, numbers(8, 1, seed=3), numbers(1, seed=4)),
     *(numbers(8, 3, seed=5), numbers(3, seed=6)),
@@ -158,6 +169,7 @@ FUNCTIONS = {
         (X, SCALE, SHIFT),
     ),
     "affine": (affine, (X, SCALE, SHIFT)),
+    "frozen_norm": (frozen_norm, (X, SCALE, SHIFT)),
     "recomputed_gelu": (recomputed_gelu, (X, SCALE, SHIFT)),
     "attention": (attention, QKV),
 }

@@ -27,10 +27,42 @@ def layer_norm_affine(x, gamma, beta, epsilon, scale, shift):
         or torch.jit.is_tracing()
         or gamma.requires_grad
         or beta.requires_grad
-        or not torch_fused.fits(x)
     ):
         return None
-    return torch_fused.norm(x, gamma, beta, epsilon, scale, shift)
+    if torch_fused.fits(x):
+        return torch_fused.norm(x, gamma, beta, epsilon, scale, shift)
+    tensors = (x, gamma, beta, scale, shift)
+    if torch.is_autocast_enabled(x.device.type) or any(
+        tensor.dtype != torch.float32 for tensor in tensors
+    ):
+        return None
+    return _Norm.apply(*tensors, epsilon)
+
+
+class _Norm(torch.autograd.Function):
+    """A norm whose own scale and shift are frozen, with others folded in."""
+
+    @staticmethod
+    def forward(ctx, x, gamma, beta, scale, shift, epsilon):
+        folded = gamma * scale, torch.addcmul(shift, beta, scale)
+        y, mean, deviation = torch.native_layer_norm(
+            x, gamma.shape, *folded, epsilon
+        )
+        ctx.save_for_backward(x, gamma, beta, *folded, mean, deviation)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        x, gamma, beta, *folded, mean, deviation = ctx.saved_tensors
+        of_x, _, _, of_scale, of_shift, _ = ctx.needs_input_grad
+        of_x, to_scale, to_shift = torch.ops.aten.native_layer_norm_backward(
+            gradient, x, gamma.shape, mean, deviation, *folded,
+            (of_x, of_scale, of_scale or of_shift),
+        )  # fmt: skip
+        if of_scale:
+            to_scale = torch.addcmul(to_scale * gamma, to_shift, beta)
+        return of_x, None, None, to_scale, to_shift, None
 
 
 def affine(x, scale, shift):
