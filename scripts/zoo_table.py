@@ -69,6 +69,17 @@ backward pass.
 
 """
 
+RATES = """The same few for each method, chosen on a part of the training
+split; the test split has no say. What each was trained with then stands in the
+table above, under the same name.
+
+"""
+
+TEST_TIME = """By `scripts/measure_test_time.py`: the same trained model on the
+same clouds, with an update before each is predicted and without.
+
+"""
+
 PROBES = """By `scripts/probe.py`, on features of the frozen backbone: a linear
 classifier (logistic regression), and the head that `linear` trains. None of
 these data sets was pre-trained on.
@@ -148,6 +159,8 @@ def readme_tables():
         "ablation": ablation_table(),
         "probes": probe_table(),
         "methods": method_table(),
+        "rates": rates_table(),
+        "test time": test_time_table(),
     }
 
 
@@ -159,6 +172,8 @@ def zoo_readme(tables):
         ("Weights", weights_table()),
         ("Measured with this package", tables["results"]),
         ("Methods compared with this package", COMPARED + tables["compared"]),
+        ("Learning rates, chosen on held-out clouds", RATES + tables["rates"]),
+        ("Updates at test time", TEST_TIME + tables["test time"]),
         ("Parts of methods, with few clouds", tables["ablation"]),
         ("Backbones judged by linear probes", PROBES + tables["probes"]),
         ("What methods cost", METHODS + tables["methods"]),
@@ -396,12 +411,12 @@ def compared_tables():
     header = ("method", "last epoch %", "best epoch %", "seeds", "trained")
     header += ("adapter kB", "memory MB")
     parts = []
-    for path in sorted(folder.glob("*.csv")):
+    for path in compared_files(folder):
         runs = results.read(path, results.COMPARED)
         entries = comparison.summary(runs)
         rows = [
             (
-                entry["method"],
+                entry["method"] + apart(entry, entries),
                 spread(entry["last_mean"], entry["last_std"]),
                 spread(entry["best_mean"], entry["best_std"]),
                 entry["seeds"],
@@ -414,10 +429,86 @@ def compared_tables():
         common = runs[0]
         parts.append(
             f"**`{path.stem}`**: {common['epochs']} epochs of "
-            f"{common['train_clouds']} clouds, {common['protocol']}"
+            f"{common['train_clouds']} clouds, {shared_words(entries)}"
             f"{plot_of(path)}\n\n" + model_card.markdown_table(header, rows)
         )
     return "\n".join(parts) or NOTHING
+
+
+def compared_files(folder):
+    """Those of `scripts/compare.py` but what it tried of learning rates."""
+    paths = sorted(folder.glob("*.csv"))
+    return [path for path in paths if not path.stem.endswith("_rates")]
+
+
+def shared_words(entries):
+    """What the protocols of all methods of a file say."""
+    first, *others = [entry["protocol"].split(", ") for entry in entries]
+    said = [word for word in first if all(word in words for words in others)]
+    return ", ".join(said)
+
+
+def apart(entry, entries):
+    """What a method's protocol says beyond, such as its rate, in brackets."""
+    shared = shared_words(entries).split(", ")
+    own = [w for w in entry["protocol"].split(", ") if w not in shared]
+    return f" ({', '.join(own)})" if own else ""
+
+
+def rates_table():
+    """Learning rates that `scripts/compare.py --rate_factors` tried."""
+    folder = cards.zoo_directory() / "results" / "compared"
+    rows = []
+    for path in sorted(folder.glob("*_rates.csv")):
+        groups = {}
+        for row in results.read(path, results.RATES):
+            method = row["preset"].partition("_")[0]
+            name = ", ".join(filter(None, (method, row["changes"])))
+            tried = groups.setdefault((name, row["epochs"]), {})
+            tried.setdefault(float(row["learning_rate"]), []).append(
+                float(row["held_out"])
+            )
+        rows += [
+            (
+                path.stem.removesuffix("_rates"),
+                name,
+                epochs,
+                ", ".join(
+                    f"{rate:g}: {statistics.mean(tried[rate]):.1f}"
+                    for rate in sorted(tried)
+                ),
+                f"{max(tried, key=lambda rate: max(tried[rate])):g}",
+            )
+            for (name, epochs), tried in groups.items()
+        ]
+    if not rows:
+        return NOTHING
+    header = ("compared on", "method", "epochs", "held-out % by rate", "best")
+    return model_card.markdown_table(header, rows)
+
+
+def test_time_table():
+    """LoTT with its updates at test time and without."""
+    rows = [
+        (
+            row["preset"].partition("_")[0],
+            row["dataset"],
+            " ".join(filter(None, (row["corruption"], row["severity"]))),
+            row["seed"],
+            row["test_clouds"],
+            row["learning_rate"],
+            row["without"],
+            row["with_updates"],
+            row["changed"],
+            row["cpu_seconds"],
+        )
+        for row in recorded("test_time", results.TEST_TIME)
+    ]
+    if not rows:
+        return NOTHING
+    header = ("method", "data set", "clouds", "seed", "how many", "rate")
+    header += ("without %", "with %", "changed %", "CPU s a cloud")
+    return model_card.markdown_table(header, rows)
 
 
 def against_linear_table():
@@ -426,13 +517,13 @@ def against_linear_table():
 
     folder = cards.zoo_directory() / "results" / "compared"
     rows = []
-    for path in sorted(folder.glob("*.csv")):
+    for path in compared_files(folder):
         entries = comparison.summary(results.read(path, results.COMPARED))
         means = {entry["method"]: entry["last_mean"] for entry in entries}
         rows += [
             (
                 path.stem,
-                entry["method"],
+                entry["method"] + apart(entry, entries),
                 spread(entry["last_mean"], entry["last_std"]),
                 f"{entry['last_mean'] - means['linear']:+.2f}",
                 entry["seeds"],

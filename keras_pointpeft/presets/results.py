@@ -206,6 +206,30 @@ SCALES = (
     "test_clouds",
     "seconds",
 )
+# Of updates at test time, by `scripts/measure_test_time.py`: accuracies in
+# percent `without` and `with_updates`, the predictions they `changed`, and the
+# seconds of CPU for each cloud.
+TEST_TIME = (
+    "preset",
+    "dataset",
+    "seed",
+    "corruption",
+    "severity",
+    "masked",
+    "learning_rate",
+    "updates",
+    "without",
+    "with_updates",
+    "changed",
+    "cpu_seconds",
+    "protocol",
+    "test_clouds",
+    "weights",
+    "backend",
+    "device",
+    "version",
+    "date",
+)
 _COMMON = ("preset", "dataset", "protocol")
 REQUIRED = {
     COMPARED: (*_COMMON, "seed", "epochs", "last_accuracy"),
@@ -218,6 +242,7 @@ REQUIRED = {
     PROBES: ("backbone", "dataset", "seed", "linear", "head"),
     SCALES: ("set", "method", "seed", "updates", "last_accuracy"),
     METHODS: ("preset", "batch_size", "step_seconds", "inference_seconds"),
+    TEST_TIME: (*_COMMON, "seed", "without", "with_updates"),
     RATES: (*_COMMON, "seed", "epochs", "learning_rate", "held_out"),
 }
 # Runs that differ in these are not averaged with each other.

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_pointpeft.adapters.base import by_value
+from keras_pointpeft.files.progress import Progress
 from keras_pointpeft.peft.lott import ViewAgreement
 from keras_pointpeft.peft.lott import num_seen
 from keras_pointpeft.serialization import positive_integer
@@ -104,16 +105,18 @@ class TestTimeUpdate:
         ]
         before = [by_value(variable) for variable in state]
         logits = []
-        for i in range(len(points)):
-            cloud = np.asarray(points[i : i + 1], "float32")
-            try:
-                for _ in range(self.updates):
-                    self._learner.train_on_batch((cloud, keep))
-                logits.append(np.array(task.predict_on_batch(cloud)))
-            finally:
-                if self.reset:
-                    for variable, value in zip(state, before):
-                        variable.assign(value)
+        with Progress("updates at test time", len(points)) as progress:
+            for i in range(len(points)):
+                cloud = np.asarray(points[i : i + 1], "float32")
+                try:
+                    for _ in range(self.updates):
+                        self._learner.train_on_batch((cloud, keep))
+                    logits.append(np.array(task.predict_on_batch(cloud)))
+                finally:
+                    if self.reset:
+                        for variable, value in zip(state, before):
+                            variable.assign(value)
+                progress.advance()
         return np.concatenate(logits)
 
 

@@ -318,6 +318,7 @@ SCRIPTS = {
     "measure_scales": "tests/scripts/test_small_scripts.py",
     "measure_selection": "tests/scripts/test_small_scripts.py",
     "measure_serving": "tests/scripts/test_small_scripts.py",
+    "measure_test_time": "tests/scripts/test_small_scripts.py",
     "predict": "tests/scripts/test_small_scripts.py",
     "pretrain": "tests/scripts/test_small_scripts.py",
     "quickstart": "tests/scripts/test_quickstart.py",

@@ -149,6 +149,33 @@ def test_scales_are_measured(run_script, tmp_path):
     assert results.read(tmp_path / "rows.csv", results.SCALES) == [row]
 
 
+def test_updates_at_test_time_are_measured(run_script, tmp_path):
+    arguments = (
+        "measure_test_time.py",
+        "--output=rows.csv",
+        "--epochs=1",
+        "--limit=32",
+        "--test_limit=8",
+        "--corrupted=none,noise:3",
+        "--rates=0.01",
+    )
+    run_script(*arguments)
+    rows = results.read(tmp_path / "rows.csv", results.TEST_TIME)
+    kinds = [(row["corruption"], row["severity"]) for row in rows]
+    assert kinds == [("none", "0"), ("noise", "3")]
+    for row in rows:
+        # No more predictions can turn right or wrong than change.
+        moved = abs(float(row["with_updates"]) - float(row["without"]))
+        assert moved <= float(row["changed"]) <= 100
+        assert float(row["cpu_seconds"]) > 0
+    # What is there already is not run again.
+    assert run_script(*arguments).stdout == ""
+    wrong = run_script(*arguments, "--corrupted=noise", check=False)
+    assert wrong.returncode != 0 and "noise:3. Received: 'noise'" in (
+        wrong.stdout + wrong.stderr
+    )
+
+
 def test_the_zoo_has_rows_of_scales():
     rows = results.read(ROOT / "zoo/results/scales.csv", results.SCALES)
     assert rows

@@ -152,6 +152,66 @@ def test_compared_methods_stand_best_first(zoo_table, tmp_path, monkeypatch):
     ]
 
 
+def test_rates_that_were_tried_stand_by_themselves(
+    zoo_table, tmp_path, monkeypatch
+):
+    folder = tmp_path / "results" / "compared"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(cards, "zoo_directory", lambda: tmp_path)
+    assert "No runs" in zoo_table.rates_table()
+    row = {"dataset": "d", "seed": 0, "epochs": 15, "protocol": "rotate"}
+    for method, rate, held_out in (
+        ("linear", 0.01, 50.0),
+        ("linear", 0.001, 40.0),
+        ("ppt", 0.001, 60.0),
+        ("ppt", 0.01, 30.0),
+    ):
+        tried = {"learning_rate": rate, "held_out": held_out}
+        results.append_row(
+            folder / "p_d_rates.csv",
+            {**row, **tried, "preset": f"{method}_p_d"},
+            results.RATES,
+        )
+    assert zoo_table.rates_table().splitlines()[2:] == [
+        "| p_d | linear | 15 | 0.001: 40.0, 0.01: 50.0 | 0.01 |",
+        "| p_d | ppt | 15 | 0.001: 60.0, 0.01: 30.0 | 0.001 |",
+    ]
+    for method, protocol in (
+        ("linear", "rotate, learning rate 0.01"),
+        ("ppt", "rotate"),
+    ):
+        shown = {
+            "preset": f"{method}_p_d",
+            "last_accuracy": 50.0,
+            "protocol": protocol,
+            "trained_parameters": 1,
+            "adapter_bytes": 1000,
+            "train_clouds": 100,
+            "memory_bytes": 7e6,
+        }
+        results.append_row(
+            folder / "p_d.csv", {**row, **shown}, results.COMPARED
+        )
+    heading, *lines = zoo_table.compared_tables().splitlines()
+    assert heading.endswith("15 epochs of 100 clouds, rotate")
+    assert "| linear (learning rate 0.01) | 50.00 |" in "".join(lines)
+    assert "| ppt | 50.00 |" in "".join(lines)
+
+
+def test_updates_at_test_time_stand_in_a_table(
+    zoo_table, tmp_path, monkeypatch
+):
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(cards, "zoo_directory", lambda: tmp_path)
+    assert "No runs" in zoo_table.test_time_table()
+    row = dict.fromkeys(results.TEST_TIME, "x")
+    row |= {"preset": "lott_p_d", "without": 50.0, "with_updates": 51.5}
+    path = tmp_path / "results" / "test_time.csv"
+    results.append_row(path, row, results.TEST_TIME)
+    expected = "| lott | x | x x | x | x | x | 50.0 | 51.5 | x | x |"
+    assert expected in zoo_table.test_time_table()
+
+
 def test_costs_are_ratios_of_one_run(zoo_table, tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     monkeypatch.setattr(cards, "zoo_directory", lambda: tmp_path)
