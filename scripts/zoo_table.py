@@ -80,6 +80,12 @@ same clouds, with an update before each is predicted and without.
 
 """
 
+SECONDS = """By `scripts/measure_methods.py --seconds`: each method makes as
+many updates, rounded up to epochs, as fit in the same seconds of training by
+its measured step.
+
+"""
+
 PROBES = """By `scripts/probe.py`, on features of the frozen backbone: a linear
 classifier (logistic regression), and the head that `linear` trains. None of
 these data sets was pre-trained on.
@@ -160,6 +166,7 @@ def readme_tables():
         "probes": probe_table(),
         "methods": method_table(),
         "rates": rates_table(),
+        "seconds": seconds_table(),
         "test time": test_time_table(),
     }
 
@@ -177,6 +184,7 @@ def zoo_readme(tables):
         ("Parts of methods, with few clouds", tables["ablation"]),
         ("Backbones judged by linear probes", PROBES + tables["probes"]),
         ("What methods cost", METHODS + tables["methods"]),
+        ("Accuracy after equal seconds", SECONDS + tables["seconds"]),
         ("Segmentation, measured with this package", tables["segmentation"]),
         ("Few shots, measured with this package", tables["few shots"]),
         ("Corrupted clouds, measured with this package", tables["corrupted"]),
@@ -593,6 +601,28 @@ def method_table():
     if plot.is_file():
         about += f"; [plot](results/{plot.name})"
     return f"{about}\n\n{model_card.markdown_table(rows[0], rows[1:])}"
+
+
+def seconds_table():
+    """Accuracy of methods after as many updates as fit in equal seconds."""
+    from keras_pointpeft.experiments import comparison
+
+    runs = recorded("methods_seconds", results.COMPARED)
+    if not runs:
+        return NOTHING
+    entries = comparison.summary(runs)
+    rows = [
+        (
+            entry["method"],
+            spread(entry["last_mean"], entry["last_std"]),
+            entry["seeds"],
+            entry["epochs"],
+        )
+        for entry in entries
+    ]
+    about = f"{runs[0]['train_clouds']} clouds, {shared_words(entries)}"
+    header = ("method", "last epoch %", "seeds", "epochs")
+    return f"{about}\n\n{model_card.markdown_table(header, rows)}"
 
 
 def plot_of(path):
