@@ -65,7 +65,8 @@ released; the weights of bare backbones are listed below.
 
 COMPARED = """From the same start, with the same splits and epochs. In brackets:
 what differs from the preset. Memory is what a training step keeps for its
-backward pass.
+backward pass. Rows of different dates are of different versions: seconds, in
+the files, and sizes of adapters compare within a date only.
 
 """
 
@@ -148,6 +149,7 @@ def main(_):
 
 def readme_tables():
     """Text by the name that stands in the README's marks."""
+    from keras_pointpeft.experiments import comparison_tables
     from keras_pointpeft.experiments import robustness
 
     corrupted = recorded("corrupted", results.CORRUPTED)
@@ -158,16 +160,16 @@ def readme_tables():
         "segmentation": segmentation_table(),
         "few shots": few_shot_table(),
         "corrupted": robustness.markdown(corrupted),
-        "compared": compared_tables(),
+        "compared": comparison_tables.compared(),
         "cost": cost_table(),
         "key cost": key_cost_table(),
-        "against linear": against_linear_table(),
-        "ablation": ablation_table(),
+        "against linear": comparison_tables.against_linear(),
+        "ablation": comparison_tables.ablation(),
         "probes": probe_table(),
         "methods": method_table(),
-        "rates": rates_table(),
-        "seconds": seconds_table(),
-        "test time": test_time_table(),
+        "rates": comparison_tables.rates(),
+        "seconds": comparison_tables.seconds(),
+        "test time": comparison_tables.updates_at_test_time(),
     }
 
 
@@ -411,160 +413,6 @@ def published_table():
     return note + model_card.markdown_table(header, rows)
 
 
-def compared_tables():
-    """Results of `scripts/compare.py`, best first, a table for each file."""
-    from keras_pointpeft.experiments import comparison
-
-    folder = cards.zoo_directory() / "results" / "compared"
-    header = ("method", "last epoch %", "best epoch %", "seeds", "trained")
-    header += ("adapter kB", "memory MB")
-    parts = []
-    for path in compared_files(folder):
-        runs = results.read(path, results.COMPARED)
-        entries = comparison.summary(runs)
-        rows = [
-            (
-                entry["method"] + apart(entry, entries),
-                spread(entry["last_mean"], entry["last_std"]),
-                spread(entry["best_mean"], entry["best_std"]),
-                entry["seeds"],
-                number(entry["trained_parameters"]),
-                f"{float(entry['adapter_bytes']) / 1e3:,.0f}",
-                f"{entry['memory_bytes'] / 1e6:,.0f}",
-            )
-            for entry in entries
-        ]
-        common = runs[0]
-        parts.append(
-            f"**`{path.stem}`**: {common['epochs']} epochs of "
-            f"{common['train_clouds']} clouds, {shared_words(entries)}"
-            f"{plot_of(path)}\n\n" + model_card.markdown_table(header, rows)
-        )
-    return "\n".join(parts) or NOTHING
-
-
-def compared_files(folder):
-    """Those of `scripts/compare.py` but what it tried of learning rates."""
-    paths = sorted(folder.glob("*.csv"))
-    return [path for path in paths if not path.stem.endswith("_rates")]
-
-
-def shared_words(entries):
-    """What the protocols of all methods of a file say."""
-    first, *others = [entry["protocol"].split(", ") for entry in entries]
-    said = [word for word in first if all(word in words for words in others)]
-    return ", ".join(said)
-
-
-def apart(entry, entries):
-    """What a method's protocol says beyond, such as its rate, in brackets."""
-    shared = shared_words(entries).split(", ")
-    own = [w for w in entry["protocol"].split(", ") if w not in shared]
-    return f" ({', '.join(own)})" if own else ""
-
-
-def rates_table():
-    """Learning rates that `scripts/compare.py --rate_factors` tried."""
-    folder = cards.zoo_directory() / "results" / "compared"
-    rows = []
-    for path in sorted(folder.glob("*_rates.csv")):
-        groups = {}
-        for row in results.read(path, results.RATES):
-            method = row["preset"].partition("_")[0]
-            name = ", ".join(filter(None, (method, row["changes"])))
-            tried = groups.setdefault((name, row["epochs"]), {})
-            tried.setdefault(float(row["learning_rate"]), []).append(
-                float(row["held_out"])
-            )
-        rows += [
-            (
-                path.stem.removesuffix("_rates"),
-                name,
-                epochs,
-                ", ".join(
-                    f"{rate:g}: {statistics.mean(tried[rate]):.1f}"
-                    for rate in sorted(tried)
-                ),
-                f"{max(tried, key=lambda rate: max(tried[rate])):g}",
-            )
-            for (name, epochs), tried in groups.items()
-        ]
-    if not rows:
-        return NOTHING
-    header = ("compared on", "method", "epochs", "held-out % by rate", "best")
-    return model_card.markdown_table(header, rows)
-
-
-def test_time_table():
-    """LoTT with its updates at test time and without."""
-    rows = [
-        (
-            row["preset"].partition("_")[0],
-            row["dataset"],
-            " ".join(filter(None, (row["corruption"], row["severity"]))),
-            row["seed"],
-            row["test_clouds"],
-            row["learning_rate"],
-            row["without"],
-            row["with_updates"],
-            row["changed"],
-            row["cpu_seconds"],
-        )
-        for row in recorded("test_time", results.TEST_TIME)
-    ]
-    if not rows:
-        return NOTHING
-    header = ("method", "data set", "clouds", "seed", "how many", "rate")
-    header += ("without %", "with %", "changed %", "CPU s a cloud")
-    return model_card.markdown_table(header, rows)
-
-
-def against_linear_table():
-    """Every compared method, and how far it is from linear probing."""
-    from keras_pointpeft.experiments import comparison
-
-    folder = cards.zoo_directory() / "results" / "compared"
-    rows = []
-    for path in compared_files(folder):
-        entries = comparison.summary(results.read(path, results.COMPARED))
-        means = {entry["method"]: entry["last_mean"] for entry in entries}
-        rows += [
-            (
-                path.stem,
-                entry["method"] + apart(entry, entries),
-                spread(entry["last_mean"], entry["last_std"]),
-                f"{entry['last_mean'] - means['linear']:+.2f}",
-                entry["seeds"],
-            )
-            for entry in entries
-            if "linear" in means and entry["method"] != "linear"
-        ]
-    header = ("compared on", "method", "last epoch %", "against linear")
-    return model_card.markdown_table((*header, "seeds"), rows)
-
-
-def ablation_table():
-    """Results of `scripts/ablation.py`: methods by clouds of each class."""
-    from keras_pointpeft.experiments import comparison
-
-    entries = comparison.summary(recorded("ablation", results.COMPARED))
-    if not entries:
-        return NOTHING
-    rows = [
-        (
-            entry["dataset"],
-            entry["method"],
-            spread(entry["last_mean"], entry["last_std"]),
-            entry["seeds"],
-            entry["epochs"],
-            number(entry["trained_parameters"]),
-        )
-        for entry in sorted(entries, key=lambda entry: entry["dataset"])
-    ]
-    header = ("data set", "method", "last epoch %", "seeds", "epochs")
-    return model_card.markdown_table((*header, "trained"), rows)
-
-
 def probe_table():
     """Results of `scripts/probe.py`: mean and deviation over seeds."""
     groups = {}
@@ -601,34 +449,6 @@ def method_table():
     if plot.is_file():
         about += f"; [plot](results/{plot.name})"
     return f"{about}\n\n{model_card.markdown_table(rows[0], rows[1:])}"
-
-
-def seconds_table():
-    """Accuracy of methods after as many updates as fit in equal seconds."""
-    from keras_pointpeft.experiments import comparison
-
-    runs = recorded("methods_seconds", results.COMPARED)
-    if not runs:
-        return NOTHING
-    entries = comparison.summary(runs)
-    rows = [
-        (
-            entry["method"],
-            spread(entry["last_mean"], entry["last_std"]),
-            entry["seeds"],
-            entry["epochs"],
-        )
-        for entry in entries
-    ]
-    about = f"{runs[0]['train_clouds']} clouds, {shared_words(entries)}"
-    header = ("method", "last epoch %", "seeds", "epochs")
-    return f"{about}\n\n{model_card.markdown_table(header, rows)}"
-
-
-def plot_of(path):
-    plot = path.with_suffix(".png")
-    exists = plot.is_file()
-    return f"; [plot](results/compared/{plot.name})" if exists else ""
 
 
 def segmentation_table():
