@@ -9,7 +9,6 @@ predicted. A row has both accuracies, of the same model and clouds, and how
 many predictions the updates changed.
 """
 
-import datetime
 import time
 
 import numpy as np
@@ -26,11 +25,10 @@ SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of the runs.")
 EPOCHS = flags.DEFINE_integer("epochs", 10, "Epochs of each run.")
 LIMIT = flags.DEFINE_integer("limit", 480, "Clouds to learn from.")
 TEST_LIMIT = flags.DEFINE_integer("test_limit", 200, "Clouds to measure on.")
-CORRUPTED = flags.DEFINE_list(
-    "corrupted",
-    ["none", "noise:3", "occlusion:3", "rotation:3"],
-    "Corruptions with severities from 1 to 5; 'none' for clean clouds.",
+CORRUPTIONS = flags.DEFINE_list(
+    "corruptions", ["noise", "occlusion", "rotation"], "Beside clean clouds."
 )
+SEVERITIES = flags.DEFINE_list("severities", ["3"], "1 to 5.")
 RATES = flags.DEFINE_list(
     "rates", ["0.0001", "0.001"], "Learning rates of the update."
 )
@@ -38,33 +36,20 @@ RATES = flags.DEFINE_list(
 
 def main(_):
     from keras_pointpeft import presets
-    from keras_pointpeft.data import corruption
+    from keras_pointpeft.experiments import robustness
 
-    pairs = [parsed(text) for text in CORRUPTED.value]
-    for name, severity in pairs:
-        if severity:
-            corruption.check(name, severity)
+    severities = [int(text) for text in SEVERITIES.value]
+    pairs = robustness.pairs(CORRUPTIONS.value, severities)
     preset = presets.resolve(PRESET.value)
     for seed in map(int, SEEDS.value):
         for row in measured(preset, seed, pairs):
             print(row, flush=True)
 
 
-def parsed(text):
-    """`"noise:3"` as `("noise", 3)`, and `"none"` as `("none", 0)`."""
-    name, _, severity = text.partition(":")
-    if text != "none" and not severity.isdigit():
-        raise app.UsageError(
-            "--corrupted are 'none' or corruptions with a severity, such as "
-            f"noise:3. Received: {text!r}"
-        )
-    return name, int(severity or 0)
-
-
 def measured(preset, seed, pairs):
     """Trains once, and yields a row for each kind of clouds and rate."""
     from keras_pointpeft import training
-    from keras_pointpeft.data import corruption
+    from keras_pointpeft.experiments import robustness
     from keras_pointpeft.experiments import runs
     from keras_pointpeft.presets import results
 
@@ -76,57 +61,63 @@ def measured(preset, seed, pairs):
         for split, limit in (("train", LIMIT.value), ("test", TEST_LIMIT.value))
     )
     protocol = f"{EPOCHS.value} epochs of {len(train)} clouds, "
-    protocol += runs.protocol_of(recipe, preset)
     about = {
         "preset": preset.name,
         "dataset": preset.dataset,
         "seed": seed,
-        "protocol": protocol,
+        "protocol": protocol + runs.protocol_of(recipe, preset),
         "test_clouds": len(test),
+        "weights": "backbone",
     }
-    wanted = [
-        {"corruption": name, "severity": severity, "learning_rate": float(rate)}
-        for name, severity in pairs
-        for rate in RATES.value
-    ]
     rows = results.read(OUTPUT.value, results.TEST_TIME)
-    wanted = [
-        kind for kind in wanted if not results.find(rows, {**about, **kind})
-    ]
-    if not wanted:
+    left = {}
+    for rate in map(float, RATES.value):
+        left[rate] = [
+            (corruption, severity)
+            for corruption, severity in pairs
+            if results.find(
+                rows,
+                {
+                    **about,
+                    "corruption": corruption,
+                    "severity": severity,
+                    "learning_rate": rate,
+                },
+            )
+            is None
+        ]
+    if not any(left.values()):
         return
     model = runs.build_model(
         preset, recipe, **runs.task_arguments(preset, train, test)
     )
     training.train(model, train, test, recipe)
-    test = corruption.sampled(
-        test, recipe.num_points, recipe.evaluation_sampling
-    )
-    for kind in wanted:
-        clouds = test
-        if kind["severity"]:
-            clouds = corruption.corrupt_split(
-                test, kind["corruption"], kind["severity"]
-            )
-        row = {
-            **about,
-            **kind,
-            **compared(model, clouds, kind["learning_rate"]),
-        }
-        results.append_row(OUTPUT.value, row, results.TEST_TIME)
-        yield row
+    for rate, wanted in left.items():
+        update = training.TestTimeUpdate(model, learning_rate=rate)
+        found = []
+
+        def figure(clouds):
+            found.append(compared(model, update, clouds))
+            return found[-1]["with_updates"] / 100
+
+        for row in robustness.measure(
+            figure,
+            test,
+            wanted,
+            recipe.num_points,
+            recipe.evaluation_sampling,
+            model.fewest_points,
+        ):
+            row = robustness.result_row(row, **about, **found.pop())
+            row = {name: row[name] for name in results.TEST_TIME if name in row}
+            results.append_row(OUTPUT.value, row, results.TEST_TIME)
+            yield row
 
 
-def compared(model, clouds, rate):
+def compared(model, update, clouds):
     """What the updates change of a model's predictions on a split."""
-    import keras
+    from keras_pointpeft.commands import Progress
 
-    from keras_pointpeft import __version__
-    from keras_pointpeft import training
-    from keras_pointpeft.experiments import runs
-    from keras_pointpeft.files.progress import Progress
-
-    update = training.TestTimeUpdate(model, learning_rate=rate)
     with Progress("predicting without updates"):
         without = model.predict(clouds.points, verbose=0).argmax(-1)
     begin = time.process_time()
@@ -139,15 +130,11 @@ def compared(model, clouds, rate):
     return {
         "masked": update.masked,
         "updates": update.updates,
+        "learning_rate": update.learning_rate,
         "without": percent(without == clouds.labels),
         "with_updates": percent(after == clouds.labels),
         "changed": percent(after != without),
         "cpu_seconds": round(seconds, 4),
-        "weights": "backbone",
-        "backend": keras.backend.backend(),
-        "device": runs.device_name(),
-        "version": __version__,
-        "date": datetime.date.today().isoformat(),
     }
 
 

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy.face(
     },
     (
         "comparison",
+        "comparison_tables",
         "cost",
         "method_costs",
         "rates",
