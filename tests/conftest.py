@@ -49,17 +49,40 @@ def eager_steps(request):
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def graphs_as_they_are_traced():
+    """A graph that runs a few times is not worth being optimized."""
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        options = {"disable_meta_optimizer": True}
+        tf.config.optimizer.set_experimental_options(options)
+
+
+def gigabytes():
+    """Memory in use; where that is not known, the most there has been."""
+    pages = pathlib.Path("/proc/self/statm")
+    if pages.exists():
+        used = int(pages.read_text().split()[1])
+        return used * resource.getpagesize() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def pytest_collection_finish():
+    """What was imported stays: looking through it takes half a second."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def compiled_functions():
     """Those of jax add up to gigabytes; until then other files use them."""
     yield
     gc.collect()
-    if keras.config.backend() == "jax":
+    if keras.config.backend() == "jax" and gigabytes() > 3:
         import jax
 
-        kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        if kilobytes > 3 * 2**20:
-            jax.clear_caches()
+        jax.clear_caches()
 
 
 @pytest.fixture
