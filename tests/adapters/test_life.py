@@ -40,6 +40,7 @@ def with_base_of(model, method):
     return other
 
 
+@pytest.mark.once
 def test_ten_adapters_on_one_backbone(clouds, tmp_path):
     points, _ = clouds
     model = small_classifier(peft.DAPT(rank=4))
@@ -158,6 +159,7 @@ def test_names_are_checked(clouds):
     assert model.adapter_names == ["default"]
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize(
     "frozen_bn",
     [pytest.param("inference", marks=pytest.mark.slow), "track"],
@@ -262,6 +264,7 @@ MERGED = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", MERGED)
 def test_merging_is_exact(method, clouds):
     points, _ = clouds

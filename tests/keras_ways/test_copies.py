@@ -102,6 +102,7 @@ def test_a_piece_of_a_hierarchy(tmp_path):
     same(called(found), called(piece))
 
 
+@pytest.mark.once
 def test_a_piece_with_a_head_of_ones_own(tmp_path):
     backbone = make_backbone()
     pooled = keras.layers.GlobalMaxPooling1D()(backbone.output["patch_tokens"])

@@ -115,7 +115,7 @@ WAYS = (
 )
 
 
-@pytest.mark.parametrize("way", rows(WAYS, "whole copied tree"))
+@pytest.mark.parametrize("way", rows(WAYS, "whole"))
 def test_what_was_trained_comes_back(case, way):
     fit(case.model)
     found = way(case.model, case.folder)
@@ -370,6 +370,7 @@ def test_callbacks(case, name):
     case.check(case.model)
 
 
+@pytest.mark.eager
 def test_all_callbacks_at_once(case):
     """On jax, `fit` keeps the variables elsewhere between two batches."""
     model, folder = case.model, case.folder

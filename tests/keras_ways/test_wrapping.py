@@ -167,6 +167,7 @@ def test_trained_inside(case, way):
     case.check(case.model)
 
 
+@pytest.mark.eager
 def test_callbacks_of_the_outer_model(case):
     """On jax, `fit` keeps the variables elsewhere between two batches."""
     model, folder = case.model, case.folder

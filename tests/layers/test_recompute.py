@@ -40,10 +40,13 @@ def trained(method, mode, clouds):
     ],
 )
 def test_training_is_the_same(method, clouds):
-    losses, weights = trained(method, "none", clouds)
-    for mode in MODES[1:]:
-        others, ours = trained(method, mode, clouds)
-        np.testing.assert_allclose(losses, others, atol=1e-5)
+    # Elsewhere a mode compiles for a quarter of a minute: one, and the other.
+    every = keras.config.backend() == "torch"
+    first, *others = MODES if every else MODES[1:]
+    losses, weights = trained(method, first, clouds)
+    for mode in others:
+        found, ours = trained(method, mode, clouds)
+        np.testing.assert_allclose(losses, found, atol=1e-5)
         for a, b in zip(weights, ours, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
 

@@ -57,7 +57,7 @@ def test_what_colors_say_is_learnt(colored, peft):
         model.predict(points[..., :3], verbose=0)
 
 
-@pytest.mark.eager
+@pytest.mark.once
 def test_configs_and_adapters(colored, tmp_path):
     config = small_backbone().get_config()
     assert config.pop("extra_channels") == 0  # not known to earlier versions
@@ -107,8 +107,8 @@ STAGES = {
     "kind, config",
     [
         (models.PointGPTBackbone, PLAIN),
-        (models.ReConBackbone, PLAIN),
-        (models.PointM2AEBackbone, STAGES),
+        pytest.param(models.ReConBackbone, PLAIN, marks=pytest.mark.once),
+        pytest.param(models.PointM2AEBackbone, STAGES, marks=pytest.mark.once),
     ],
 )
 def test_other_backbones_take_them_too(clouds, colored, kind, config):

@@ -219,7 +219,9 @@ def nested(kind, model):
     return keras.Model(inputs, keras.layers.Softmax()(model(inputs)))
 
 
-@pytest.mark.parametrize("kind", ["sequential", "functional"])
+@pytest.mark.parametrize(
+    "kind", ["sequential", pytest.param("functional", marks=pytest.mark.once)]
+)
 def test_within_another_model(model, clouds, kind):
     points, labels = clouds
     outer = nested(kind, model)

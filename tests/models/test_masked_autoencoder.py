@@ -137,7 +137,6 @@ def test_loss(loss):
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.eager
 def test_fit_trains_the_backbone_but_not_its_class_tokens():
     keras.utils.set_random_seed(0)
     backbone = make_backbone(drop_path_rate=0.1)

@@ -142,6 +142,8 @@ def test_without_class_token_weights_are_a_subset(batch):
     assert target.head_inputs["class_token"] is None
 
 
+# Parts, whose model is much the same, are learnt on every backend.
+@pytest.mark.once
 def test_scenes(tmp_path):
     rng = np.random.default_rng(0)
     points = rng.uniform(0, 2, (3000, 3)).astype("float32")

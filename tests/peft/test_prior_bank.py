@@ -85,7 +85,7 @@ def test_build_from_batches_with_labels(clouds):
     assert bank.features.dtype == np.float16
 
 
-@pytest.mark.eager
+@pytest.mark.once
 def test_the_method_does_not_change_the_frozen_feature(clouds):
     points, labels = clouds
     model = small_classifier(method(prompt_dropout=0.0))

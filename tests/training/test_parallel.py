@@ -76,6 +76,7 @@ def assert_close(found, expected):
         )
 
 
+@pytest.mark.eager
 def test_two_train_as_one(tmp_path):
     # Several devices of tensorflow do not accumulate.
     accumulation = 1 if BACKEND == "tensorflow" else 2
