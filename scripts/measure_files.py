@@ -79,6 +79,7 @@ def main(_):
         found = json.loads(done.stdout.splitlines()[-1])
         print(found, flush=True)
         side = f"{found['points']} points by {PRESET.value}"
+        side += ", without TensorFlow" * lean
         name = "scene_memory_lean" if lean else "scene_memory"
         add(name, "bytes at the peak", side, "2 GB",
             found["bytes"], MEMORY, 1.0, 1, 1)  # fmt: skip

@@ -27,8 +27,9 @@ def data_digest(split) -> str:
     if isinstance(split, list):
         digest = 0
         for room in split:
-            for array in (room.points, room.labels):
-                digest = zlib.crc32(np.ascontiguousarray(array), digest)
+            for array in (room.points, room.labels, room.channels):
+                if array is not None:
+                    digest = zlib.crc32(np.ascontiguousarray(array), digest)
         return f"{len(split)} rooms, {digest:08x}"
     digest = zlib.crc32(np.ascontiguousarray(split.labels))
     for start in range(0, len(split.points), 256):

@@ -1,5 +1,7 @@
 """Colours, normals or intensity as a further input of the patch encoder."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -160,6 +162,7 @@ def test_scenes_train_and_are_predicted_with_colours(tmp_path):
     from keras_pointpeft import data
     from keras_pointpeft.training import Recipe
     from keras_pointpeft.training import train
+    from keras_pointpeft.training.checkpoint import data_digest
 
     rng = np.random.default_rng(0)
     for area in (1, 2):
@@ -187,6 +190,9 @@ def test_scenes_train_and_are_predicted_with_colours(tmp_path):
     train(model, *loaded, recipe, about={"part_names": ("dark", "light")})
     contract = model.contract
     assert contract.channels == ("colors",) and contract.color_range == 255
+    # A run with other colours is another run.
+    bare = [dataclasses.replace(room, channels=None) for room in loaded[0]]
+    assert data_digest(bare) != data_digest(loaded[0])
     room = loaded[1][0]
     expected = model.predict_room(room)
     for name in ("scene.txt", "bare.txt"):
