@@ -12,7 +12,7 @@ from tests.conftest import small_classifier
 
 
 def predict(model, points):
-    return model.predict(points, verbose=0)
+    return model.predict(points, batch_size=3, verbose=0)
 
 
 class Batches(keras.utils.PyDataset):
@@ -36,6 +36,7 @@ def task():
 
 
 def test_every_data_source(task, clouds):
+    """In batches of one size, for which a program is compiled."""
     points, labels = clouds
     batches = Batches(points, labels)
 
@@ -171,7 +172,7 @@ def test_mixed_precision_step(clouds):
     reason="on torch compiling takes minutes, jax always compiles",
 )
 def test_jit_compiled_step(clouds):
-    model = small_classifier(DAPT(rank=4))
+    model = small_classifier(DAPT(rank=4), depth=1)
     model.compile(jit_compile=True)
     history = model.fit(*clouds, epochs=2, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
