@@ -35,10 +35,12 @@ def main(_):
     from keras_pointpeft.presets import results
 
     wanted = robustness.pairs(None, [int(s) for s in SEVERITIES.value])
+    runs = []
     for seed in map(int, SEEDS.value):
         for method in METHODS.value:
-            preset = f"{method}_{BACKBONE.value}_{DATASET.value}"
-            known = {"preset": preset, "dataset": DATASET.value, "seed": seed}
+            run = Run(f"{method}_{BACKBONE.value}_{DATASET.value}", seed)
+            known = run.known()
+            runs.append(known)
             rows = results.read(OUTPUT.value, results.CORRUPTED)
             left = [
                 (corruption, severity)
@@ -51,11 +53,14 @@ def main(_):
             ]
             if not left:
                 continue
-            for row in run(preset, seed, left):
-                row = {**row, **known}
+            for row in run.measure(left):
+                row = robustness.result_row(row, metric=run.metric, **known)
                 results.append_row(OUTPUT.value, row, results.CORRUPTED)
-                print(preset, row["corruption"], row["severity"], row["value"])
+                print(
+                    run.name, row["corruption"], row["severity"], row["value"]
+                )
     rows = results.read(OUTPUT.value, results.CORRUPTED)
+    rows = [row for row in rows if any(results.find([row], x) for x in runs)]
     for entry in robustness.summary(rows):
         print(
             f"{entry['preset']}: clean {entry['clean']:.2f}, corrupted "
@@ -63,37 +68,63 @@ def main(_):
         )
 
 
-def run(name, seed, wanted):
-    """Trains a preset and measures it; yields rows."""
-    from keras_pointpeft import presets
-    from keras_pointpeft import training
-    from keras_pointpeft.experiments import robustness
-    from keras_pointpeft.experiments import runs
+class Run:
+    """One training, and what its rows are known by.
 
-    preset = presets.resolve(name)
-    recipe = runs.recipe_for(
-        preset, epochs=EPOCHS.value, seed=seed, selection="last"
-    )
-    train, test = (
-        runs.load_split(preset, split, limit=limit)
-        for split, limit in (("train", LIMIT.value), ("test", TEST_LIMIT.value))
-    )
-    model = runs.build_model(
-        preset, recipe, **runs.task_arguments(preset, train, test)
-    )
-    runs.prepare(model, train, recipe)
-    states = STATES.value and pathlib.Path(STATES.value) / f"{name}_{seed}"
-    training.train(model, train, test, recipe, log_dir=states)
-    objective = training.objective_of(model)
-    for row in robustness.measure_task(model, test, recipe, wanted):
-        yield robustness.result_row(
-            row,
-            metric=objective.figure,
-            protocol=f"{EPOCHS.value} epochs of {len(train)} clouds, "
-            + runs.protocol_of(recipe, preset),
-            test_clouds=len(test),
-            weights="backbone",
+    Args:
+        name: string, of a preset.
+        seed: int.
+    """
+
+    def __init__(self, name, seed):
+        from keras_pointpeft import presets
+        from keras_pointpeft.experiments import runs
+
+        self.name, self.preset = name, presets.resolve(name)
+        self.recipe = runs.recipe_for(
+            self.preset, epochs=EPOCHS.value, seed=seed, selection="last"
         )
+        self.train, self.test = (
+            runs.load_split(self.preset, split, limit=limit)
+            for split, limit in (
+                ("train", LIMIT.value),
+                ("test", TEST_LIMIT.value),
+            )
+        )
+
+    def known(self):
+        """Columns by which a run is found: all that a flag can change."""
+        from keras_pointpeft.experiments import runs
+
+        return {
+            "preset": self.name,
+            "dataset": DATASET.value,
+            "seed": self.recipe.seed,
+            "protocol": f"{EPOCHS.value} epochs of {len(self.train)} clouds, "
+            + runs.protocol_of(self.recipe, self.preset),
+            "test_clouds": len(self.test),
+            "weights": "backbone",
+        }
+
+    def measure(self, wanted):
+        """Trains and measures; yields figures."""
+        from keras_pointpeft import training
+        from keras_pointpeft.experiments import robustness
+        from keras_pointpeft.experiments import runs
+
+        preset, recipe = self.preset, self.recipe
+        model = runs.build_model(
+            preset,
+            recipe,
+            **runs.task_arguments(preset, self.train, self.test),
+        )
+        runs.prepare(model, self.train, recipe)
+        states = None
+        if STATES.value:
+            states = pathlib.Path(STATES.value) / f"{self.name}_{recipe.seed}"
+        self.metric = training.objective_of(model).figure
+        training.train(model, self.train, self.test, recipe, log_dir=states)
+        yield from robustness.measure_task(model, self.test, recipe, wanted)
 
 
 if __name__ == "__main__":

@@ -47,26 +47,22 @@ def main(_):
     preset = presets.resolve("dapt_pointmaetiny_shapes")
     for seed in SEEDS.value:
         for name in SETS.value:
-            wanted = [
-                method
-                for method in METHODS.value
-                if results.find(rows, run_of(name, method, seed)) is None
-            ]
-            if not wanted:
-                continue
             data_dir = pathlib.Path(DATA.value) / name
             loader = (None, "shapes") if name == "shapes" else (data_dir, "h5")
             train = runs.load_split(preset, "train", *loader)
             test = runs.load_split(preset, "test", *loader, TEST_CLOUDS.value)
-            for method in wanted:
-                row = measure(method, name, train, test, int(seed))
+            for method in METHODS.value:
+                entrant, recipe = entrant_of(method, int(seed))
+                run = run_of(name, method, recipe, train, test)
+                if results.find(rows, run) is not None:
+                    continue
+                row = measure(entrant, recipe, train, test, run)
                 results.append_row(OUTPUT.value, row, results.SCALES)
                 print(row, flush=True)
 
 
-def measure(method, name, train, test, seed):
-    """A row of one run."""
-    from keras_pointpeft import training
+def entrant_of(method, seed):
+    """Who runs, and the recipe."""
     from keras_pointpeft.experiments import runs
     from keras_pointpeft.experiments.comparison import Entrant
 
@@ -78,21 +74,24 @@ def measure(method, name, train, test, seed):
         selection="last",
         seed=seed,
     )
+    return entrant, recipe
+
+
+def measure(entrant, recipe, train, test, run):
+    """A row of one run."""
+    from keras_pointpeft import training
+
     model = entrant.model(recipe, train, test)
     live = training.LiveParts(test.points[:LOOKED_AT, : recipe.num_points])
     begin = time.perf_counter()
     result = training.train(model, train, test, recipe, callbacks=[live])
     after = scales(live.shares[-1])
     return {
-        **run_of(name, method, seed),
-        "batch_size": recipe.batch_size,
-        "learning_rate": recipe.learning_rate,
+        **run,
         "last_accuracy": round(100 * result.last_accuracy, 2),
         "live_before": words(scales(live.shares[0])),
         "live_after": words(after),
         "shut_after": after.count(0),
-        "train_clouds": result.train_clouds,
-        "test_clouds": result.test_clouds,
         "seconds": round(time.perf_counter() - begin, 1),
     }
 
@@ -105,13 +104,17 @@ def words(values):
     return " ".join(f"{value:.3f}" for value in values)
 
 
-def run_of(name, method, seed):
-    """What a run is known by in the file."""
+def run_of(name, method, recipe, train, test):
+    """What a run is known by in the file: all that a flag can change."""
     return {
         "set": name,
         "method": method,
-        "seed": seed,
-        "updates": UPDATES.value,
+        "seed": recipe.seed,
+        "updates": recipe.updates,
+        "batch_size": recipe.batch_size,
+        "learning_rate": recipe.learning_rate,
+        "train_clouds": len(train),
+        "test_clouds": len(test),
     }
 
 

@@ -41,6 +41,11 @@ COLUMNS = (
     "chosen_epoch",
     "epochs",
     "auto",
+    "preset",
+    "classes",
+    "shots",
+    "updates",
+    "num_points",
 )
 
 
@@ -52,10 +57,10 @@ def main(_):
     if path.exists():
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-    known = {(row["set"], row["seed"]) for row in rows}
     for text in SETS.value:
         name, ways, shots, seeds = text.split(":")
-        todo = [s for s in range(int(seeds)) if (name, str(s)) not in known]
+        runs = [run_of(name, ways, shots, seed) for seed in range(int(seeds))]
+        todo = [s for s, run in enumerate(runs) if not is_known(run, rows)]
         if not todo:
             continue
         folder = pathlib.Path(DATA.value) / name
@@ -68,11 +73,7 @@ def main(_):
             support, query = data.sample_episode(
                 train, int(ways), int(shots), queries, seed=seed, test=test
             )
-            row = {
-                "set": name,
-                "seed": str(seed),
-                **measure(support, query, seed),
-            }
+            row = {**runs[seed], **measure(support, query, seed)}
             rows.append(row)
             with open(path, "w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -82,6 +83,27 @@ def main(_):
     for name in ("last", "chosen", "auto"):
         mean = statistics.fmean(float(row[name]) for row in rows)
         print(f"{name}: {mean:.2f} % over {len(rows)} runs")
+
+
+def run_of(name, ways, shots, seed):
+    """What a run is known by in the file: all that a flag can change."""
+    return {
+        "set": name,
+        "seed": str(seed),
+        "preset": PRESET.value,
+        "classes": ways,
+        "shots": shots,
+        "updates": str(UPDATES.value),
+        "num_points": str(NUM_POINTS.value),
+    }
+
+
+def is_known(run, rows):
+    """Whether a row is of this run; what rows of before do not say, fits."""
+    return any(
+        all((row.get(name) or value) == value for name, value in run.items())
+        for row in rows
+    )
 
 
 def measure(support, query, seed):

@@ -21,6 +21,7 @@ from keras_pointpeft.adapters.card import CARD_FILE
 from keras_pointpeft.adapters.card import CONFIG_FILE
 from keras_pointpeft.adapters.card import WEIGHTS_FILE
 from keras_pointpeft.adapters.card import write_card
+from keras_pointpeft.adapters.settings import check_as_built
 from keras_pointpeft.adapters.settings import differences
 from keras_pointpeft.adapters.settings import tell_unknown
 from keras_pointpeft.data.contract import Contract
@@ -30,6 +31,8 @@ from keras_pointpeft.files.whole import whole_files
 from keras_pointpeft.peft.freezing import check_frozen
 from keras_pointpeft.peft.freezing import trained_paths
 from keras_pointpeft.peft.method import is_added
+from keras_pointpeft.peft.method import paths_of
+from keras_pointpeft.peft.method import weights_of
 
 FORMAT = 2
 # "shuffle" stores the first bytes of all numbers together, then the second
@@ -64,26 +67,28 @@ def split_variables(task):
     check_frozen(task.backbone)
     trained = trained_paths(task.backbone)
     of_backbone = {id(v) for v in task.backbone.weights}
+    inside = paths_of(task)
     adapter, base = {}, {}
     for variable in task.weights:
         if "seed_generator" in variable.path:
             continue
+        path = inside.get(id(variable), variable.path)
         # Statistics of the method's own layers are part of the adapter.
-        added = is_added(variable.path)
+        added = is_added(path)
         mine = (
             variable.path in trained
             or id(variable) not in of_backbone
-            or (follows and "/moving_" in variable.path)
-            or (added and "/moving_" in variable.path)
-            or (peft is not None and peft.keeps(variable.path))
+            or (follows and "/moving_" in path)
+            or (added and "/moving_" in path)
+            or (peft is not None and peft.keeps(path))
         )
         part = adapter if mine else base
-        if variable.path in part:
+        if path in part:
             raise ValueError(
                 "Two variables share one path, so an adapter cannot tell "
-                f"them apart. Received: {variable.path}"
+                f"them apart. Received: {path}"
             )
-        part[variable.path] = variable
+        part[path] = variable
     return adapter, base
 
 
@@ -97,6 +102,11 @@ def fingerprint(task):
     ```
     """
     _, base = split_variables(task)
+    return _digest_of_base(base)
+
+
+def _digest_of_base(base):
+    """SHA-256 of a dict from paths to variables."""
     digest = hashlib.sha256()
     for path in sorted(base):
         value = keras.ops.convert_to_numpy(base[path])
@@ -123,7 +133,8 @@ def save_adapter(task, path, state=True):
         The size of the adapter in bytes.
 
     Raises:
-        ValueError: if a file stands at `path`.
+        ValueError: if a file stands at `path`, or the method was changed after
+            the model was built.
 
     Example:
     ```python
@@ -139,6 +150,7 @@ def save_adapter(task, path, state=True):
         )
     adapter, _ = split_variables(task)
     backbone = task.backbone
+    check_as_built(backbone)
     kept = _state(task)
     if not state:
         adapter = {k: v for k, v in adapter.items() if k not in kept}
@@ -192,7 +204,7 @@ def _state(task):
     peft = task.backbone.peft
     if peft is None:
         return set()
-    return {v.path for v in task.backbone.weights if peft.keeps(v.path)}
+    return {path for path in weights_of(task.backbone) if peft.keeps(path)}
 
 
 def _stored(variable, compact):
@@ -348,10 +360,13 @@ def read_values(task, path):
     """
     path = local_directory(path)
     config = read_config(path)
-    target, _ = split_variables(task)
+    check_as_built(task.backbone)
+    target, base = split_variables(task)
     if not config.get("state", True):
         kept = _state(task)
         target = {k: v for k, v in target.items() if k not in kept}
+    # Files of earlier versions have the names of scopes around the model.
+    outside = {variable.path: name for name, variable in target.items()}
     with h5py.File(pathlib.Path(path) / WEIGHTS_FILE, "r") as h5:
         shapes = {}
 
@@ -360,6 +375,9 @@ def read_values(task, path):
                 shapes[name] = item.shape
 
         h5.visititems(visit)
+        scoped = shapes.keys() == outside.keys()
+        if scoped:
+            shapes = {outside[path]: shape for path, shape in shapes.items()}
         problems = differences(task, config)
         problems += [f"missing: {n}" for n in target if n not in shapes]
         problems += [f"unknown: {n}" for n in shapes if n not in target]
@@ -378,7 +396,9 @@ def read_values(task, path):
                 "it belongs to; or build this one with the adapter's "
                 f"settings. Received: {str(path)!r}"
             )
-        found = fingerprint(task)
+        if scoped:
+            base = {variable.path: variable for variable in base.values()}
+        found = _digest_of_base(base)
         if found != config["base_fingerprint"]:
             raise ValueError(
                 "The adapter was trained on another frozen backbone: expected "
@@ -387,12 +407,13 @@ def read_values(task, path):
                 f"{config['base_preset']!r}. Received: {str(path)!r}"
             )
         tell_unknown(path, config)
-        values = {name: h5[name][()] for name in target}
-    found, expected = _digest(values), config["weights_sha256"]
+        stored = {v.path if scoped else k: k for k, v in target.items()}
+        arrays = {path: h5[path][()] for path in stored}
+    found, expected = _digest(arrays), config["weights_sha256"]
     if found != expected:
         raise ValueError(
             f"{WEIGHTS_FILE} is damaged, or not the file that {CONFIG_FILE} "
             f"was written for: expected SHA-256 {expected}, found {found}. "
             f"Received: {str(path)!r}"
         )
-    return values
+    return {stored[path]: value for path, value in arrays.items()}

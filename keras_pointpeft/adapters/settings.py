@@ -3,6 +3,7 @@
 import inspect
 import json
 
+import keras
 from absl import logging
 
 from keras_pointpeft.serialization import Configurable
@@ -48,12 +49,42 @@ def settings_of(task):
     peft = getattr(backbone, "peft", None)
     owners = {"task": task, "backbone": backbone, "peft": peft}
     return {
-        f"{part}.{name}": _plain(getattr(owner, name))
+        f"{part}.{name}": value
         for part, owner in owners.items()
-        if isinstance(owner, Configurable)
-        for name in owner.config_names
+        for name, value in own_settings(owner).items()
+    }
+
+
+def own_settings(owner):
+    """What `differences` looks at of a method, a backbone or a task."""
+    if not isinstance(owner, Configurable):
+        return {}
+    if isinstance(owner, keras.Layer):
+        # Without what Keras adds.
+        config = {name: getattr(owner, name) for name in owner.config_names}
+    else:
+        config = owner.get_config()
+    return {
+        name: _plain(value)
+        for name, value in config.items()
         if name not in owner.training_only
     }
+
+
+def check_as_built(backbone):
+    """Raises ValueError if somebody has changed a method that is built in.
+
+    Its layers go on as they were made, and a file would say something else.
+    """
+    peft, before = backbone.peft, backbone._method_as_built
+    for name, value in own_settings(peft).items():
+        if value != before[name]:
+            raise ValueError(
+                f"`backbone.peft.{name}` was changed after the model had been "
+                f"built with {before[name]!r}, which changes no layer of it. "
+                "Take `model.clone(peft=...)` with a method of its own. "
+                f"Received: {name}={value!r}"
+            )
 
 
 def tell_unknown(path, config):
@@ -80,11 +111,9 @@ def _other_values(part, owner, saved):
     saved = {**_defaults(type(owner)), **type(owner).translated(saved)}
     return [
         f"{part}.{name}: the adapter was trained with {_plain(saved[name])!r}, "
-        f"this model has {_plain(getattr(owner, name))!r}"
-        for name in owner.config_names
-        if name in saved
-        and name not in owner.training_only
-        and _plain(saved[name]) != _plain(getattr(owner, name))
+        f"this model has {value!r}"
+        for name, value in own_settings(owner).items()
+        if name in saved and _plain(saved[name]) != value
     ]
 
 

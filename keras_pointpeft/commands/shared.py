@@ -161,8 +161,9 @@ def recipe_flags(values, names=RECIPE):
     define(
         "dtype",
         "enum",
-        "The model's dtype policy.",
-        ["float32", "mixed_bfloat16", "mixed_float16"],
+        "The model's dtype policy; tf32 is float32 whose products a GPU "
+        "computes in TF32.",
+        ["float32", "tf32", "mixed_bfloat16", "mixed_float16"],
     )
     if "dtype" in names:
         # What it was called at first.

@@ -352,6 +352,23 @@ def _at_hand(points):
     return None
 
 
+def is_symbolic(inputs):
+    """Whether inputs stand for values that will come, as a graph is made."""
+    first = keras.tree.flatten(inputs)[0]
+    if isinstance(first, np.ndarray):
+        return False
+    if keras.utils.is_keras_tensor(first):
+        return True
+    backend = keras.backend.backend()
+    if backend == "torch":
+        return getattr(first, "is_meta", False)
+    if backend == "jax":
+        import jax
+
+        return isinstance(first, jax.core.Tracer)
+    return not hasattr(first, "numpy")
+
+
 def _on_host(value):
     if isinstance(value, np.ndarray):
         return value

@@ -325,6 +325,7 @@ _TOLD_IF_CHANGED = (
     "weight_decay",
     "gradient_accumulation",
     "dtype",
+    "precision",
 )
 
 

@@ -1,4 +1,5 @@
 import re
+import weakref
 
 import keras
 import keras_hub
@@ -9,6 +10,8 @@ from keras_pointpeft.adapters.base import save_base
 from keras_pointpeft.adapters.base import set_base
 from keras_pointpeft.adapters.base import write_base
 from keras_pointpeft.adapters.copying import copy_weights
+from keras_pointpeft.adapters.settings import check_as_built
+from keras_pointpeft.adapters.settings import own_settings
 from keras_pointpeft.arguments import check_arguments
 from keras_pointpeft.data.incoming import Door
 from keras_pointpeft.files import preset_folder
@@ -88,6 +91,8 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     # `keras_pointpeft.adapters.base` and `keras_pointpeft.peft.freezing`.
     _base_memory = None
     _frozen = ()
+    # Where Keras has last saved own variables: a function that gives it.
+    _written_to = staticmethod(lambda: None)
 
     def __init__(
         self,
@@ -102,6 +107,8 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     ):
         super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)
         self.peft = peft
+        # Past Keras, which would track it.
+        object.__setattr__(self, "_method_as_built", own_settings(peft))
         self.trunk = trunk
         self.remat = remat
         # Of all patches, for some methods cut further ones, and larger.
@@ -396,6 +403,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         return twin
 
     def get_config(self):
+        check_as_built(self)
         config = super().get_config()
         config["peft"] = keras.saving.serialize_keras_object(self.peft)
         config["remat"] = self.remat
@@ -404,16 +412,26 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     def save_own_variables(self, store):
         """Saves what the method has changed of the base, as it was."""
         save_base(self, store)
+        if not isinstance(store, dict):
+            # Past Keras, which would track it.
+            object.__setattr__(self, "_written_to", weakref.ref(store))
 
     def load_own_variables(self, store):
         load_base(self, store)
 
     def save_assets(self, inner_path):
-        """The same where Keras saves assets, but no own variables: Orbax."""
-        write_base(self, inner_path)
+        """The same where Keras saves assets, but no own variables: Orbax.
+
+        A `.keras` file has both: its variables are written just before, and
+        their store is open until all of the model is.
+        """
+        store = self._written_to()
+        if store is None or not store:
+            write_base(self, inner_path)
 
     def load_assets(self, inner_path):
-        read_base(self, inner_path)
+        if inner_path:  # None where a file has no assets of this model
+            read_base(self, inner_path)
 
 
 def as_method(peft):

@@ -280,6 +280,15 @@ class FrozenPass(Piece, keras.layers.Layer):
         """The variables that what it returns depends on."""
         return self.trunk.variables
 
+    def get_config(self):
+        if vars(self).get("_piece_of") is None:
+            raise ValueError(
+                "A model of a backbone's frozen pass holds no weights by "
+                "itself: save the backbone, and call its `frozen_pass()` "
+                f"after loading. Received: {self.name!r}"
+            )
+        return super().get_config()
+
     def build(self, layout_shape):
         self.built = True
 

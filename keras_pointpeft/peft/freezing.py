@@ -7,6 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
+from keras_pointpeft.peft.method import paths_of
+from keras_pointpeft.peft.method import weights_of
 
 
 def freeze(backbone, peft):
@@ -22,9 +24,10 @@ def freeze(backbone, peft):
     """
     if peft is None:
         return
-    every = backbone.trainable_variables
-    frozen = tuple(v for v in every if not peft.trains(v.path))
-    trained = frozenset(v.path for v in every if peft.trains(v.path))
+    every, inside = backbone.trainable_variables, paths_of(backbone)
+    trains = [peft.trains(inside.get(id(v), v.path)) for v in every]
+    frozen = tuple(v for v, yes in zip(every, trains) if not yes)
+    trained = frozenset(v.path for v, yes in zip(every, trains) if yes)
     # Not by plain assignment: Keras would track them as parts of the model.
     object.__setattr__(backbone, "_frozen", frozen)
     object.__setattr__(backbone, "_trained_paths", trained)
@@ -96,7 +99,7 @@ def fingerprint(backbone):
         string, hexadecimal.
     """
     digest = hashlib.sha256()
-    weights = {v.path: v for v in backbone.weights}
+    weights = weights_of(backbone)
     for path in sorted(weights):
         if re.search(NOT_OF_THE_BASE, path):
             continue

@@ -336,12 +336,39 @@ def weights_of(model):
 
     Args:
         model: a built model or layer.
+
+    Returns:
+        A dict. Its paths begin at the model, see `paths_of`.
     """
+    inside = paths_of(model)
     return {
-        variable.path: variable
+        inside.get(id(variable), variable.path): variable
         for variable in model.weights
         if "seed_generator" not in variable.path
     }
+
+
+def paths_of(model):
+    """Paths, from the model on, of variables whose own begin elsewhere.
+
+    What is made within a `keras.name_scope`, or by a layer of somebody's own
+    when it is built, has their names in front of all its paths.
+
+    Args:
+        model: a built model.
+
+    Returns:
+        A dict from the `id` of a variable to its path, where that is another.
+    """
+    found = {}
+    for layer in getattr(model, "layers", ()):
+        found.update(paths_of(layer))
+        front = (layer.path or "").removesuffix(layer.name)
+        if front and not hasattr(layer, "layers"):
+            for variable in layer.weights:
+                if variable.path.startswith(f"{layer.path}/"):
+                    found[id(variable)] = variable.path.removeprefix(front)
+    return found
 
 
 def check_sites(sites, allowed=BLOCK_SITES, name="sites"):

@@ -8,6 +8,7 @@ of its operators.
 """
 
 import contextlib
+import threading
 import weakref
 
 import keras
@@ -43,6 +44,9 @@ class Running:
         self.function = function
         self.entries = {}
         self.constants = {}
+        # A kept step has one place for its input: threads that serve one
+        # model take turns.
+        self._lock = threading.RLock()
 
     def __call__(self, data):
         import torch
@@ -57,13 +61,14 @@ class Running:
         if reason or not known:
             return self.function(data)
         key = self._key(data, arrays, torch)
-        entry = self.entries.get(key)
-        if entry is None:
-            entry = self.entries[key] = _Entry(self._too_many())
-        if entry.reason is not None:
-            return self.function(data)
-        with _counted(self._model(), key[2]):
-            return entry.run(self, data, arrays)
+        with self._lock:
+            entry = self.entries.get(key)
+            if entry is None:
+                entry = self.entries[key] = _Entry(self._too_many())
+            if entry.reason is not None:
+                return self.function(data)
+            with _counted(self._model(), key[2]):
+                return entry.run(self, data, arrays)
 
     def _key(self, data, arrays, torch):
         model = self._model()

@@ -19,7 +19,7 @@ FORMAT = 1
 # What a finished run may have other values of, to be extended.
 LENGTHS = {"epochs", "updates", "warmup_epochs", "cosine_epochs"}
 # What files of earlier versions do not say: it was so.
-LATER = {"balanced_sampling": False}
+LATER = {"balanced_sampling": False, "precision": "float32"}
 
 
 def data_digest(split) -> str:

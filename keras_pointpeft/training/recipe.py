@@ -8,6 +8,7 @@ from keras_pointpeft.data import augmentation as augmentations
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.sampling import SAMPLING
 from keras_pointpeft.layers.recompute import check_remat
+from keras_pointpeft.step.precision import PRECISIONS
 
 SELECTIONS = ("auto", "held_out", "last", "best_on_test")
 
@@ -64,6 +65,11 @@ class Recipe:
         seed: int. Of everything random.
         dtype: string. The model's dtype policy, such as `"float32"` or
             `"mixed_bfloat16"`.
+        precision: `"float32"`, or `"tf32"`: on a GPU, products of float32
+            matrices are computed in TF32 while it trains and measures, see
+            `keras_pointpeft.step.precision`. A CPU takes no notice, and
+            tensorflow uses TF32 of itself. A dtype policy, such as
+            `"mixed_bfloat16"`, is taken as the `dtype`.
         remat: string. What the backward pass computes again; see
             `keras_pointpeft.models.PointBackbone.remat`.
         updates: int or None. Steps of the optimizer in place of `epochs`,
@@ -118,9 +124,17 @@ class Recipe:
     updates: int | None = None
     class_weights: str | tuple | None = None
     balanced_sampling: bool = False
+    precision: str = "float32"
 
     def __post_init__(self):
         check_remat(self.remat)
+        if self.dtype == "tf32":
+            object.__setattr__(self, "dtype", "float32")
+            object.__setattr__(self, "precision", "tf32")
+        if self.precision in ("mixed_bfloat16", "mixed_float16"):
+            object.__setattr__(self, "dtype", self.precision)
+            object.__setattr__(self, "precision", "float32")
+        check_choice("precision", self.precision, PRECISIONS)
         augmentations.get(self.augmentation)
         check_choice("sampling", self.sampling, SAMPLING)
         check_choice(

@@ -10,6 +10,7 @@ from keras_pointpeft.data import FollowEpoch
 from keras_pointpeft.data.contract import contract_of
 from keras_pointpeft.ops import replicas
 from keras_pointpeft.step.optimizer import make_optimizer
+from keras_pointpeft.step.precision import float32_products
 from keras_pointpeft.training import parallel
 from keras_pointpeft.training import stem_cache
 from keras_pointpeft.training.budget import settled
@@ -150,33 +151,40 @@ def train(
         date=datetime.date.today().isoformat(),
         **(about or {}),
     )
-    if start < recipe.epochs:
-        steps = len(batches) * (recipe.epochs - start)
-        with (
-            parallel.synchronized(fitted),
-            telling_epochs(recipe.epochs, steps) as telling,
-        ):
-            others = [*callbacks, *([telling] if parallel.writes() else ())]
-            fitted.fit(
-                batches,
-                epochs=recipe.epochs,
-                initial_epoch=start,
-                validation_data=shown,
-                shuffle=False,  # the data set shuffles clouds, not batches
-                verbose=0,
-                callbacks=_callbacks(
-                    recipe, batches, best, state, log_dir, others, tensorboard
-                ),
-            )
-    return measured(
-        objective,
-        learned,
-        test_split,
-        recipe,
-        best,
-        state.history,
-        fitted.variables,
-    )
+    with float32_products(recipe.precision):
+        if start < recipe.epochs:
+            steps = len(batches) * (recipe.epochs - start)
+            with (
+                parallel.synchronized(fitted),
+                telling_epochs(recipe.epochs, steps) as telling,
+            ):
+                others = [*callbacks, *([telling] if parallel.writes() else ())]
+                fitted.fit(
+                    batches,
+                    epochs=recipe.epochs,
+                    initial_epoch=start,
+                    validation_data=shown,
+                    shuffle=False,  # the data set shuffles clouds, not batches
+                    verbose=0,
+                    callbacks=_callbacks(
+                        recipe,
+                        batches,
+                        best,
+                        state,
+                        log_dir,
+                        others,
+                        tensorboard,
+                    ),
+                )
+        return measured(
+            objective,
+            learned,
+            test_split,
+            recipe,
+            best,
+            state.history,
+            fitted.variables,
+        )
 
 
 def compile_for(model, recipe: Recipe, objective=None):

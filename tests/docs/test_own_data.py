@@ -1,5 +1,8 @@
 """Runs the guide on own data as its reader would."""
 
+import csv
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -88,3 +91,20 @@ def test_ten_lines(tmp_path, monkeypatch):
     assert names["features"]["patch_tokens"].shape[:2] == (count, 32)
     assert names["features"]["centers"].shape == (count, 32, 3)
     assert "block_2" in names["features"]
+
+
+def test_figures_are_those_of_the_result_file():
+    root = pathlib.Path(__file__).parents[2]
+    with open(root / "zoo/results/small_sets.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    text = (root / "docs/guides/own_data.md").read_text(encoding="utf-8")
+    text = " ".join(text.split())
+    for name in ("dales5", "restaurant20", "psb69"):
+        own = [row for row in rows if row["set"] == name]
+        mean = np.mean([float(row["auto"]) for row in own])
+        (clouds,) = {row["test_clouds"] for row in own}
+        before = text[: text.index(f"(`{name}`)")]
+        assert f"{mean:.1f} % of {clouds} " in before
+    for column in ("last", "chosen", "auto"):
+        mean = np.mean([float(row[column]) for row in rows])
+        assert f"{mean:.1f} %" in text

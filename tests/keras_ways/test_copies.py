@@ -1,5 +1,9 @@
 """Ways to copy a model, and to cut a piece out of one."""
 
+import copy
+import pickle
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -176,3 +180,45 @@ def test_from_config(case):
     assert trained(again) == trained(model)
     again.set_weights(model.get_weights())
     np.testing.assert_array_equal(logits(again), logits(model))
+
+
+@pytest.mark.parametrize("way", ("keras", "pickle", "deepcopy"))
+def test_copies_know_what_the_model_was_trained_on(way, case):
+    model = case.model
+    fit(model)
+    model.contract = model.contract.told(class_names=("a", "b", "c"))
+    assert model.contract.num_points == 16
+    if way == "keras":
+        model.save(case.folder / "model.keras")
+        again = keras.models.load_model(case.folder / "model.keras")
+    elif way == "pickle":
+        again = pickle.loads(pickle.dumps(model))
+    else:
+        again = copy.deepcopy(model)
+    assert again.contract == model.contract
+    case.check(again)
+
+
+def test_threads_that_serve_one_model(case):
+    model = case.model
+    fit(model)
+    points, _ = clouds(8)
+    expected = model.predict(points[:2], verbose=0)
+    found = {}
+
+    def serve(number):
+        found[number] = [
+            model.predict(points[:2], verbose=0, batch_size=2)
+            for _ in range(6)
+        ]
+
+    threads = [threading.Thread(target=serve, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found.keys() == {0, 1, 2, 3}
+    for answers in found.values():
+        np.testing.assert_allclose(
+            answers, [expected] * 6, rtol=1e-5, atol=1e-6
+        )

@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -312,6 +313,8 @@ SCRIPT = """
 import sys
 import keras_pointpeft
 assert "keras" not in sys.modules and "keras_hub" not in sys.modules
+import zipfile
+
 import keras
 model = keras.saving.load_model(sys.argv[1])
 print(type(model).__name__, model.count_params())
@@ -464,3 +467,43 @@ def test_an_adapter_saved_in_every_batch(case):
         case.check(twin)
     np.testing.assert_array_equal(logits(twin), logits(model))
     case.check(model)
+
+
+def test_the_base_is_once_in_a_file(case):
+    """As a variable or as an asset, wherever Keras has but one of them."""
+    model, folder = case.model, case.folder
+    fit(model)
+    model.save_weights(folder / "model.weights.h5")
+    model.save(folder / "model.keras")
+    with zipfile.ZipFile(folder / "model.keras") as file:
+        assert not [x for x in file.namelist() if x.endswith("base.npz")]
+    for act in (
+        lambda: model.save(folder / "model.keras"),
+        lambda: model.save_weights(folder / "model.weights.h5"),
+    ):
+        act()
+        # What Orbax has of a model.
+        place = folder / "assets"
+        place.mkdir(exist_ok=True)
+        model.backbone.save_assets(place)
+        (place / "base.npz").unlink()
+    case.check(keras.models.load_model(folder / "model.keras"))
+
+
+def test_the_old_format_past_our_own_save(case):
+    """`keras.saving.save_model` asks no method of a model.
+
+    What it writes is whole: with the classes' names it loads, and the base,
+    of which it knows nothing, is refused.
+    """
+    model, file = case.model, case.folder / "model.h5"
+    fit(model)
+    keras.saving.save_model(model, file)
+    with pytest.raises(ValueError, match="Unknown layer: 'PointCloud"):
+        keras.models.load_model(file)
+    classes = {"PointCloudClassifier": type(model)}
+    found = keras.models.load_model(file, custom_objects=classes)
+    np.testing.assert_array_equal(logits(found), logits(model))
+    with refuses("nobody says what the base's own were"):
+        found.disable_adapters().__enter__()
+    case.check_adapter(found)

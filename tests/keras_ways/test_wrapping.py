@@ -69,6 +69,17 @@ def time_distributed(case):
     assert fitted.history["loss"][0] > 0.1
 
 
+def trained_and_then_time_distributed(case):
+    case.model.compile(keras.optimizers.Adam(0.01), LOSS, metrics=["accuracy"])
+    case.model.fit(*clouds(), batch_size=2, verbose=0)
+    time_distributed(case)
+    own = case.model.evaluate(*clouds(), verbose=0, return_dict=True)
+    assert own.keys() == {"loss", "accuracy"}
+    time_distributed(case)
+    own = case.model.fit(*clouds(), batch_size=2, verbose=0).history
+    assert own.keys() == {"loss", "accuracy"} and own["loss"][0] > 0.0
+
+
 def twice_in_one(case):
     first, second = keras.Input((None, 3)), keras.Input((None, 3))
     scores = keras.layers.Average()([case.model(first), case.model(second)])
@@ -156,12 +167,13 @@ def of_a_class_of_ones_own(case):
 WAYS = (
     *(softmax_behind, without_an_input, something_in_front),
     *(behind_its_own_graph, time_distributed, twice_in_one),
+    trained_and_then_time_distributed,
     *(two_on_one_backbone, in_a_list, with_a_loss_of_a_layer),
     *(rebuilt_by_a_tuner, of_a_class_of_ones_own),
 )
 
 
-@pytest.mark.parametrize("way", rows(WAYS, "time_distributed"))
+@pytest.mark.parametrize("way", rows(WAYS, "trained_and_then_time_distributed"))
 def test_trained_inside(case, way):
     way(case)
     case.check(case.model)

@@ -23,3 +23,10 @@ def test_rows_of_two_methods(run_script, tmp_path):
     process = run_script("measure_corruptions.py", *arguments)
     assert results.read(tmp_path / "rows.csv", results.CORRUPTED) == rows
     assert len(process.stdout.splitlines()) == 2
+    # Another budget is another run.
+    arguments = [*arguments[:-1], "--test_limit=6", "--methods=linear"]
+    process = run_script("measure_corruptions.py", *arguments)
+    more = results.read(tmp_path / "rows.csv", results.CORRUPTED)
+    assert more[: len(rows)] == rows
+    assert {row["test_clouds"] for row in more[len(rows) :]} == {"6"}
+    assert process.stdout.count(": clean ") == 1

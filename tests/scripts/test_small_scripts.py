@@ -8,11 +8,13 @@ import types
 import h5py
 import numpy as np
 import pytest
+from absl import flags
 
 import keras_pointpeft
 from keras_pointpeft import checkpoints
 from keras_pointpeft import data
 from keras_pointpeft.presets import results
+from tests.conftest import imported_script
 from tests.scripts.conftest import ROOT
 
 pytestmark = pytest.mark.once
@@ -175,3 +177,15 @@ def test_updates_at_test_time_are_measured(run_script, tmp_path):
 def test_the_zoo_has_rows_of_scales():
     rows = results.read(ROOT / "zoo/results/scales.csv", results.SCALES)
     assert rows
+
+
+def test_which_runs_of_small_sets_are_known():
+    with imported_script("scripts/measure_selection.py") as script:
+        flags.FLAGS.mark_as_parsed()
+        run = script.run_of("dales5", "5", "32", 0)
+        assert script.is_known(run, [dict(run)])
+        for name, other in (("updates", "300"), ("num_points", "512")):
+            assert not script.is_known(run, [{**run, name: other}])
+            # A row of before does not say.
+            assert script.is_known(run, [{**run, name: ""}])
+        assert not script.is_known(run, [{"set": "psb69", "seed": "0"}])

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import pathlib
 import warnings
@@ -15,6 +16,7 @@ from keras_pointpeft.data.appearance import look
 from keras_pointpeft.data.contract import Contract
 from keras_pointpeft.data.incoming import Door
 from keras_pointpeft.data.incoming import integer_labels
+from keras_pointpeft.data.incoming import is_symbolic
 from keras_pointpeft.files import preset_folder
 from keras_pointpeft.files.progress import Progress
 from keras_pointpeft.models.backbone import refuse_old_format
@@ -22,6 +24,7 @@ from keras_pointpeft.models.backbone import refuse_quantization
 from keras_pointpeft.models.backbone import show_parameters
 from keras_pointpeft.peft.freezing import check_frozen
 from keras_pointpeft.peft.freezing import freeze_again
+from keras_pointpeft.peft.method import weights_of
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.step.stepping import Stepping
 
@@ -111,6 +114,8 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         if self.optimizer is not None and (paths := undecayed_paths(self)):
             # Beside its own config, where a plain model's `compile` that is
             # made of this one looks for nothing.
+            named = {x.path: path for path, x in weights_of(self).items()}
+            paths = [named[path] for path in paths]
             optimizer = dict(config["optimizer"], undecayed=paths)
             config["optimizer"] = optimizer
         return config
@@ -126,7 +131,9 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         undecayed = (config.get("optimizer") or {}).get("undecayed", ())
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None:
-            exclude(self.optimizer, self.trainable_variables, undecayed)
+            ours = weights_of(self)
+            spared = [ours[path].path for path in undecayed if path in ours]
+            exclude(self.optimizer, self.trainable_variables, spared)
             self.optimizer.build(self.trainable_variables)
 
     @property
@@ -134,14 +141,40 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         """What `fit` and `evaluate` report, once they run or it is built.
 
         Keras asks for them also where a layer, such as `TimeDistributed`,
-        stands between this task and the model that trains.
+        stands between this task and the model that trains, and would take
+        its `loss` for that model's: once it is part of a graph, they are there
+        for its own runs alone.
         """
         found = super().metrics
+        if self._runs:
+            return found
+        if self._is_part:
+            return []
         functions = ("train_function", "test_function")
         runs = any(getattr(self, name, None) for name in functions)
         # jax asks for their variables before it makes its functions.
         built = all(getattr(metric, "built", True) for metric in found)
         return found if runs or built else []
+
+    # Runs of its own that are under way, and whether it was called within
+    # something else, as far as Keras shows it.
+    _runs = 0
+    _is_part = False
+
+    @contextlib.contextmanager
+    def _running(self):
+        # Past Keras, which would track it.
+        object.__setattr__(self, "_runs", self._runs + 1)
+        try:
+            yield
+        finally:
+            object.__setattr__(self, "_runs", self._runs - 1)
+
+    def call(self, inputs, training=None, mask=None, **kwargs):
+        # Wrappers of Keras call this past `__call__`, and with symbols first.
+        if not self._runs and is_symbolic(inputs):
+            object.__setattr__(self, "_is_part", True)
+        return super().call(inputs, training=training, mask=mask, **kwargs)
 
     def make_ready(self, training=False):
         """Checks that the method has what it needs, such as a bank.
@@ -287,7 +320,7 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         elif held is not None:
             kwargs["validation_data"], _ = door.source(held)
         self._learn_about(x)
-        with door.telling():
+        with door.telling(), self._running():
             return keras.Model.fit(self, x, y, **kwargs)
 
     def check_class_weight(self, class_weight):
@@ -297,14 +330,14 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         self.make_ready()
         door = self._warning_door()
         x, y = door.source(x, y)
-        with door.telling():
+        with door.telling(), self._running():
             return keras.Model.evaluate(self, x, y, **kwargs)
 
     def predict(self, x=None, **kwargs):
         self.make_ready()
         door = self._warning_door()
         x, _ = door.source(x)
-        with door.telling():
+        with door.telling(), self._running():
             return keras.Model.predict(self, x, **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
@@ -313,17 +346,20 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         self.make_ready(training=True)
         self.check_class_weight(kwargs.get("class_weight"))
         x, y = self.door.source(x, y)
-        return keras.Model.train_on_batch(self, x, y, **kwargs)
+        with self._running():
+            return keras.Model.train_on_batch(self, x, y, **kwargs)
 
     def test_on_batch(self, x, y=None, **kwargs):
         self.make_ready()
         x, y = self.door.source(x, y)
-        return keras.Model.test_on_batch(self, x, y, **kwargs)
+        with self._running():
+            return keras.Model.test_on_batch(self, x, y, **kwargs)
 
     def predict_on_batch(self, x):
         self.make_ready()
         x, _ = self.door.source(x)
-        return keras.Model.predict_on_batch(self, x)
+        with self._running():
+            return keras.Model.predict_on_batch(self, x)
 
     def clone(self, weights=True, compile=True, **changes):
         """A task like this one, with a backbone of its own.
@@ -399,6 +435,20 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
 
         preset_folder.write(preset_dir, write, self)
 
+    def save_assets(self, inner_path):
+        """Saves what it was trained on, so that copies know it, too."""
+        if self.contract != Contract():
+            text = json.dumps(self.contract.to_dict(), indent=2)
+            place = pathlib.Path(inner_path) / CONTRACT
+            place.write_text(text, encoding="utf-8")
+
+    def load_assets(self, inner_path):
+        # Keras gives None where a file has no assets of this model.
+        place = pathlib.Path(inner_path or "") / CONTRACT
+        if inner_path and place.is_file():
+            text = place.read_text(encoding="utf-8")
+            self.contract = Contract.from_dict(json.loads(text))
+
     def save_own_variables(self, store):
         # Before the variables of the layers are saved.
         self._put_in_place()
@@ -455,11 +505,11 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
         if backend == "torch" and format in ("onnx", "torch"):
             from keras_pointpeft.models.export import task
 
-            with Progress(f"exporting {filepath}"):
+            with Progress(f"exporting {filepath}"), self._running():
                 return task.export(
                     self, filepath, format, input_signature, **kwargs
                 )
-        with Progress(f"exporting {filepath}"):
+        with Progress(f"exporting {filepath}"), self._running():
             found = super().export(
                 filepath,
                 format=format,
@@ -537,4 +587,5 @@ def check_jit(jit_compile):
 
 
 def _trained(task):
-    return [variable.path for variable in task.trainable_variables]
+    ours = weights_of(task).items()
+    return [path for path, variable in ours if variable.trainable]

@@ -35,7 +35,10 @@ class disable_accelerators:
     What is left are slower ones with the same results; without any, plain
     `keras.ops`. The environment variable `KERAS_POINTPEFT_DISABLE`, such as
     `KERAS_POINTPEFT_DISABLE=numba,triton`, does the same from the start.
-    A model keeps the paths with which it was compiled.
+    On torch that holds from the next call on, but in a step that is kept, which
+    goes on with what it had: with `"recording"` and `"cudagraph"` turned off,
+    too, none is. On tensorflow and jax a compiled step keeps what it was
+    compiled with until the model is compiled anew.
 
     Args:
         *kinds: `"cudagraph"` (steps of torch on CUDA, see
