@@ -51,9 +51,12 @@ A preset is a product of three cards: `<method>_<backbone>_<dataset>`, as in
   `few_shot.csv` likewise; `compared/*.csv`, those of `scripts/compare.py`;
   `corrupted.csv`, of `scripts/measure_corruptions.py`; `probes.csv`, of
   `scripts/probe.py`; `scales.csv`, of `scripts/measure_scales.py`;
-  `small_sets.csv`, of `scripts/measure_selection.py`; `benchmark.csv`, those of
-  `scripts/benchmark/run.py` and `scripts/measure_files.py`, of which
-  `key_cost.csv` names what the README shows.
+  `small_sets.csv`, of `scripts/measure_selection.py`; `methods.csv` and
+  `methods_seconds.csv`, of `scripts/measure_methods.py`; `ablation.csv`, of
+  `scripts/ablation.py`; `test_time.csv`, of `scripts/measure_test_time.py`;
+  `benchmark.csv`, those of `scripts/benchmark/run.py` and
+  `scripts/measure_files.py`, of which `key_cost.csv` names what the README
+  shows.
 
 A backbone and a data set form presets when their `tier` is the same.
 """
