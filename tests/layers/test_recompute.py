@@ -44,6 +44,8 @@ def test_training_is_the_same(method, clouds):
     every = keras.config.backend() == "torch"
     first, *others = MODES if every else MODES[1:]
     losses, weights = trained(method, first, clouds)
+    # What follows takes one that is not a number for another one.
+    assert all(np.isfinite(x).all() for x in (losses, *weights))
     for mode in others:
         found, ours = trained(method, mode, clouds)
         np.testing.assert_allclose(losses, found, atol=1e-5)

@@ -49,6 +49,7 @@ def test_every_data_source(task, clouds):
     task.fit(generator(), steps_per_epoch=2, verbose=0)
     a = task.evaluate(batches, verbose=0)
     b = task.evaluate(points, labels, batch_size=3, verbose=0)
+    assert np.isfinite(a).all()
     np.testing.assert_allclose(a, b, rtol=1e-5)
     assert predict(task, points).shape == (6, 3)
     np.testing.assert_allclose(
