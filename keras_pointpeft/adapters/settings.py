@@ -113,7 +113,7 @@ def _other_values(part, owner, saved):
         f"{part}.{name}: the adapter was trained with {_plain(saved[name])!r}, "
         f"this model has {value!r}"
         for name, value in own_settings(owner).items()
-        if name in saved and _plain(saved[name]) != value
+        if name in saved and not _same(_plain(saved[name]), value)
     ]
 
 
@@ -125,6 +125,15 @@ def _defaults(cls):
         for name, parameter in parameters.items()
         if parameter.default not in (parameter.empty, None)
     }
+
+
+def _same(saved, found):
+    """Whether two values compute the same; names, as of sites, are a set."""
+    both = (saved, found)
+    if all(isinstance(value, list) for value in both):
+        if all(isinstance(name, str) for name in saved + found):
+            return set(saved) == set(found)
+    return saved == found
 
 
 def _plain(value):

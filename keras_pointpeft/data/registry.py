@@ -108,5 +108,5 @@ def load(name: str, data_dir=None, split: str = "train", **options):
         loaded = loader(**arguments)
     if isinstance(loaded, list):
         return loaded
-    source = {**(loaded.source or {}), **options, "dataset": name}
+    source = {**options, **(loaded.source or {}), "dataset": name}
     return dataclasses.replace(loaded, source=source)

@@ -72,7 +72,7 @@ class DAPT(PeftMethod):
     ```
     """
 
-    training_only = ("dropout", "scale_start")
+    training_only = ("dropout", "scale_start", "scale_leak")
     trained = WITH_CLASS_TOKEN
     components = {
         "dynamic adapter": r"(^|/)tuner[^/]*/adapter/",
