@@ -81,7 +81,7 @@ class Beside:
             )
             for number in self._open:
                 self._rows[number][:, begin : begin + 3] /= self.color_range
-        elif len(self._told) == 1:
+        elif self.color_range is None and len(self._told) == 1:
             (self.color_range,) = self._told
         return self._rows
 

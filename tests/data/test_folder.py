@@ -432,3 +432,15 @@ def test_colours_of_one_byte_need_no_guess(tmp_path, form):
     expected = np.tile(np.float32([0, 1 / 255, 0]), (1, 40, 1))
     np.testing.assert_allclose(split.channels, expected, rtol=1e-6)
     assert split.source["color_range"] == 255
+    # Another set of the model's may have files that do not tell.
+    for told in (65535.0, None):
+        split = data.load(
+            "folder",
+            tmp_path,
+            None,
+            num_points=40,
+            channels=("colors",),
+            color_range=told,
+        )
+        np.testing.assert_allclose(split.channels, expected, rtol=1e-6)
+        assert split.source["color_range"] == (told or 255)
