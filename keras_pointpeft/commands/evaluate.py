@@ -165,10 +165,12 @@ def options(dataset, contract):
             names += ("up_axis",)
         if dataset == "folder":
             names += ("bin_columns",)
+        if dataset in ("folder", "s3dis", "h5"):
+            names += ("channels", "color_range")
         if dataset == "s3dis":
             found["class_names"] = contract.part_names
         for name in names:
-            found[name] = found[name] or getattr(contract, name)
+            found[name] = found.get(name) or getattr(contract, name)
         if dataset == "folder" and found["num_points"] is None:
             found["num_points"] = contract.stored_points
     return {k: v for k, v in found.items() if v is not None}

@@ -118,3 +118,17 @@ def test_corrupted_clouds(run_script, tmp_path):
         )
         assert process.returncode != 0
         assert message in process.stdout + process.stderr
+
+
+@pytest.mark.parametrize("dataset", ["folder", "h5", "s3dis"])
+def test_what_points_have_beside_is_read_as_in_training(dataset):
+    from keras_pointpeft.commands import evaluate
+    from keras_pointpeft.data import Contract
+
+    evaluate.FLAGS(["evaluate", "--adapter=DIR"])
+    contract = Contract(channels=("colors", "intensity"), color_range=255.0)
+    options = evaluate.options(dataset, contract)
+    assert options["channels"] == ("colors", "intensity")
+    assert options["color_range"] == 255
+    assert "channels" not in evaluate.options("shapes", contract)
+    assert "channels" not in evaluate.options(dataset, Contract())
