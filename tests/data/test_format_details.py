@@ -123,6 +123,17 @@ def test_a_place_is_there_or_the_point_is_refused(tmp_path, mark):
         read_content(tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize("mark", [",", ";", "|"])
+@pytest.mark.parametrize("end", ["", "mark"])
+def test_last_cells_may_be_empty_or_blank(tmp_path, mark, end):
+    rows = ["x,y,z,intensity", "1,2,3,", "4,5,6, ", '7,8,9,""', "1,1,1,5"]
+    end = end and ","
+    text = "".join(f"{row}{end}\n" for row in rows).replace(",", mark)
+    found = read_content(put(tmp_path / "a.csv", text))
+    np.testing.assert_array_equal(found.points[2], (7, 8, 9))
+    np.testing.assert_array_equal(found.intensity, [np.nan] * 3 + [5])
+
+
 def test_properties_of_unknown_types_are_named(tmp_path):
     text = (
         "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\n"

@@ -116,7 +116,7 @@ def _rows(file, layout, count):
     try:
         return _table(file, layout, count, convert)
     except ValueError as error:
-        if not whole or "''" not in str(error):
+        if not whole or not re.search(r"string '(\s|\\t)*'", str(error)):
             raise
     # What else a point has may be missing, its place may not. (Not at once:
     # it takes ten times as long.)
@@ -165,7 +165,7 @@ def _layout(file, counted):
             comment = text.lstrip("#/% ")
             continue
         delimiter, decimal_comma = _separator(text)
-        cells = _cells(text, delimiter)
+        cells = _cells(text, delimiter, len(names or ()))
         numbers = [_is_number(cell, decimal_comma) for cell in cells]
         if counted and count is None and re.fullmatch(r"\d+", text):
             count = int(text)
@@ -245,14 +245,16 @@ def _separator(text):
     return ",", False
 
 
-def _cells(text, delimiter):
+def _cells(text, delimiter, width=None):
+    """The cells of a line, so many if it has them."""
     parts = text.split(delimiter)
     if '"' in text and delimiter is not None:
         # A separator between quotation marks is none.
         (parts,) = csv.reader([text], delimiter=delimiter)
     cells = [cell.strip().strip("\"'") for cell in parts]
-    # A separator at the end of the line.
-    return cells[:-1] if cells[-1] == "" else cells
+    # A separator at the end of the line, or a last cell that is empty.
+    ends = cells[-1] == "" and len(cells) != width
+    return cells[:-1] if ends else cells
 
 
 def _is_number(cell, decimal_comma=False):
