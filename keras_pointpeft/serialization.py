@@ -34,6 +34,17 @@ def positive_integer(name, value) -> int:
     return number
 
 
+def python_number(value):
+    """The `default` of `json.dumps` for numbers of NumPy.
+
+    Raises:
+        TypeError: this is none.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not JSON serializable")
+
+
 class Configurable(Piece):
     """Writes `get_config` from one list of constructor arguments.
 

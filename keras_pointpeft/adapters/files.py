@@ -33,6 +33,7 @@ from keras_pointpeft.peft.freezing import trained_paths
 from keras_pointpeft.peft.method import is_added
 from keras_pointpeft.peft.method import paths_of
 from keras_pointpeft.peft.method import weights_of
+from keras_pointpeft.serialization import python_number
 
 FORMAT = 2
 # "shuffle" stores the first bytes of all numbers together, then the second
@@ -177,7 +178,8 @@ def save_adapter(task, path, state=True):
         "keras_version": keras.__version__,
     }
 
-    return write_adapter(directory, values, json.dumps(config, indent=2))
+    text = json.dumps(config, indent=2, default=python_number)
+    return write_adapter(directory, values, text)
 
 
 def write_adapter(directory, values, config):

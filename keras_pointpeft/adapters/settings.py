@@ -7,6 +7,7 @@ import keras
 from absl import logging
 
 from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import python_number
 
 # How `adapter.json` names what fine-tuning without a method is.
 NO_METHOD = "Full"
@@ -138,4 +139,11 @@ def _same(saved, found):
 
 def _plain(value):
     """A value as JSON has it, where tuples are lists."""
-    return json.loads(json.dumps(value, default=str))
+    return json.loads(json.dumps(value, default=_number_or_text))
+
+
+def _number_or_text(value):
+    try:
+        return python_number(value)
+    except TypeError:
+        return str(value)

@@ -139,6 +139,16 @@ def test_settings_of_backbone_and_task(part, name, value, tmp_path):
     build({"drop_path_rate": 0.2}, dropout=0.1).load_adapter(tmp_path)
 
 
+def test_numbers_of_numpy_are_the_same_numbers(tmp_path):
+    sizes = {n: np.int64(SIZES[n]) for n in ("num_groups", "num_heads")}
+    for saved, other in ((sizes, {}), ({}, sizes)):
+        model = stirred(build(saved))
+        model.save_adapter(tmp_path / "adapter")
+        again = build(other)
+        again.load_adapter(tmp_path / "adapter")
+        np.testing.assert_array_equal(logits(again), logits(model))
+
+
 def test_another_method_or_backbone_of_the_same_shapes(tmp_path):
     model = build()
     model.save_adapter(tmp_path)
