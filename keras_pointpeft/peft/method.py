@@ -348,7 +348,7 @@ def weights_of(model):
     }
 
 
-def paths_of(model):
+def paths_of(model, inside=""):
     """Paths, from the model on, of variables whose own begin elsewhere.
 
     What is made within a `keras.name_scope`, or by a layer of somebody's own
@@ -356,14 +356,20 @@ def paths_of(model):
 
     Args:
         model: a built model.
+        inside: string, what is in front of its name in paths of its layers
+            and belongs there.
 
     Returns:
         A dict from the `id` of a variable to its path, where that is another.
     """
     found = {}
+    # A model that is no graph of layers names those that it makes after itself.
+    own = f"{inside}{model.name}/"
     for layer in getattr(model, "layers", ()):
-        found.update(paths_of(layer))
         front = (layer.path or "").removesuffix(layer.name)
+        named = front.endswith(own)
+        found.update(paths_of(layer, own if named else ""))
+        front = front.removesuffix(own) if named else front
         if front and not hasattr(layer, "layers"):
             for variable in layer.weights:
                 if variable.path.startswith(f"{layer.path}/"):
