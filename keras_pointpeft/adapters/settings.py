@@ -41,7 +41,7 @@ def differences(task, config):
 
 
 def settings_of(task):
-    """What `differences` looks at, as a flat dict, `{"peft.rank": 8, ...}`.
+    """All settings, those of training too: `{"peft.rank": 8, ...}`.
 
     Args:
         task: a model, with or without a `backbone`.
@@ -52,12 +52,15 @@ def settings_of(task):
     return {
         f"{part}.{name}": value
         for part, owner in owners.items()
-        for name, value in own_settings(owner).items()
+        for name, value in own_settings(owner, training=True).items()
     }
 
 
-def own_settings(owner):
-    """What `differences` looks at of a method, a backbone or a task."""
+def own_settings(owner, training=False):
+    """What `differences` looks at of a method, a backbone or a task.
+
+    With `training`, also what a model in inference knows nothing of.
+    """
     if not isinstance(owner, Configurable):
         return {}
     if isinstance(owner, keras.Layer):
@@ -68,7 +71,7 @@ def own_settings(owner):
     return {
         name: _plain(value)
         for name, value in config.items()
-        if name not in owner.training_only
+        if training or name not in owner.training_only
     }
 
 
@@ -79,10 +82,10 @@ def check_as_built(backbone):
     """
     peft, before = backbone.peft, backbone._method_as_built
     for name, value in own_settings(peft).items():
-        if value != before[name]:
+        if name not in before or value != before[name]:
             raise ValueError(
                 f"`backbone.peft.{name}` was changed after the model had been "
-                f"built with {before[name]!r}, which changes no layer of it. "
+                f"built with {before.get(name)!r}, which changes no layer. "
                 "Take `model.clone(peft=...)` with a method of its own. "
                 f"Received: {name}={value!r}"
             )

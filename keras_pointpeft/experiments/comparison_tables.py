@@ -84,7 +84,7 @@ def rates():
                     f"{rate:g}: {statistics.mean(tried[rate]):.1f}"
                     for rate in sorted(tried)
                 ),
-                f"{max(tried, key=lambda rate: max(tried[rate])):g}",
+                f"{max(tried, key=lambda x: statistics.mean(tried[x])):g}",
             )
             for (name, epochs), tried in groups.items()
         ]

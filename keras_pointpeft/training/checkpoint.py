@@ -20,6 +20,8 @@ FORMAT = 1
 LENGTHS = {"epochs", "updates", "warmup_epochs", "cosine_epochs"}
 # What files of earlier versions do not say: it was so.
 LATER = {"balanced_sampling": False, "precision": "float32"}
+# What a bank that is filled decides.
+OF_A_BANK = ("peft.bank_size", "peft.bank_recipe")
 
 
 def data_digest(split) -> str:
@@ -47,10 +49,13 @@ def identity(model, recipe, split) -> dict:
         for v in model.variables
     ]
     digest = zlib.crc32("\n".join(variables).encode())
+    settings = settings_of(model)
+    for name in OF_A_BANK:
+        settings.pop(name, None)
     return {
         "model": f"{len(variables)} variables, {digest:08x}",
         "data": data_digest(split),
-        **settings_of(model),
+        **settings,
         **recipe.to_dict(),
     }
 

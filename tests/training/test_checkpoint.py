@@ -4,10 +4,12 @@ import keras
 import numpy as np
 import pytest
 
+from keras_pointpeft.peft import DAPT
 from keras_pointpeft.training import Recipe
 from keras_pointpeft.training import TrainingCheckpoint
 from keras_pointpeft.training import train
 from keras_pointpeft.training.checkpoint import identity
+from tests.conftest import small_classifier
 from tests.faults import inject
 from tests.faults import report
 
@@ -252,3 +254,14 @@ def test_an_unfinished_run_is_not_taken_for_a_shorter_one(
     longer = dataclasses.replace(recipe, epochs=8)
     with pytest.raises(ValueError, match="belongs to another run.*epochs: 4"):
         train(make_model(), split, test, longer, log_dir=tmp_path)
+
+
+@pytest.mark.once
+def test_a_run_with_another_dropout_is_another_run(make_split):
+    split = make_split()
+    one, other = (
+        identity(small_classifier(DAPT(rank=4, dropout=rate)), RECIPE, split)
+        for rate in (0.1, 0.3)
+    )
+    differing = {name for name in one if one[name] != other[name]}
+    assert differing == {"peft.dropout"}
