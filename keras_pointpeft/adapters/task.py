@@ -146,7 +146,7 @@ def _with_adapters(make, arguments, state):
 
 
 def _check_here(variables):
-    """Raises ValueError if a model around the task has the variables' values.
+    """Raises ValueError if something else has the variables' values.
 
     Keras does not tell which model that is.
     """
@@ -157,9 +157,10 @@ def _check_here(variables):
         except TypeError:  # there is nothing to make a first value by, either
             pass
         raise ValueError(
-            "A model around this task trains, and on jax its `fit` keeps all "
-            "variables elsewhere between two batches. In a "
+            "A model around this task trains, or another thread runs it, and "
+            "on jax Keras then keeps all variables elsewhere. In a "
             "`keras.callbacks.Callback`, ask for `self.model` first, or call "
             "`jax_state_sync()` of the outer model: either brings them back. "
+            "Threads take turns. "
             f"Received: {variable.path} without a value"
         )
