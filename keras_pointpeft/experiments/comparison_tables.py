@@ -63,7 +63,7 @@ def against_linear():
 
 
 def rates():
-    """Learning rates that `scripts/compare.py --rate_factors` tried."""
+    """Learning rates that a comparison by `rate_factors` tried."""
     folder = _results("compared")
     rows = []
     for path in sorted(folder.glob("*_rates.csv")):
