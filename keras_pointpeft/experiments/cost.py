@@ -1,6 +1,8 @@
 """What a training step costs: its time, and the memory that it holds."""
 
+import gc
 import time
+import weakref
 
 import keras
 import numpy as np
@@ -104,24 +106,39 @@ def bytes_kept(forward, own=()):
     """
     import torch
 
-    own = {tensor.untyped_storage().data_ptr() for tensor in own}
-    kept = {}
+    # Held, for a statistic that moves leaves its place in memory to others.
+    held = [tensor.untyped_storage() for tensor in own]
+    own = {storage.data_ptr() for storage in held}
+    # Weak, for what a part of the graph keeps that leads to no loss is freed
+    # with that part, and its place in memory is taken by something else.
+    kept = weakref.WeakSet()
 
     def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        # Without `detach`, an output that is saved for its own gradient would
-        # hold its graph, which holds the output: it would never be freed.
-        return tensor.detach()
+        found = _Kept(tensor)
+        kept.add(found)
+        return found
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x.tensor):
         loss = forward()
+        # Parts that lead to no loss may be cycles, which Python frees when it
+        # likes.
+        gc.collect()
         # Counted while `loss` exists: the graph and all that it keeps are
         # freed with it.
-        total = sum(kept.values())
+        storages = [found.tensor.untyped_storage() for found in kept]
+        sizes = {x.data_ptr(): x.nbytes() for x in storages}
+        total = sum(size for place, size in sizes.items() if place not in own)
     del loss
     return total
+
+
+class _Kept:
+    """A tensor that a backward pass keeps."""
+
+    def __init__(self, tensor):
+        # Without `detach`, an output that is saved for its own gradient would
+        # hold its graph, which holds the output: it would never be freed.
+        self.tensor = tensor.detach()
 
 
 @telling("measuring memory")
