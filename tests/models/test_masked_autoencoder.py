@@ -4,8 +4,10 @@ import pytest
 from keras import ops
 from scipy.spatial.distance import cdist
 
+from keras_pointpeft.layers import Linear
 from keras_pointpeft.models import MaskedAutoencoder
 from keras_pointpeft.models import PointMAEBackbone
+from keras_pointpeft.models.pretraining.pretrainer import redraw
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.step.optimizer import decay_groups
 from keras_pointpeft.step.optimizer import make_optimizer
@@ -36,6 +38,19 @@ def clouds(batch=4, points=40, seed=0):
 
 def array(x):
     return np.array(ops.convert_to_numpy(x))
+
+
+def test_redraw():
+    first, second = Linear(64), Linear(64)
+    norm = keras.layers.LayerNormalization()
+    for layer in (first, second, norm):
+        layer.build((None, 64))
+    layers = (first, second, norm)
+    redraw(layers, keras.initializers.RandomNormal, seed=0, stddev=0.02)
+    assert array(first.kernel).std() == pytest.approx(0.02, rel=0.05)
+    assert not np.array_equal(array(first.kernel), array(second.kernel))
+    assert not array(first.bias).any()
+    assert (array(norm.gamma) == 1).all()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from keras_pointpeft import models
 from keras_pointpeft import peft
@@ -10,6 +11,16 @@ from tests import test_registry
 
 POINTS, BATCH = 64, 4
 PARTS = ((0, 1), (2, 3), (4, 5))
+# One of each kind of step; the others take a minute.
+QUICK = (
+    "dapt",
+    "pointpeft",
+    "pointgst",
+    "dapt_mixed_bfloat16",
+    "dapt_accumulated",
+    "parts",
+    "masked",
+)
 
 
 def cases() -> dict:
@@ -37,6 +48,12 @@ def cases() -> dict:
     found["generative"] = _generative
     found["hierarchical"] = _hierarchical
     return found
+
+
+def cases_by_time():
+    """Their names, as arguments of a test."""
+    slow = {name: () if name in QUICK else pytest.mark.slow for name in cases()}
+    return [pytest.param(name, marks=mark) for name, mark in slow.items()]
 
 
 def _clouds():

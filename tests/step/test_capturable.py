@@ -21,25 +21,11 @@ from keras_pointpeft.ops.accelerators.torch_constants import NewConstant
 from keras_pointpeft.step import running
 from keras_pointpeft.step.recorded import Forbidden
 from tests.step.cases import cases
+from tests.step.cases import cases_by_time
 
 STEPS = 5
 # Methods whose steps wait for the device within, and what says so.
 EAGER = {"pointgst": "_linalg_eigh"}
-# One of each kind of step; the others take a minute.
-QUICK = (
-    "dapt",
-    "pointpeft",
-    "pointgst",
-    "dapt_mixed_bfloat16",
-    "dapt_accumulated",
-    "parts",
-    "masked",
-)
-
-
-def cases_by_time():
-    slow = {name: () if name in QUICK else pytest.mark.slow for name in cases()}
-    return [pytest.param(name, marks=mark) for name, mark in slow.items()]
 
 
 def trained(name):

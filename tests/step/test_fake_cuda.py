@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from tests.step.cases import cases
-from tests.step.test_capturable import cases_by_time
+from tests.step.cases import cases_by_time
 
 pytestmark = pytest.mark.once
 
