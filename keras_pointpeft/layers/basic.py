@@ -1,4 +1,4 @@
-"""The layers that all others are made of, as PyTorch has them."""
+"""Linear layers, norms and dropout, as PyTorch has them."""
 
 import math
 

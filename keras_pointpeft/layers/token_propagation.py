@@ -4,6 +4,7 @@ from keras import ops
 from keras_pointpeft.layers.basic import BatchNorm
 from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.ops import interpolate
+from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -65,16 +66,12 @@ class TokenPropagation(Configurable, keras.layers.Layer):
         carried = interpolate(queries, points, tokens)
         carried = ops.cast(carried, known.dtype)
         x = self.fuse(ops.concatenate((known, carried), axis=-1))
-        x = _gelu(self.fuse_norm(x, training=training))
+        x = gelu(self.fuse_norm(x, training=training))
         for i in range(0, 2 * self.depth, 2):
             y = self.norms[i](self.convs[i](x), training=training)
-            y = self.convs[i + 1](_gelu(y))
-            x = _gelu(self.norms[i + 1](y, training=training) + x)
+            y = self.convs[i + 1](gelu(y))
+            x = gelu(self.norms[i + 1](y, training=training) + x)
         return x
 
     def compute_output_shape(self, queries_shape, *others):
         return (*queries_shape[:-1], self.dim)
-
-
-def _gelu(x):
-    return ops.gelu(x, approximate=False)

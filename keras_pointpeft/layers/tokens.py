@@ -1,4 +1,4 @@
-"""Sequences of tokens: where they lie, and the class token among them."""
+"""Positions of tokens, the class token before them, and their parts."""
 
 import math
 
@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_pointpeft.layers.basic import Linear
+from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -45,7 +46,7 @@ class PositionMLP(Configurable, keras.layers.Layer):
         self.fc2.build((None, None, self.hidden_dim))
 
     def call(self, centers):
-        hidden = ops.gelu(self.fc1(centers), approximate=False)
+        hidden = gelu(self.fc1(centers))
         return self.fc2(hidden)
 
     def compute_output_shape(self, input_shape):

@@ -1,4 +1,6 @@
-"""The plain transformer of Point-MAE, which several other models share."""
+"""The plain transformer of Point-MAE, which ACT, Point-BERT, PCP-MAE and
+Point-PQAE share.
+"""
 
 from keras_pointpeft.layers import ClassTokens
 from keras_pointpeft.layers import CodedPositionMLP

@@ -1,4 +1,4 @@
-"""The arithmetic of transformers on tokens, each with a fast path."""
+"""The arithmetic of transformers on tokens, fast where a backend can."""
 
 import keras
 from keras import ops

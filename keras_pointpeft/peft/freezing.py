@@ -1,4 +1,7 @@
-"""What trains under a method and what does not, whatever else is said."""
+"""What trains under a method, whatever else is said, and what stays frozen.
+
+The latter has a fingerprint, which tells it from other weights.
+"""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""Intersection over union, as the benchmarks define it."""
+"""Intersection over union of classes and of parts, as in the benchmarks."""
 
 import contextlib
 import contextvars

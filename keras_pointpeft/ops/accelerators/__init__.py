@@ -1,4 +1,4 @@
-"""Fast paths for single backends and devices, behind the same functions.
+"""Fast paths for single backends and devices, and the switch for them.
 
 Each module named after a backend holds functions with the names that `find`
 is asked for, and `report`. They return exactly what the plain functions in

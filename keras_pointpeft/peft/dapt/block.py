@@ -1,4 +1,4 @@
-"""What DAPT does in one transformer block."""
+"""DAPT in one block: its dynamic adapter and its internal prompt."""
 
 import keras
 from keras import ops
@@ -7,10 +7,10 @@ from keras_pointpeft.layers.basic import Dropout
 from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.recompute import part_call
+from keras_pointpeft.layers.tuner import BLOCK_SITES
 from keras_pointpeft.ops.arithmetic import dynamic_adapter
 from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.ops.arithmetic import relu
-from keras_pointpeft.peft.parts.feature_transform import BLOCK_SITES
 from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
 from keras_pointpeft.peft.parts.feature_transform import SiteTransforms
 from keras_pointpeft.peft.parts.prompts import insert_behind
@@ -209,8 +209,7 @@ class InternalPrompt(Configurable, keras.layers.Layer):
         self.transform.build((None, None, tokens_shape[-1]))
 
     def call(self, tokens, adapted):
-        prompt = ops.gelu(adapted, approximate=False)
-        prompt = ops.mean(prompt, axis=1, keepdims=True)
+        prompt = ops.mean(gelu(adapted), axis=1, keepdims=True)
         prompt = part_call(self.transform, prompt)
         return insert_behind(tokens, prompt, self.num_class_tokens)
 

@@ -9,6 +9,7 @@ from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.feature_propagation import FeaturePropagation
 from keras_pointpeft.layers.patches import PointPatches
 from keras_pointpeft.ops import gather
+from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.ops.arithmetic import largest
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -185,7 +186,7 @@ class ShiftPrompter(Configurable, keras.layers.Layer):
         shape = (ops.shape(points)[0], self.num_points, 3)
         added = ops.broadcast_to(self.points * self.point_factor, shape)
         code = ops.reshape(coarse, (-1, 8 * (self.num_groups // 2)))
-        code = ops.gelu(self.code(code), approximate=False)
+        code = gelu(self.code(code))
         return {
             "points": ops.concatenate((moved, added), axis=1),
             "shape_code": self.code_drop(code, training=training),

@@ -3,6 +3,7 @@ from keras import ops
 
 from keras_pointpeft.layers.basic import Dropout
 from keras_pointpeft.layers.basic import Linear
+from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -10,11 +11,6 @@ from keras_pointpeft.serialization import serializable
 def quick_gelu(x):
     """`x * sigmoid(1.702 x)`, a cheap approximation of GELU."""
     return x * ops.sigmoid(1.702 * x)
-
-
-def gelu(x):
-    """The exact GELU."""
-    return ops.gelu(x, approximate=False)
 
 
 ACTIVATIONS = {

@@ -1,4 +1,4 @@
-"""Patches that are near each other: which, and an adapter among them."""
+"""Which patches are near each other, and the geometry-aware adapter."""
 
 import keras
 from keras import ops
@@ -9,6 +9,7 @@ from keras_pointpeft.ops import farthest_point_sample
 from keras_pointpeft.ops import gather
 from keras_pointpeft.ops import knn
 from keras_pointpeft.ops import squared_distances
+from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -114,7 +115,7 @@ class GeometryAwareAdapter(Configurable, keras.layers.Layer):
         drop_path_rate: float. Stochastic depth of the attention.
 
     Input shape:
-        tokens `(batch, patches, dim)`, and see `TokenNeighborhoods`.
+        tokens `(batch, patches, dim)`, and what `PatchNeighborhoods` gives.
 
     Output shape:
         `(batch, patches, dim)`.
@@ -173,7 +174,7 @@ class GeometryAwareAdapter(Configurable, keras.layers.Layer):
 
         Args:
             tokens: `(batch, patches, dim)`.
-            neighbors, chosen, propagation: see `TokenNeighborhoods`.
+            neighbors, chosen, propagation: see `PatchNeighborhoods`.
             rows: the sequence `(batch, rows, dim)` that the indices point
                 into; the tokens by default.
             attention: the `LocalAttention`.
@@ -194,8 +195,7 @@ class GeometryAwareAdapter(Configurable, keras.layers.Layer):
         pooled = self._pool(rows, neighbors, update)
         groups = chosen.shape[1]
         pooled = ops.reshape(pooled, (-1, groups, dim))
-        pooled = self.norm(pooled, training=training)
-        pooled = ops.gelu(pooled, approximate=False)
+        pooled = gelu(self.norm(pooled, training=training))
         central = ops.take(
             rows, ops.reshape(chosen + start[:, None], (-1,)), axis=0
         )
