@@ -13,8 +13,8 @@ class Beside:
     """Collects the channels of a set's clouds, one cloud after the other.
 
     Where the files do not tell what the brightest colour is, it is decided
-    for the whole set: 1, 255 or 65535, the least that no colour exceeds. So
-    a dark cloud among others stays dark.
+    for all clouds that are loaded together: 1, 255 or 65535, the least that
+    no colour of theirs exceeds. So a dark cloud among others stays dark.
 
     Args:
         names: sequence of "colors", "normals" and "intensity".
@@ -38,20 +38,25 @@ class Beside:
         self._rows, self._open, self._most = [], [], 0.0
         self._told = set()
 
-    def look(self, content):
-        """Looks at the colours of a whole cloud, if some are added later."""
-        if "colors" in self.names and content.colors is not None:
-            most = float(np.max(content.colors))
-            # One with NaN in it is refused when it is added.
-            if self._range(content) is None and np.isfinite(most):
-                self._most = max(self._most, most)
+    def brightest(self, content):
+        """The largest number of a whole cloud's colours, for `add`.
 
-    def add(self, content, up_axis=None, to="y"):
+        None where nothing depends on it.
+        """
+        if "colors" not in self.names or content.colors is None:
+            return None
+        if self._range(content) is not None:
+            return None
+        return float(np.max(content.colors))
+
+    def add(self, content, up_axis=None, to="y", brightest=None):
         """Takes the channels of one cloud; without any there is nothing to do.
 
         Args:
             content: `formats.content.Content`.
             up_axis, to: see `coordinates.turned`; normals are turned.
+            brightest: optional float, the largest number of the cloud's
+                colours, where some of its points alone are added.
 
         Raises:
             ValueError: it has none of a name, or NaN or infinity in it.
@@ -62,9 +67,13 @@ class Beside:
         row = content.channels(self.names, up_axis, known or 1.0, to)
         check_finite(row)
         if "colors" in self.names:
-            self.look(content)
             self._told.add(known)
             if known is None:
+                most = float(np.max(content.colors))
+                # A point that is not added may have NaN.
+                if brightest is not None and np.isfinite(brightest):
+                    most = max(most, brightest)
+                self._most = max(self._most, most)
                 self._open.append(len(self._rows))
         self._rows.append(row)
 

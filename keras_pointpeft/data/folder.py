@@ -83,7 +83,9 @@ def load_folder(
             are read too. A scan without them is a bad one, and so is a mesh.
         color_range: optional float, the number of the brightest colour where
             files do not tell it, as colours of one byte do (255). Defaults to
-            None: 1, 255 or 65535, by the brightest of all scans.
+            None: 1, 255 or 65535, by the brightest scan of this split.
+            Another split is given that of the first,
+            `train.source["color_range"]`, so that both are scaled alike.
 
     Returns:
         `Split`, the files' places as ids.
@@ -119,8 +121,8 @@ def load_folder(
         if count < num_points and not repeat_points:
             raise ValueError(f"{count} points, fewer than {num_points}")
         check_finite(content.points)
-        beside.look(content)
-        return content.take(_chosen(count, num_points, rng))
+        brightest = beside.brightest(content)
+        return content.take(_chosen(count, num_points, rng)), brightest
 
     with Progress("reading scans", len(files)) as progress:
         for begin in range(0, len(files), _TOGETHER):
@@ -132,16 +134,16 @@ def load_folder(
             drawn = []
             for (path, label), rng in zip(some, rngs):
                 try:
-                    drawn.append((path, label, some_of(path, rng)))
+                    drawn.append((path, label, *some_of(path, rng)))
                 except ValueError as error:
                     bad.add(place_of(path), str(error), path)
                 progress.advance()
-            for path, label, content in drawn:
+            for path, label, content, brightest in drawn:
                 try:
                     cloud = turned(content.points, up_axis)
                     points[len(ids)] = placed(cloud, normalize)
                     own = _labels(content) if part_labels else None
-                    beside.add(content, up_axis)
+                    beside.add(content, up_axis, brightest=brightest)
                 except ValueError as error:
                     bad.add(place_of(path), str(error), path)
                     continue

@@ -67,7 +67,8 @@ def load_h5(
             points, ...)`, for a backbone with so many `extra_channels`.
         color_range: optional float, the number of the brightest colour where
             these are no bytes. Defaults to None: 1, 255 or 65535, by the
-            brightest of all clouds.
+            brightest of all clouds of the file. Another split is given that
+            of the first, `train.source["color_range"]`.
 
     Returns:
         `Split`.
@@ -145,7 +146,9 @@ def read_h5(
             ).astype("int32")
             if chosen is not None:
                 parts = np.take_along_axis(parts, chosen, axis=1)
-        beside = _read_beside(file, channels, chosen, max_bytes)
+        beside, brightest = _read_beside(
+            path, file, channels, chosen, max_bytes
+        )
     if labels.shape not in ((len(clouds),), (len(clouds), 1)):
         raise ValueError(
             f"{path}: 'label' must have one entry for each of the "
@@ -170,7 +173,7 @@ def read_h5(
                 )
             points[index] = prepared(cloud, normalize)
             own = {name: rows[index] for name, rows in beside.items()}
-            collected.add(Content(cloud, **own))
+            collected.add(Content(cloud, **own), brightest=brightest[index])
         except ValueError as error:
             bad.add(index if ids is None else ids[index], str(error))
             keep[index] = False
@@ -192,9 +195,15 @@ def read_h5(
     )
 
 
-def _read_beside(file, channels, chosen, max_bytes):
-    """Channels of the chosen points, a dict of `(clouds, points, ...)`."""
-    found = {}
+def _read_beside(path, file, channels, chosen, max_bytes):
+    """Channels of the points, and the brightest colour of each cloud.
+
+    Returns:
+        A dict of `(clouds, points, ...)`, of the chosen points alone; and for
+        each cloud the largest number of its colours, None where all of its
+        points are read or it has none.
+    """
+    found, brightest = {}, [None] * len(file["data"])
     for name in channels:
         keys = [key for key in CHANNEL_ARRAYS[name] if key in file]
         shape = (*file["data"].shape[:2], *((3,) if WIDTHS[name] > 1 else ()))
@@ -204,12 +213,22 @@ def _read_beside(file, channels, chosen, max_bytes):
                 f"{' or '.join(CHANNEL_ARRAYS[name])} of the shape {shape}. "
                 f"Received: {sorted(file)}"
             )
-        rows = read_array(file, keys[0], shape, max_bytes=max_bytes)
-        if chosen is not None:
-            index = chosen.reshape(*chosen.shape, *(1,) * (rows.ndim - 2))
-            rows = np.take_along_axis(rows, index, axis=1)
-        found[name] = rows
-    return found
+        if chosen is None:
+            found[name] = read_array(
+                file, keys[0], shape, max_bytes=max_bytes
+            )
+            continue
+        data = checked(file, keys[0], shape)
+        chosen_shape = (*chosen.shape, *shape[2:])
+        check_size(path, shape[1:], data.dtype, max_bytes)
+        check_size(path, chosen_shape, data.dtype, max_bytes)
+        found[name] = np.empty(chosen_shape, data.dtype)
+        for number, indices in enumerate(chosen):
+            row = read_part(data, number)
+            found[name][number] = row.take(indices, axis=0)
+            if name == "colors":
+                brightest[number] = float(row.max())
+    return found, brightest
 
 
 def _read_clouds(path, file, num_points, seed, max_bytes):

@@ -193,6 +193,6 @@ def _read(path, max_bytes):
     return Content(
         as_numbers(table[:, :3]),
         labels=labels.astype("int64"),
-        colors=np.array(table[:, 3:6], "float32"),
+        colors=np.asarray(table[:, 3:6], "float32"),
         color_range=255.0,
     ).owned()

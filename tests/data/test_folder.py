@@ -412,6 +412,25 @@ def test_dark_scans_stay_dark(tmp_path):
         content.channels(("colors",))
 
 
+def test_the_brightest_colour_of_scans(tmp_path):
+    """It decides of all scans, drawn or not, that can be used."""
+    (tmp_path / "a").mkdir()
+    colors = np.full((200, 3), 0.5)
+    points = np.resize(CLOUD, (200, 3))
+    colors[8] = 200.0  # is not drawn
+    np.savez(tmp_path / "a" / "0.npz", points=points, colors=colors)
+    np.savez(tmp_path / "a" / "1.npz", points=points, colors=colors * np.nan)
+    colors[:] = 60000.0
+    far = points / (111320, 111320, 1) + (8.5, 47.3, 400)
+    np.savez(tmp_path / "a" / "2.npz", points=far, colors=colors)
+    with pytest.warns(UserWarning, match="2 of 3"):
+        split = load_folder(
+            tmp_path, None, 16, channels=("colors",), on_bad="skip"
+        )
+    assert split.source["color_range"] == 255
+    np.testing.assert_allclose(split.channels, 0.5 / 255, rtol=1e-6)
+
+
 @pytest.mark.parametrize("form", ["ascii", "binary_little_endian"])
 def test_colours_of_one_byte_need_no_guess(tmp_path, form):
     rows = np.zeros(40, "f4,f4,f4,u1,u1,u1")

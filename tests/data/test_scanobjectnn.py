@@ -311,3 +311,25 @@ def test_channels_in_h5_files(tmp_path, num_points):
         data.load_h5(path, normalize=False, channels=("normals",))
     with pytest.raises(ValueError, match="`channels` must be"):
         data.load_h5(path, channels=("taste",))
+
+
+@pytest.mark.parametrize("num_points", [None, 16])
+def test_the_brightest_colour_of_an_h5_file(tmp_path, num_points):
+    """It decides of all clouds, drawn or not, that can be used."""
+    clouds = make_clouds(4, 200)
+    colors = np.full(clouds.shape, 0.5)
+    colors[1, 7] = 200.0  # is not drawn
+    colors[2] = 60000.0
+    clouds[2, 0] = np.nan
+    path = write_h5(tmp_path / "a.h5", clouds, [0, 1, 0, 1], rgb=colors)
+    with pytest.warns(UserWarning, match="1 of 4"):
+        split = data.load_h5(
+            path,
+            normalize=False,
+            num_points=num_points,
+            channels=("colors",),
+            on_bad="skip",
+        )
+    brightest = 200.0 if num_points is None else 0.5
+    assert split.source["color_range"] == 255
+    np.testing.assert_allclose(split.channels.max(), brightest / 255)
