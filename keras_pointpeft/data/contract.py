@@ -182,7 +182,9 @@ class Contract:
         Args:
             clouds: sequence of arrays `(points, 3)`, as the files of training
                 would have them; or a `Split`, whose y is up already. Further
-                channels may follow the coordinates.
+                channels may follow the coordinates, as the model takes them:
+                colours from 0 to 1, normals turned. Those of a `Split` are
+                taken where `channels` names some.
             names: optional sequence of strings, for messages.
             seed: int, of the choice.
             up_axis: optional string, the axis that points up in the clouds.
@@ -197,7 +199,11 @@ class Contract:
                 nobody knows how many the model expects.
         """
         if hasattr(clouds, "points"):
-            clouds, up_axis = clouds.points, "y"
+            split, up_axis = clouds, "y"
+            clouds = split.points
+            if self.channels and split.channels is not None:
+                pairs = zip(split.points, split.channels)
+                clouds = (np.concatenate(pair, axis=-1) for pair in pairs)
         up_axis = up_axis or self.up_axis
         prepared, few = [], []
         for number, cloud in enumerate(clouds):
@@ -273,7 +279,15 @@ def contract_of(split, recipe, **known):
 
     Returns:
         `Contract`.
+
+    Raises:
+        ValueError: a split without clouds or rooms.
     """
+    if not len(split):
+        raise ValueError(
+            "A contract is of clouds or rooms that a model is trained on. "
+            "Received: a split without any"
+        )
     common = {
         "num_points": recipe.num_points,
         "training_sampling": recipe.sampling,

@@ -89,6 +89,26 @@ def test_clouds_are_turned_as_the_loader_turned_them(up_axis, tmp_path):
     )
 
 
+def test_a_split_is_prepared_with_the_channels_of_the_model():
+    contract, split = trained("first"), prepared_split()
+    assert contract.prepare(split).shape == (4, 512, 3)
+    found = contract.told(channels=("colors",)).prepare(split)
+    np.testing.assert_array_equal(found[..., 3:], split.channels)
+    np.testing.assert_allclose(found[..., :3], split.points, atol=1e-6)
+
+
+def prepared_split():
+    points = data.unit_sphere(scans(4, 512))
+    channels = np.random.default_rng(0).random(points.shape, "float32")
+    return data.Split(points, [0, 1, 0, 1], NAMES, channels=channels)
+
+
+def test_there_is_no_contract_of_nothing():
+    for split in ([], prepared_split().take(np.zeros(4, bool))):
+        with pytest.raises(ValueError, match="Received: a split without any"):
+            contract_of(split, Recipe(epochs=1))
+
+
 def test_unequal_clouds_become_equal_and_small_ones_are_told():
     contract, made = trained(), scans(2)
     with warnings.catch_warnings():
