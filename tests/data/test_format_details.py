@@ -101,6 +101,14 @@ def test_arrays_that_are_not_what_they_seem(tmp_path):
     np.savez(tmp_path / "a.npz", points=points, normals=points[:-1])
     with pytest.warns(UserWarning, match="without 1 array 'normals'"):
         assert read_content(tmp_path / "a.npz").normals is None
+    named = np.array([tuple(p) for p in points], [(n, "f8") for n in "xyz"])
+    np.savez(tmp_path / "a.npz", points=named, normals=points[:-1])
+    with pytest.warns(UserWarning, match="without 1 array 'normals'"):
+        np.testing.assert_array_equal(
+            read_content(tmp_path / "a.npz").points, points
+        )
+    np.savez(tmp_path / "a.npz", colors=points)
+    assert read_content(tmp_path / "a.npz").colors is None
     np.save(tmp_path / "a.npy", points.T)
     with pytest.raises(ValueError, match="the other way round"):
         read_content(tmp_path / "a.npy")
@@ -121,6 +129,13 @@ def test_a_place_is_there_or_the_point_is_refused(tmp_path, mark):
     with pytest.raises(ValueError, match="row 2, column 3"):
         put(tmp_path / "a.csv", text.replace(f"{mark}10{mark}", mark + mark))
         read_content(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("mark", [",", ";", "|"])
+def test_a_comment_of_names_has_the_separator_of_the_rows(tmp_path, mark):
+    text = "// x,y,z,intensity\n1,2,3,4\n5,6,7,8\n".replace(",", mark)
+    found = read_content(put(tmp_path / "a.txt", text))
+    np.testing.assert_array_equal(found.intensity, [4, 8])
 
 
 @pytest.mark.parametrize("mark", [",", ";", "|"])

@@ -50,7 +50,8 @@ def read(path, max_bytes):
                 if named:
                     labels = _member(loaded, named[0], max_bytes)
                 for channel, known in CHANNEL_ARRAYS.items():
-                    for key in [key for key in known if key in names][:1]:
+                    there = [k for k in known if k in names and k != name]
+                    for key in there[:1]:
                         rows = _member(loaded, key, max_bytes)
                         rows = _beside(channel, rows, len(points))
                         if rows is None:
@@ -67,7 +68,9 @@ def read(path, max_bytes):
         columns.pop(None, None)
         if labels is not None:
             columns["label"] = labels
-        return dataclasses.replace(from_columns(columns), **beside)
+        return dataclasses.replace(
+            from_columns(columns), left_out=tuple(left_out), **beside
+        )
     if loaded.dtype.kind not in "fiu":
         raise ValueError(f"it must hold numbers, not {loaded.dtype}")
     check_size(path, loaded.shape, "float32", max_bytes)

@@ -10,6 +10,8 @@ from keras_pointpeft.data.formats.content import from_columns
 from keras_pointpeft.data.formats.content import role_of
 
 _COMMENTS = ("#", "//", "%")
+# Separators beside which "," may be the decimal point.
+_MARKS = (";", "|")
 # So many lines may stand before the first point.
 _LONGEST_HEADER = 200
 # What total stations and scanners write behind the coordinates in .pts.
@@ -32,11 +34,13 @@ class _Layout:
 def read(path, counted=False):
     """The points of a text file.
 
-    Numbers are separated by white space, `,` or `;`, with a decimal point or,
-    where another separator allows it, a decimal comma. Lines that start with
-    `#`, `//` or `%` are comments. A header of names, in a comment or not,
-    says which columns are x, y, z, the label, colours, normals and intensity;
-    without one the first three are the coordinates.
+    Numbers are separated by white space, `,`, `;` or `|`, with a decimal
+    point or, where another separator allows it, a decimal comma. Lines that
+    start with `#`, `//` or `%` are comments. A header of names, in a comment
+    or not, says which columns are x, y, z, the label, colours, normals and
+    intensity; without one the first three are the coordinates. Where a
+    separator shows it, a cell beside x, y and z may be empty: it is NaN, as
+    a label -1.
 
     Args:
         path: string.
@@ -216,7 +220,7 @@ def _layout(file, counted):
 
 def _names_in(comment, width):
     """The names of the columns, if a comment is their list."""
-    for delimiter in (";", ",", None):
+    for delimiter in (*_MARKS, ",", None):
         cells = _cells(comment, delimiter)
         roles = {role_of(cell) for cell in cells}
         if len(cells) == width and {"x", "y", "z"} <= roles:
@@ -226,7 +230,7 @@ def _names_in(comment, width):
 
 def _separator(text):
     """What separates the cells of a line, and whether "," is the point."""
-    for mark in ";|":
+    for mark in _MARKS:
         if mark in text:
             return mark, "," in text
     cells = _cells(text, "\t")
