@@ -247,6 +247,78 @@ def test_a_moved_scene_is_the_same_input(tmp_path, move):
     np.testing.assert_allclose(there, here, rtol=0, atol=1e-5)
 
 
+COLORS = np.random.default_rng(2).integers(0, 256, SCENE.shape, "uint8")
+BESIDE = {
+    "colors": COLORS[:300],
+    "normals": data.unit_sphere(CLOUDS)[0],
+    "intensity": np.arange(300.0),
+}
+
+
+def folder_with_channels(cloud, folder, **options):
+    (folder / "mug").mkdir()
+    np.savez(folder / "mug" / "a.npz", points=cloud, **BESIDE)
+    split = data.load_folder(
+        folder, None, 200, channels=tuple(BESIDE), **options
+    )
+    return split.points, split.channels
+
+
+def h5_with_channels(cloud, folder, **options):
+    with h5py.File(folder / "train.h5", "w") as file:
+        file["data"], file["label"] = cloud[None], [0]
+        for name, rows in BESIDE.items():
+            file[name] = rows[None]
+    split = data.load_h5(
+        folder, normalize=True, num_points=200, channels=tuple(BESIDE)
+    )
+    return split.points, split.channels
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("entry", [folder_with_channels, h5_with_channels])
+def test_channels_do_not_move_with_a_cloud(tmp_path, entry, move):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    points, channels = entry(CLOUDS[0], tmp_path / "here")
+    there, same = entry(MOVES[move](CLOUDS[0]), tmp_path / "there")
+    np.testing.assert_allclose(there, points, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(same, channels)
+    rows = channels[0, :, 6].astype(int)  # which points were drawn
+    assert len(set(rows)) == 200
+    expected = np.c_[BESIDE["colors"][rows] / 255, BESIDE["normals"][rows]]
+    np.testing.assert_allclose(channels[0, :, :6], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("up_axis", ["x", "z"])
+def test_of_channels_normals_alone_are_turned(tmp_path, up_axis):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    _, channels = folder_with_channels(CLOUDS[0], tmp_path / "here")
+    _, found = folder_with_channels(
+        CLOUDS[0], tmp_path / "there", up_axis=up_axis
+    )
+    channels[..., 3:6] = coordinates.turned(channels[..., 3:6], up_axis)
+    np.testing.assert_array_equal(found, channels)
+
+
+@pytest.mark.parametrize("move", ["map", "sea"])
+def test_channels_do_not_move_with_a_scene(tmp_path, move):
+    found = []
+    for points in (SCENE, MOVES[move](SCENE)):
+        rows = np.c_[points, COLORS, np.arange(len(points)) % 3]
+        np.save(tmp_path / "Area_1_a.npy", rows)
+        (room,) = data.load_s3dis(tmp_path, "train", channels=("colors",))
+        np.testing.assert_allclose(room.channels, COLORS / 255, atol=1e-6)
+        batches = data.RoomDataset(
+            [room], 2, 256, column_min_points=50, steps=2
+        )
+        found.append(batches[1][0])
+    here, there = found
+    np.testing.assert_allclose(there, here, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(there[..., 3:], here[..., 3:])
+
+
 def by_height(points):
     high = points[..., 2] > 1.2
     return np.stack([~high, high], axis=-1).astype("float32")

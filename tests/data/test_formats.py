@@ -44,9 +44,9 @@ def test_what_other_libraries_wrote(name):
         assert len(points) == expected["points"]
         mean = points.mean(axis=0, dtype="float64")
         np.testing.assert_allclose(mean, expected["mean"], atol=digits)
-    for name in ("labels", "colors", "intensity"):
-        if name in expected:
-            assert getattr(content, name).tolist() == expected[name]
+    for what in ("labels", "colors", "intensity"):
+        if what in expected:
+            assert getattr(content, what).tolist() == expected[what]
     for found, wanted in (
         (points.min(axis=0), expected["min"]),
         (points.max(axis=0), expected["max"]),
