@@ -114,7 +114,7 @@ def main(_):
             **options(dataset, contract),
         )
     with Progress("building the model"):
-        model = make_model(preset, split)
+        model = make_model()
     contract = runs.contract_for(model, preset)
     if isinstance(split, list) or not contract.class_names:
         logging.info("Classes are matched by their numbers: no names known.")
@@ -285,19 +285,16 @@ def wanted_corruptions():
         raise app.UsageError(str(error)) from error
 
 
-def make_model(preset, split):
+def make_model():
     import keras_pointpeft
 
+    source = MODEL_DIR.value or PRESET.value
     if ADAPTER.value is not None:
         # On a preset that the user names, or on the adapter's own.
-        source = MODEL_DIR.value or PRESET.value
         return keras_pointpeft.from_adapter(
             ADAPTER.value, FLAGS["backbone"].value, source
         )
-    source, told = MODEL_DIR.value, {}
-    if source is None:
-        source = PRESET.value
-    model = keras_pointpeft.from_preset(source, **told)
+    model = keras_pointpeft.from_preset(source)
     if not hasattr(model, "num_classes"):
         raise app.UsageError(
             "Only a model with a head can be evaluated. "
