@@ -137,6 +137,18 @@ def test_published_files_have_the_weights_of_a_whole_step():
     assert layout_of(part, tuned=False).names("block_0/fc1/kernel")
 
 
+def test_a_scale_that_is_not_there_takes_no_arguments():
+    for arguments in (
+        {"scale_start": "one"},
+        {"scale_leak": 0.1},
+        {"scale_step": 0.5},
+    ):
+        with pytest.raises(ValueError, match="dynamic scale.*Received"):
+            DAPT(dynamic_scale=False, **arguments)
+        with pytest.raises(ValueError, match="dynamic scale.*Received"):
+            DynamicAdapter(3, dynamic=False, **arguments)
+
+
 def test_without_a_scale_of_its_own_every_token_gets_all():
     x = tokens()
     plain, one = DynamicAdapter(3, dynamic=False), DynamicAdapter(3)

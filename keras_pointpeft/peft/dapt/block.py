@@ -81,7 +81,7 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         super().__init__(**kwargs)
         self.rank = rank
         self.dropout = dropout
-        check_scale(scale_start, scale_leak, scale_step)
+        check_scale(scale_start, scale_leak, scale_step, dynamic)
         self.scale_start = scale_start
         self.scale_leak = scale_leak
         self.scale_step = scale_step
@@ -153,7 +153,7 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         return input_shape
 
 
-def check_scale(start, leak, step):
+def check_scale(start, leak, step, dynamic=True):
     """Raises `ValueError` for what is no argument of an adapter's scale."""
     if start not in ("random", "one"):
         raise ValueError(
@@ -169,6 +169,13 @@ def check_scale(start, leak, step):
         raise ValueError(
             "`scale_step` must be a number above 0 and up to 1. "
             f"Received: scale_step={step!r}"
+        )
+    if not dynamic and (start, leak, step) != ("random", 0, 1):
+        raise ValueError(
+            "Without a dynamic scale there is nothing that `scale_start`, "
+            "`scale_leak` or `scale_step` could act on. "
+            f"Received: scale_start={start!r}, scale_leak={leak!r}, "
+            f"scale_step={step!r}"
         )
 
 

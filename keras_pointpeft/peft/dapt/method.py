@@ -62,7 +62,8 @@ class DAPT(PeftMethod):
     Raises:
         ValueError: for an unknown `position`, `mlp_reads`, `frozen_bn` or
             `scale_start`, for a `scale_leak` or a `scale_step` out of its
-            range, and by `merged`, for what depends on the tokens.
+            range, for one of the three without a dynamic scale, and by
+            `merged`, for what depends on the tokens.
 
     Example:
     ```python
@@ -116,7 +117,7 @@ class DAPT(PeftMethod):
         self.position = position
         self.sites = check_sites(sites, SITES)
         self.mlp_reads = mlp_reads
-        check_scale(scale_start, scale_leak, scale_step)
+        check_scale(scale_start, scale_leak, scale_step, dynamic_scale)
         self.scale_start = scale_start
         self.scale_leak = scale_leak
         self.scale_step = scale_step
