@@ -104,6 +104,15 @@ class Configurable(Piece):
         return super().from_config(config)
 
     @classmethod
+    def effective(cls, config):
+        """A config with one value for all that compute the same.
+
+        Such as None where a setting has no effect beside the others. By
+        default the config as it is; arguments may be missing.
+        """
+        return config
+
+    @classmethod
     def translated(cls, config):
         """A config of an earlier version, with the arguments of this one.
 

@@ -112,12 +112,18 @@ def _other_class(name, found, saved, own=None):
 def _other_values(part, owner, saved):
     if owner is None or saved is None:
         return []
-    saved = {**_defaults(type(owner)), **type(owner).translated(saved)}
+    cls = type(owner)
+    saved = {**_defaults(cls), **cls.translated(saved)}
+    saved = {name: _plain(value) for name, value in saved.items()}
+    found = own_settings(owner)
+    then, now = cls.effective(saved), cls.effective(found)
     return [
-        f"{part}.{name}: the adapter was trained with {_plain(saved[name])!r}, "
+        f"{part}.{name}: the adapter was trained with {saved[name]!r}, "
         f"this model has {value!r}"
-        for name, value in own_settings(owner).items()
-        if name in saved and not _same(_plain(saved[name]), value)
+        for name, value in found.items()
+        if name in saved
+        and not _same(saved[name], value)
+        and not _same(then[name], now[name])
     ]
 
 

@@ -62,6 +62,12 @@ class LoRA(PeftMethod):
         self.targets = check_sites(targets, TARGETS, "targets")
         super().__init__(frozen_bn)
 
+    @classmethod
+    def effective(cls, config):
+        if config.get("alpha") is None:
+            config = {**config, "alpha": config.get("rank")}
+        return config
+
     def block_tuner(self, where):
         return LoRATuner(
             where.mlp_ratio,

@@ -58,6 +58,20 @@ TRAINING = (
     ),
     (peft.LoRA, {"rank": 2, "alpha": 8}, {"alpha": np.int64(8)}),
     (peft.LoRA, {"rank": 2, "alpha": np.float32(8)}, {"alpha": 8}),
+    # By default the updates are scaled by 1.
+    (peft.LoRA, {"rank": 2}, {"alpha": 2}),
+    # Of a part that is left out.
+    (
+        peft.DAPT,
+        {"rank": 2, "internal_prompts": False},
+        {"prompt_token": "max"},
+    ),
+    (peft.DAPT, {"rank": 2, "dynamic_scale": False}, {"scale_step": 0.25}),
+    (
+        peft.PointPEFT,
+        {"prior": False, "gated": True, "prompt_blocks": 1, "num_heads": 2},
+        {"prior_num_groups": 8, "prior_group_size": 4, "adapter_scale": 0.1},
+    ),
     (peft.LoRA, {"rank": 2}, {"dropout": 0.5}),
     (peft.LoTT, {"rank": 2}, {"masked": 0.5, "weight": 3.0}),
     (peft.AdaptFormer, {"rank": 2}, {"dropout": 0.7}),

@@ -125,6 +125,15 @@ class DAPT(PeftMethod):
         self.internal_prompts = internal_prompts
         super().__init__(frozen_bn)
 
+    @classmethod
+    def effective(cls, config):
+        config = dict(config)
+        if not config.get("internal_prompts", True):
+            config["prompt_token"] = None
+        if not config.get("dynamic_scale", True):
+            config["scale_step"] = None
+        return config
+
     @property
     def pooling(self):
         prompts = self.prompt_token if self.internal_prompts else None

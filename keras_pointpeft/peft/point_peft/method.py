@@ -186,6 +186,15 @@ class PointPEFT(PeftMethod):
         self.gated = gated
         self.prompt_place = prompt_place
 
+    @classmethod
+    def effective(cls, config):
+        config = dict(config)
+        if not config.get("prior", True):
+            config["prior_num_groups"] = config["prior_group_size"] = None
+        if config.get("gated", False):
+            config["adapter_scale"] = None
+        return config
+
     def geometry_tuner(self, where):
         if not self.geometry_adapter:
             return None
