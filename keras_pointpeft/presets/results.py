@@ -133,6 +133,16 @@ RATES = (
     "version",
     "date",
 )
+# How a trained model was measured, and where.
+_MEASUREMENT = (
+    "protocol",
+    "test_clouds",
+    "weights",
+    "backend",
+    "device",
+    "version",
+    "date",
+)
 # On corrupted clouds, `data.corruption`, in percent: `metric` is "accuracy" or
 # "instance_miou", and the corruption "none", of severity 0, leaves clouds as
 # they are. `seed` is that of training, `num_points` what a cloud has left.
@@ -145,13 +155,7 @@ CORRUPTED = (
     "metric",
     "value",
     "num_points",
-    "protocol",
-    "test_clouds",
-    "weights",
-    "backend",
-    "device",
-    "version",
-    "date",
+    *_MEASUREMENT,
 )
 # Of a benchmark: `ratio` is that of `value`, of `side`, to that of `baseline`.
 COST = (
@@ -222,13 +226,7 @@ TEST_TIME = (
     "with_updates",
     "changed",
     "cpu_seconds",
-    "protocol",
-    "test_clouds",
-    "weights",
-    "backend",
-    "device",
-    "version",
-    "date",
+    *_MEASUREMENT,
 )
 _COMMON = ("preset", "dataset", "protocol")
 REQUIRED = {
