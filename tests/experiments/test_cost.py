@@ -67,6 +67,21 @@ def test_nothing_outlives_the_measurement():
     assert made[0]() is None
 
 
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="known on torch alone"
+)
+def test_what_leads_to_no_loss_is_not_kept():
+    import torch
+
+    x = torch.ones(3, requires_grad=True)
+
+    def forward():
+        torch.exp(x.repeat(100))  # freed at once, with its graph
+        return torch.exp(x).sum()
+
+    assert cost.bytes_kept(forward) == 12
+
+
 @pytest.mark.skipif(keras.config.backend() == "torch", reason="known on torch")
 def test_what_is_kept_is_known_on_torch_alone(clouds):
     with pytest.raises(ValueError, match="torch alone"):

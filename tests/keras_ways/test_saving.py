@@ -313,8 +313,6 @@ SCRIPT = """
 import sys
 import keras_pointpeft
 assert "keras" not in sys.modules and "keras_hub" not in sys.modules
-import zipfile
-
 import keras
 model = keras.saving.load_model(sys.argv[1])
 print(type(model).__name__, model.count_params())
