@@ -8,8 +8,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export TF_CPP_MIN_LOG_LEVEL=3 OMP_NUM_THREADS=1
 # What jax compiles, for all processes and the next run: on a CPU, most of its
-# tests' time. Told to keep it small, jax would look at all files, behind a lock,
-# for each that it adds, so it starts anew where it is more than two gigabytes.
+# tests' time. Told to keep it small, jax would look at all files, behind a
+# lock, for each that it adds, so it starts anew where it is more than two
+# gigabytes.
 cache=${XDG_CACHE_HOME:-~/.cache}/keras_pointpeft/jax
 [ "$(du -sm "$cache" 2>/dev/null | cut -f1)" -le 2048 ] 2>/dev/null ||
     rm -rf "$cache"
