@@ -3,9 +3,12 @@
 import os
 
 import numpy as np
+from numpy.lib import recfunctions
 
 from keras_pointpeft.data.formats.ply import read_elements
 from keras_pointpeft.data.formats.ply import write_elements
+from keras_pointpeft.data.formats.text import encoding_of
+from keras_pointpeft.data.formats.text import layout_of
 from keras_pointpeft.data.geometry_files import TEXTS
 from keras_pointpeft.data.geometry_files import read_vertices
 from keras_pointpeft.files.whole import whole_file
@@ -17,8 +20,9 @@ def write_labels(source, labels, output):
     """Writes the points of a file with a label for each.
 
     All that the file has of its points is kept: `.las` and `.laz` get an
-    extra dimension `label`, `.ply` a property, text and `.npy` a last column,
-    `.npz` an array. Other formats become a `.ply` file of the same name.
+    extra dimension `label`, `.ply` a property, text and `.npy` a last column
+    (a field, if its columns have names), `.npz` an array. Other formats
+    become a `.ply` file of the same name.
 
     Args:
         source: path of the file that the points were read from.
@@ -106,38 +110,46 @@ def _property(labels):
 
 
 def _write_text(source, labels, target):
+    how = {"encoding": encoding_of(source), "errors": "replace"}
+    with open(source, **how) as file:
+        layout, declared = layout_of(file, source.lower().endswith(".pts"))
     count = 0
-    with open(source, encoding="utf-8", errors="replace") as lines:
-        with open(target, "w", encoding="utf-8") as file:
-            for line in lines:
-                line = line.rstrip("\r\n")
-                mark = next((m for m in ",;\t" if m in line), " ")
-                if _is_point(line, mark):
-                    if count < len(labels):
-                        line += f"{mark}{labels[count]}"
-                    count += 1
-                elif line and any(c.isalpha() for c in line) and not count:
+    with open(source, **how) as lines, open(
+        target, "w", encoding="utf-8"
+    ) as file:
+        for number, line in enumerate(lines):
+            line = line.rstrip("\r\n")
+            mark = layout.delimiter or ("\t" if "\t" in line else " ")
+            if number < layout.skip:
+                if any(c.isalpha() for c in line):
                     line += f"{mark}{NAME}"  # a header
-                file.write(line + "\n")
+            elif _is_point(line, declared):
+                if count < len(labels):
+                    line += f"{mark}{labels[count]}"
+                count += 1
+            file.write(line + "\n")
     _check(source, count, labels)
 
 
-def _is_point(line, mark):
-    words = line.split(None if mark == " " else mark)
-    if len(words) < 3:
+def _is_point(line, declared):
+    """Whether a line behind the header is none that says how many follow."""
+    if not line.strip() or line.lstrip().startswith("#"):
         return False
-    try:
-        [float(word) for word in words[:3]]
-    except ValueError:
-        return False
-    return True
+    return declared is None or not line.strip().isdigit()
 
 
 def _write_array(source, labels, target):
     table = np.load(source, mmap_mode="r", allow_pickle=False)
     _check(source, len(table), labels)
+    if table.dtype.names:
+        table = recfunctions.drop_fields(table, NAME, usemask=False)
+        table = recfunctions.append_fields(
+            table, NAME, _small(labels), usemask=False
+        )
+    else:
+        table = np.column_stack((table, labels.astype(table.dtype)))
     with open(target, "wb") as file:
-        np.save(file, np.column_stack((table, labels.astype(table.dtype))))
+        np.save(file, table)
 
 
 def _write_arrays(source, labels, target):

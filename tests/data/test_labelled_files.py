@@ -1,12 +1,18 @@
 """Labels of points, written back in the format they came in."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
+from keras_pointpeft.data.formats.text import encoding_of
+from keras_pointpeft.data.geometry_files import TEXTS
+from keras_pointpeft.data.geometry_files import read_vertices
 from keras_pointpeft.data.labelled_files import write_labels
 
 pytestmark = pytest.mark.once
 
+FILES = pathlib.Path(__file__).parent / "files"
 RNG = np.random.default_rng(0)
 POINTS = RNG.uniform(0, 5, (50, 3)).astype("float32")
 LABELS = RNG.integers(0, 3, 50)
@@ -24,6 +30,24 @@ def test_text_keeps_its_columns_and_header(tmp_path):
     assert lines[1:] == [f"{row},{k}" for row, k in zip(rows, LABELS)]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(FILES.iterdir()) if path.suffix in TEXTS],
+    ids=lambda path: path.name,
+)
+def test_text_as_other_programs_write_it(tmp_path, path):
+    points = read_vertices(path).points
+    labels = np.arange(len(points)) % 7
+    written = write_labels(path, labels, tmp_path)
+    np.testing.assert_array_equal(read_vertices(written).points, points)
+    with open(path, encoding=encoding_of(path)) as file:
+        before = file.read().splitlines()
+    after = open(written, encoding="utf-8").read().splitlines()
+    assert [new[: len(old)] for new, old in zip(after, before)] == before
+    added = [new[len(old) :].strip(" \t,;|") for new, old in zip(after, before)]
+    assert [int(text) for text in added if text.isdigit()] == labels.tolist()
+
+
 def test_arrays(tmp_path):
     table = np.column_stack((POINTS, np.arange(50)))
     np.save(tmp_path / "scan.npy", table)
@@ -31,6 +55,16 @@ def test_arrays(tmp_path):
     found = np.load(written)
     np.testing.assert_array_equal(found[:, :4], table)
     np.testing.assert_array_equal(found[:, 4], LABELS)
+    named = np.zeros(50, [*((n, "f8") for n in "xyz"), ("label", "i1")])
+    for axis, values in zip("xyz", POINTS.T):
+        named[axis] = values
+    for rows in (named, named[[*"xyz"]]):  # with labels of its own, without
+        np.save(tmp_path / "named.npy", rows)
+        content = read_vertices(
+            write_labels(tmp_path / "named.npy", LABELS, tmp_path / "out")
+        )
+        np.testing.assert_array_equal(content.points, POINTS)
+        np.testing.assert_array_equal(content.labels, LABELS)
     np.savez(tmp_path / "two.npz", points=POINTS, colors=POINTS)
     with np.load(
         write_labels(tmp_path / "two.npz", LABELS, tmp_path / "out")

@@ -54,13 +54,13 @@ def read(path, counted=False):
         ValueError: no points, a line that is no row of numbers, a header
             without x, y and z, or another count than was declared.
     """
-    with open(path, encoding=_encoding(path), errors="replace") as file:
-        layout, count = _layout(file, counted)
+    with open(path, encoding=encoding_of(path), errors="replace") as file:
+        layout, count = layout_of(file, counted)
         # The first row may have whole numbers alone.
         if layout.delimiter != "," and any("," in line for line in file):
             layout = dataclasses.replace(layout, decimal_comma=True)
     parts = []
-    with open(path, encoding=_encoding(path), errors="replace") as file:
+    with open(path, encoding=encoding_of(path), errors="replace") as file:
         for _ in range(layout.skip):
             file.readline()
         while True:
@@ -92,7 +92,8 @@ def read(path, counted=False):
     return content
 
 
-def _encoding(path):
+def encoding_of(path):
+    """The encoding of a text file, by its first bytes."""
     with open(path, "rb") as file:
         utf16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
     return "utf-16" if utf16 else "utf-8-sig"
@@ -153,8 +154,21 @@ def _or_none(convert):
     return lambda text: convert(text) if text.strip() else np.nan
 
 
-def _layout(file, counted):
-    """Looks at the first lines: where the numbers begin, and how."""
+def layout_of(file, counted):
+    """Looks at the first lines: where the numbers begin, and how.
+
+    Args:
+        file: an open text file.
+        counted: bool, see `read`.
+
+    Returns:
+        `(layout, count)`: how many lines to `skip`, the `delimiter` (None for
+        white space) and more; and how many points follow, None if no line
+        says it.
+
+    Raises:
+        ValueError: see `read`.
+    """
     comment = names = count = None
     for number in range(_LONGEST_HEADER):
         line = file.readline()
