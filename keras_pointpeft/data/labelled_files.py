@@ -16,7 +16,7 @@ from keras_pointpeft.files.whole import whole_file
 NAME = "label"
 
 
-def write_labels(source, labels, output):
+def write_labels(source, labels, output, bin_columns=None):
     """Writes the points of a file with a label for each.
 
     All that the file has of its points is kept: `.las` and `.laz` get an
@@ -28,6 +28,7 @@ def write_labels(source, labels, output):
         source: path of the file that the points were read from.
         labels: int array, one for each of its points, in their order.
         output: path of the folder to write to; made if it does not exist.
+        bin_columns: optional int, see `read_cloud`.
 
     Returns:
         path of the file that was written.
@@ -39,9 +40,12 @@ def write_labels(source, labels, output):
     target = labelled_path(source, output)
     source, labels = os.fspath(source), np.asarray(labels)
     extension = os.path.splitext(source)[1].lower()
-    write = _WRITERS.get(extension, _write_new_ply)
     with whole_file(target) as place:
-        write(source, labels, os.fspath(place))
+        place = os.fspath(place)
+        if extension in _WRITERS:
+            _WRITERS[extension](source, labels, place)
+        else:
+            _write_new_ply(source, labels, place, bin_columns)
     return target
 
 
@@ -96,8 +100,8 @@ def _write_ply(source, labels, target):
     write_elements(target, elements)
 
 
-def _write_new_ply(source, labels, target):
-    points = read_vertices(source).points
+def _write_new_ply(source, labels, target, bin_columns):
+    points = read_vertices(source, bin_columns=bin_columns).points
     _check(source, len(points), labels)
     properties = [(axis, points.dtype.str[1:], None) for axis in "xyz"]
     properties.append(_property(labels))

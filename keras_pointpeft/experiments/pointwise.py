@@ -133,7 +133,8 @@ def _of_points(model, path, labels, votes, target):
     most = int(shares.argmax())
     written = None
     if target is not None:
-        written = write_labels(path, labels, os.path.dirname(target))
+        columns = model.contract.bin_columns
+        written = write_labels(path, labels, os.path.dirname(target), columns)
     return Prediction(
         path,
         None,

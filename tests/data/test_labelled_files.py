@@ -119,6 +119,18 @@ def test_another_format_becomes_ply(tmp_path):
     )
 
 
+def test_raw_numbers_become_ply(tmp_path):
+    path = tmp_path / "scan.bin"
+    np.c_[POINTS, LABELS].astype("<f4").tofile(path)
+    content = read_vertices(
+        write_labels(path, LABELS, tmp_path / "out", bin_columns=4)
+    )
+    np.testing.assert_array_equal(content.points, POINTS)
+    np.testing.assert_array_equal(content.labels, LABELS)
+    with pytest.raises(ValueError, match="bin_columns"):
+        write_labels(path, LABELS, tmp_path / "out")
+
+
 def test_nothing_is_lost(tmp_path):
     path = tmp_path / "scan.xyz"
     np.savetxt(path, POINTS)

@@ -277,6 +277,18 @@ def test_parts_get_labels_as_the_model_knows_up(parted, tmp_path):
     assert np.mean(row.labels == upper) < 0.7
 
 
+def test_parts_of_raw_numbers_are_written_as_ply(parted, tmp_path):
+    parted.contract = parted.contract.told(bin_columns=4)
+    rows = np.random.default_rng(0).normal(size=(700, 4)).astype("<f4")
+    rows.tofile(tmp_path / "scan.bin")
+    (row,) = keras_pointpeft.predict_files(
+        parted, tmp_path / "scan.bin", labelled=tmp_path / "out"
+    )
+    written = data.read_content(row.written)
+    np.testing.assert_array_equal(written.points, rows[:, :3])
+    np.testing.assert_array_equal(written.labels, row.labels)
+
+
 def test_nothing_is_predicted_that_could_not_be_written(parted, tmp_path):
     for name in ("scan.ply", "scan.off"):  # which becomes a .ply, too
         (tmp_path / name).touch()
