@@ -314,6 +314,8 @@ def recorded(name, columns=results.MEASURED):
 
 def measured_table():
     """Mean and standard deviation over seeds, and the weights started from."""
+    from keras_pointpeft.experiments import comparison
+
     groups = results.summarise(recorded("measured"))
     if not groups:
         return NOTHING
@@ -324,8 +326,8 @@ def measured_table():
                 f"`{group['preset']}`",
                 group["dataset"],
                 group["epochs"],
-                spread(group["last_mean"], group["last_std"]),
-                spread(group["best_mean"], group["best_std"]),
+                comparison.spread(group["last_mean"], group["last_std"]),
+                comparison.spread(group["best_mean"], group["best_std"]),
                 group["seeds"],
                 number(group["trained_parameters"]),
                 number(group["adapter_bytes"]),
@@ -494,10 +496,11 @@ def over_runs(runs, name):
 
 
 def mean_and_spread(values):
-    if not values:
-        return "-"
+    from keras_pointpeft.experiments import comparison
+
+    mean = statistics.fmean(values) if values else None
     std = statistics.stdev(values) if len(values) > 1 else None
-    return spread(statistics.fmean(values), std)
+    return comparison.spread(mean, std)
 
 
 def few_shot_table():
@@ -544,12 +547,6 @@ def published_segmentation_table():
     ]
     header = ("data set", "backbone", "method", "trained M", *metrics, "source")
     return model_card.markdown_table(header, rows)
-
-
-def spread(mean, std):
-    if mean is None:
-        return "-"
-    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
 
 
 def number(text):
