@@ -68,8 +68,9 @@ class Recipe:
         precision: `"float32"`, or `"tf32"`: on a GPU, products of float32
             matrices are computed in TF32 while it trains and measures, see
             `keras_pointpeft.step.precision`. A CPU takes no notice, and
-            tensorflow uses TF32 of itself. A dtype policy, such as
-            `"mixed_bfloat16"`, is taken as the `dtype`.
+            tensorflow uses TF32 of itself. `"mixed_bfloat16"` and
+            `"mixed_float16"` are taken as the `dtype`, and a `dtype` of
+            `"tf32"` as this.
         remat: string. What the backward pass computes again; see
             `keras_pointpeft.models.PointBackbone.remat`.
         updates: int or None. Steps of the optimizer in place of `epochs`,
