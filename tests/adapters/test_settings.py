@@ -66,7 +66,6 @@ TRAINING = (
         {"rank": 2, "internal_prompts": False},
         {"prompt_token": "max"},
     ),
-    (peft.DAPT, {"rank": 2, "dynamic_scale": False}, {"scale_step": 0.25}),
     (
         peft.PointPEFT,
         {"prior": False, "gated": True, "prompt_blocks": 1, "num_heads": 2},

@@ -127,11 +127,8 @@ class DAPT(PeftMethod):
 
     @classmethod
     def effective(cls, config):
-        config = dict(config)
         if not config.get("internal_prompts", True):
-            config["prompt_token"] = None
-        if not config.get("dynamic_scale", True):
-            config["scale_step"] = None
+            config = {**config, "prompt_token": None}
         return config
 
     @property
