@@ -133,6 +133,12 @@ class Recipe:
             object.__setattr__(self, "dtype", "float32")
             object.__setattr__(self, "precision", "tf32")
         if self.precision in ("mixed_bfloat16", "mixed_float16"):
+            if self.dtype not in ("float32", self.precision):
+                raise ValueError(
+                    "`dtype` and `precision` name two policies; give one. "
+                    f"Received: dtype={self.dtype!r}, "
+                    f"precision={self.precision!r}"
+                )
             object.__setattr__(self, "dtype", self.precision)
             object.__setattr__(self, "precision", "float32")
         check_choice("precision", self.precision, PRECISIONS)

@@ -91,6 +91,8 @@ def test_one_choice_of_a_recipe():
         assert (recipe.dtype, recipe.precision) == ("float32", "tf32")
     half = Recipe(precision="mixed_bfloat16")
     assert (half.dtype, half.precision) == ("mixed_bfloat16", "float32")
+    with pytest.raises(ValueError, match="two policies.*mixed_float16"):
+        Recipe(dtype="mixed_bfloat16", precision="mixed_float16")
     with pytest.raises(ValueError, match="`precision` must be one of"):
         Recipe(precision="tf64")
     assert LATER["precision"] == Recipe().precision
