@@ -175,7 +175,7 @@ def blocks():
     import torch
     from torch.nn import functional
 
-    from keras_pointpeft.ops.accelerators import torch_fused
+    from keras_pointpeft.ops.accelerators import torch_block
 
     def norm(x, a, b, gelu):
         y = functional.layer_norm(x, x.shape[-1:], a * 0 + 0.5, b * 0 + 0.1)
@@ -187,9 +187,13 @@ def blocks():
 
     def fused_norm(x, a, b, gelu):
         gamma, beta = torch.full_like(a, 0.5), torch.full_like(b, 0.1)
-        return torch_fused.norm(x, gamma, beta, 1e-5, a, b)
+        return torch_block.layer_norm_affine(x, gamma, beta, 1e-5, a, b)
 
-    ways = {"affine": (affine, torch_fused.affine), "norm": (norm, fused_norm)}
+    def fused_affine(x, a, b, gelu):
+        way = torch_block.affine_gelu if gelu else torch_block.affine
+        return way(x, a, b)
+
+    ways = {"affine": (affine, fused_affine), "norm": (norm, fused_norm)}
     generator = torch.Generator("cuda").manual_seed(0)
 
     def draw(*size):

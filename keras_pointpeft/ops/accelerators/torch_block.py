@@ -1,4 +1,10 @@
-"""torch: parts of a transformer block in few calls, which keep little."""
+"""torch: parts of a transformer block in few calls, which keep little.
+
+Scale and shift behind a product or a norm, with their gradients, are one
+kernel of triton each on CUDA; elsewhere as few operations of PyTorch as it
+takes. There they are float32 whatever the values are: there is nothing to
+cast.
+"""
 
 import functools
 import time
@@ -7,7 +13,26 @@ import torch
 from torch.nn import functional
 
 from keras_pointpeft.ops.accelerators import allowed
-from keras_pointpeft.ops.accelerators import torch_fused
+from keras_pointpeft.ops.accelerators import torch_cuda
+
+# Columns of a layer norm that fit the registers of one program of triton.
+MAX_DIM = 4096
+# Its kernels compute in float32.
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def fits(x):
+    """Whether kernels of triton are for this tensor."""
+    small = x.is_cuda and x.shape[-1] <= MAX_DIM
+    return small and x.dtype in DTYPES and torch_cuda.available()
+
+
+@functools.cache
+def kernels():
+    """The module `triton_block`."""
+    from keras_pointpeft.ops.accelerators import triton_block
+
+    return triton_block
 
 
 def layer_norm(x, scale, shift, epsilon):
@@ -30,8 +55,8 @@ def layer_norm_affine(x, gamma, beta, epsilon, scale, shift):
         or x.is_meta  # of a shape alone
     ):
         return None
-    if torch_fused.fits(x):
-        return torch_fused.norm(x, gamma, beta, epsilon, scale, shift)
+    if fits(x):
+        return _NormKernel.apply(x, gamma, beta, epsilon, scale, shift)
     tensors = (x, gamma, beta, scale, shift)
     if torch.is_autocast_enabled(x.device.type) or any(
         tensor.dtype != torch.float32 for tensor in tensors
@@ -66,13 +91,35 @@ class _Norm(torch.autograd.Function):
         return of_x, None, None, to_scale, to_shift, None
 
 
+class _NormKernel(torch.autograd.Function):
+    """The same as one kernel, in float32 whatever the values are."""
+
+    @staticmethod
+    def forward(ctx, x, gamma, beta, epsilon, scale, shift):
+        x = x.contiguous()
+        y, mean, deviation = kernels().norm_forward(
+            x, gamma, beta, epsilon, scale, shift
+        )
+        ctx.save_for_backward(x, gamma, beta, scale, mean, deviation)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        x, gamma, beta, scale, mean, deviation = ctx.saved_tensors
+        to_x, sums = kernels().norm_backward(
+            gradient, x, gamma, beta, scale, mean, deviation
+        )
+        return to_x, None, None, None, sums[0], sums[1]
+
+
 def affine(x, scale, shift):
     """As `keras_pointpeft.ops.arithmetic.affine`."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         # Of which exporters make one operation.
         return x * scale.to(x.dtype) + shift.to(x.dtype)
-    if torch.is_grad_enabled() or torch_fused.fits(x):
-        return torch_fused.affine(x, scale, shift)
+    if torch.is_grad_enabled() or fits(x):
+        return _Affine.apply(x, scale, shift, False)
     return torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype))
 
 
@@ -80,7 +127,49 @@ def affine_gelu(x, scale, shift):
     """The exact GELU of `affine`, of which backward keeps `x` alone."""
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return functional.gelu(affine(x, scale, shift))
-    return torch_fused.affine(x, scale, shift, gelu=True)
+    return _Affine.apply(x, scale, shift, True)
+
+
+class _Affine(torch.autograd.Function):
+    """`x * scale + shift`, or the GELU of it; backward keeps `x` alone."""
+
+    @staticmethod
+    def forward(ctx, x, scale, shift, gelu):
+        x = x.contiguous()
+        ctx.save_for_backward(x, scale, shift)
+        ctx.gelu = gelu
+        if not fits(x):
+            y = torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype))
+            return torch.ops.aten.gelu.out(y, out=y) if gelu else y
+        return kernels().affine_forward(x, scale, shift, gelu)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        x, scale, shift = ctx.saved_tensors
+        if fits(x):
+            to_x, (of_scale, of_shift) = kernels().affine_backward(
+                gradient, x, scale, shift, ctx.gelu
+            )
+            kind = scale.dtype
+            return to_x, of_scale.to(kind), of_shift.to(kind), None
+        factor = scale.to(x.dtype)
+        if ctx.gelu:
+            inner = torch.addcmul(shift.to(x.dtype), x, factor)
+            torch.ops.aten.gelu_backward.grad_input(
+                gradient, inner, grad_input=inner
+            )
+            gradient = inner
+        of_x, of_scale, of_shift, _ = ctx.needs_input_grad
+        rows = tuple(range(x.ndim - 1))
+        kind = scale.dtype
+        product = (gradient * x).sum(rows, dtype=kind) if of_scale else None
+        shifted = gradient.sum(rows, dtype=kind) if of_shift else None
+        if not of_x:
+            return None, product, shifted, None
+        # In place, for what is as wide as an MLP: a block has nothing larger.
+        to_x = gradient.mul_(factor) if ctx.gelu else gradient * factor
+        return to_x, product, shifted, None
 
 
 def split_at(x, places):

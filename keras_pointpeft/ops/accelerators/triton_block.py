@@ -2,14 +2,117 @@
 
 Values go through memory once, whatever their type; sums over rows are made in
 float32, first by each program for itself. Import through
-`torch_fused.kernels`.
+`torch_block.kernels`.
 """
 
+import torch
 import triton
 import triton.language as tl
 
 SQRT_HALF = tl.constexpr(0.7071067811865476)
 INVERSE_SQRT_TAU = tl.constexpr(0.3989422804014327)
+# Programs that add up rows, each for itself.
+PARTS = 512
+# Rows that one of `_affine_backward` has at a time.
+ROWS = 16
+
+
+def affine_forward(x, scale, shift, gelu):
+    y, block = torch.empty_like(x), 1024
+    if x.numel():
+        _affine_forward[(-(-x.numel() // block),)](
+            x,
+            scale,
+            shift,
+            y,
+            x.numel(),
+            x.shape[-1],
+            GELU=gelu,
+            BLOCK=block,
+        )
+    return y
+
+
+def affine_backward(gradient, x, scale, shift, gelu):
+    dim = x.shape[-1]
+    rows = x.numel() // max(1, dim)
+    gradient = gradient.contiguous()
+    to_x = torch.empty_like(x)
+    # Whole turns of each program.
+    each = max(1, -(-rows // (PARTS * ROWS))) * ROWS
+    parts = max(1, -(-rows // each))
+    partial = scale.new_empty((2, parts, dim), dtype=torch.float32)
+    block = 128
+    _affine_backward[(-(-dim // block), parts)](
+        gradient,
+        x,
+        scale,
+        shift,
+        to_x,
+        partial,
+        rows,
+        dim,
+        each,
+        GELU=gelu,
+        ROWS=ROWS,
+        BLOCK=block,
+    )
+    return to_x, partial.sum(1)
+
+
+def norm_forward(x, gamma, beta, epsilon, scale, shift):
+    dim = x.shape[-1]
+    rows = x.numel() // max(1, dim)
+    y = torch.empty_like(x)
+    mean = x.new_empty((2, rows), dtype=torch.float32)
+    if rows:
+        _norm_forward[(rows,)](
+            x,
+            gamma,
+            beta,
+            gamma if scale is None else scale,
+            beta if shift is None else shift,
+            y,
+            mean[0],
+            mean[1],
+            dim,
+            epsilon,
+            AFFINE=scale is not None,
+            BLOCK=_power_of_two(dim),
+            num_warps=4,
+        )
+    return y, mean[0], mean[1]
+
+
+def norm_backward(gradient, x, gamma, beta, scale, mean, deviation):
+    dim = x.shape[-1]
+    rows = x.numel() // max(1, dim)
+    gradient = gradient.contiguous()
+    to_x = torch.empty_like(x)
+    parts = max(1, min(PARTS, rows))
+    partial = x.new_empty((2, parts, dim), dtype=torch.float32)
+    _norm_backward[(parts,)](
+        gradient,
+        x,
+        gamma,
+        beta,
+        gamma if scale is None else scale,
+        mean,
+        deviation,
+        to_x,
+        partial,
+        rows,
+        dim,
+        -(-rows // parts),
+        AFFINE=scale is not None,
+        BLOCK=_power_of_two(dim),
+        num_warps=4,
+    )
+    return to_x, partial.sum(1)
+
+
+def _power_of_two(number):
+    return 1 << max(0, number - 1).bit_length()
 
 
 @triton.jit
@@ -24,7 +127,7 @@ def _gelu_slope(x):
 
 
 @triton.jit
-def affine_forward(
+def _affine_forward(
     x,
     scale,
     shift,
@@ -48,7 +151,7 @@ def affine_forward(
 
 
 @triton.jit
-def affine_backward(
+def _affine_backward(
     gradient,
     x,
     scale,
@@ -62,7 +165,7 @@ def affine_backward(
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Gradients of `affine_forward`; of scale and shift, parts of the sums.
+    """Gradients of `_affine_forward`; of scale and shift, parts of the sums.
 
     Program `(i, j)` has a block of columns and `each` rows.
     """
@@ -93,7 +196,7 @@ def affine_backward(
 
 
 @triton.jit
-def norm_forward(
+def _norm_forward(
     x,
     gamma,
     beta,
@@ -128,7 +231,7 @@ def norm_forward(
 
 
 @triton.jit
-def norm_backward(
+def _norm_backward(
     gradient,
     x,
     gamma,
@@ -144,7 +247,7 @@ def norm_backward(
     AFFINE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Gradients of `norm_forward`; each program has some of the rows.
+    """Gradients of `_norm_forward`; each program has some of the rows.
 
     The parts of sums are of the innermost scale and shift: those behind the
     norm if there are some, and else those of the norm.
