@@ -134,7 +134,7 @@ class _Entry:
         return self.outputs.wrap([x.clone() for x in self.graph()])
 
     def _warm_up(self, running, data, arrays):
-        from keras_pointpeft.ops.accelerators.torch_constants import Constants
+        from keras_pointpeft.ops.accelerators.torch_step import Constants
         from keras_pointpeft.step import cuda_graph
         from keras_pointpeft.step import recorded
 
@@ -171,7 +171,7 @@ class _Entry:
         return self.outputs.wrap(found)
 
     def _keep(self, running, data, arrays):
-        from keras_pointpeft.ops.accelerators.torch_constants import Constants
+        from keras_pointpeft.ops.accelerators.torch_step import Constants
         from keras_pointpeft.step import cuda_graph
         from keras_pointpeft.step import recorded
 

@@ -6,7 +6,7 @@ import inspect
 import keras
 import torch
 
-from keras_pointpeft.ops.accelerators.torch_random import StepMasks
+from keras_pointpeft.ops.accelerators.torch_step import StepMasks
 
 
 def train_step(model, data):

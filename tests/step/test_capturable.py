@@ -16,8 +16,8 @@ if keras.config.backend() != "torch":
 
 import torch
 
-from keras_pointpeft.ops.accelerators.torch_constants import Constants
-from keras_pointpeft.ops.accelerators.torch_constants import NewConstant
+from keras_pointpeft.ops.accelerators.torch_step import Constants
+from keras_pointpeft.ops.accelerators.torch_step import NewConstant
 from keras_pointpeft.step import running
 from keras_pointpeft.step.recorded import Forbidden
 from tests.step.cases import cases

@@ -10,8 +10,8 @@ import torch
 from keras_pointpeft.ops.accelerators import host
 from keras_pointpeft.ops.accelerators import torch_block
 from keras_pointpeft.ops.accelerators import torch_cuda
-from keras_pointpeft.ops.accelerators import torch_random
 from keras_pointpeft.ops.accelerators import torch_recompute
+from keras_pointpeft.ops.accelerators import torch_step
 from keras_pointpeft.ops.plain import pairwise_squared
 from keras_pointpeft.ops.plain import plain_sample
 
@@ -19,7 +19,7 @@ from keras_pointpeft.ops.plain import plain_sample
 affine = torch_block.affine
 affine_gelu = torch_block.affine_gelu
 attention = torch_block.attention
-dropout_mask = torch_random.dropout_mask
+dropout_mask = torch_step.dropout_mask
 dynamic_adapter = torch_block.dynamic_adapter
 layer_norm = torch_block.layer_norm
 layer_norm_affine = torch_block.layer_norm_affine
@@ -27,8 +27,8 @@ linear = torch_block.linear
 split_at = torch_block.split_at
 recomputed = torch_recompute.Recomputed
 remade = torch_recompute.Remade
-seeded_mask = torch_random.seeded_mask
-uniform = torch_random.uniform
+seeded_mask = torch_step.seeded_mask
+uniform = torch_step.uniform
 # Distances that are worked on at a time: what a CPU's caches hold, and what a
 # GPU's memory has room for beside a model.
 CHUNK = {"cpu": 2**18}
@@ -131,7 +131,7 @@ def weighted_sum(values, index, weights):
 
 def report():
     loops = host.numba_loops()
-    fast = f"numba {loops.__version__}" if loops else None
+    fast = f"numba {loops.version}" if loops else None
     found = {
         "farthest_point_sample": {"cpu": fast or "numpy"},
         "knn": {"cpu": fast or "torch.topk, cloud by cloud"},
@@ -173,7 +173,7 @@ def _knn(queries, points, k):
     if points.device.type == "meta":
         return _empty_knn(queries, points, k)
     loops = host.numba_loops() if points.device.type == "cpu" else None
-    if loops is not None and k <= loops.MAX_NEIGHBORS:
+    if loops is not None and k <= host.MAX_NEIGHBORS:
         arrays = (tensor.detach().numpy() for tensor in (queries, points))
         return _indices(host.knn(*arrays, k, torch.get_num_threads()))
     if points.is_cuda and torch_cuda.fits(points, k):

@@ -12,8 +12,8 @@ from contextlib import suppress
 
 import torch
 
-from keras_pointpeft.ops.accelerators import torch_constants
-from keras_pointpeft.ops.accelerators.torch_random import Tape
+from keras_pointpeft.ops.accelerators.torch_step import Tape
+from keras_pointpeft.ops.accelerators.torch_step import again
 
 
 class Recomputed:
@@ -24,7 +24,7 @@ class Recomputed:
         states: None if it draws nothing at random. Else a list of tensors
             that the function moves on in place, such as seeds: if there are
             any, it may also draw from torch's generators. Masks of
-            `torch_random` need no state: they are kept.
+            `torch_step` need no state: they are kept.
         plain: the same by `keras.remat`, for `torch.compile`.
     """
 
@@ -75,7 +75,7 @@ class Remade:
         def unpack(kept):
             if isinstance(kept, torch.Tensor):
                 return kept
-            with torch_constants.again(), _cast_as(cast), torch.no_grad():
+            with again(), _cast_as(cast), torch.no_grad():
                 return self.make(x).as_strided(*kept)
 
         with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
@@ -111,7 +111,7 @@ class _Call:
         self.values = {}
         drawn = nullcontext() if self.random is None else self.random.again()
         with (
-            torch_constants.again(),
+            again(),
             drawn,
             self.tape.read() if self.tape else nullcontext(),
             _cast_as(self.autocast),

@@ -2,7 +2,7 @@
 
 Distances are rounded after every operation (`mul_rn`, `add_rn`: no fused
 multiply-add), so that indices equal those of every other path, and are
-compared by their bits, as in `numba_loops`. (Squares below 1.2e-38 count as
+compared by their bits, as in `host`. (Squares below 1.2e-38 count as
 0 here.) Import through `torch_cuda.kernels`.
 """
 
