@@ -1,9 +1,15 @@
-"""What a model needs so that its steps run as this room decides."""
+"""A model's steps: what is mixed in, so that they run as this room decides."""
+
+import functools
+import inspect
 
 import keras
 
 from keras_pointpeft.step.running import Running
 from keras_pointpeft.step.running import why_eager
+
+if keras.config.backend() == "torch":
+    import torch
 
 
 class Stepping:
@@ -40,9 +46,7 @@ class Stepping:
     def train_step(self, *args, **kwargs):
         if keras.config.backend() != "torch":
             return super().train_step(*args, **kwargs)
-        from keras_pointpeft.step.train_step import train_step
-
-        return train_step(self, *args, **kwargs)
+        return torch_step(self, *args, **kwargs)
 
 
 def step_report(model) -> dict:
@@ -73,3 +77,89 @@ def step_report(model) -> dict:
         if isinstance(running, Running):
             report[kind] = running.report()
     return report
+
+
+def torch_step(model, data):
+    """As Keras' own step, with as little around it as it needs.
+
+    Gradients are asked for and not kept with the variables, so that the
+    backward pass does not go through a node for each of them; and the masks
+    of the step are drawn together.
+
+    Args:
+        model: compiled Keras model.
+        data: a batch.
+
+    Returns:
+        dict of figures.
+    """
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+    with masks_of(model).step():
+        y_pred = model(x, training=True)
+    loss = compute_loss(model, x, y, y_pred, weight)
+    batch = next(i for i in keras.tree.flatten(x) if i is not None).shape[0]
+    model.metrics[0].update_state(loss, sample_weight=batch)
+    variables = model.trainable_variables
+    if variables:
+        loss = model.optimizer.scale_loss(loss)
+        values = [variable.value for variable in variables]
+        gradients = torch.autograd.grad(loss, values, allow_unused=True)
+        with torch.no_grad():
+            model.optimizer.apply(list(gradients), variables)
+    return model.compute_metrics(x, y, y_pred, sample_weight=weight)
+
+
+def compute_loss(model, x, y, y_pred, weight):
+    """The loss; a model's own function for it may not know `training`."""
+    known = {}
+    if _knows_training(type(model).compute_loss):
+        known["training"] = True
+    return model.compute_loss(
+        x=x, y=y, y_pred=y_pred, sample_weight=weight, **known
+    )
+
+
+def masks_of(model):
+    """The `StepMasks` of a model."""
+    found = model.__dict__.get("_step_masks")
+    if found is None:
+        from keras_pointpeft.ops.accelerators.torch_step import StepMasks
+
+        found = StepMasks()
+        # Not by plain assignment: Keras would search it for layers to track.
+        object.__setattr__(model, "_step_masks", found)
+    return found
+
+
+@functools.cache
+def _knows_training(function):
+    parameters = inspect.signature(function).parameters.values()
+    return any(
+        p.name == "training" or p.kind is inspect.Parameter.VAR_KEYWORD
+        for p in parameters
+    )
+
+
+def check_not_compiled():
+    """Raises ValueError within a function that torch is compiling.
+
+    A program that is exported is no such function.
+    """
+    compiler = torch.compiler
+    if compiler.is_dynamo_compiling() and not compiler.is_exporting():
+        _refuse()
+
+
+def _refuse():
+    raise ValueError(
+        "A step of this model takes `torch.compile` many minutes. "
+        "Compile the model around it with `jit_compile=False`. By itself it "
+        "is fast without, see `keras_pointpeft.step_report`. "
+        "Received: a call from a compiled function"
+    )
+
+
+if keras.config.backend() == "torch":
+    # The compiler leaves it alone, and so calls it: what is raised while it
+    # reads a function makes it give that up, and go on with those inside.
+    _refuse = torch.compiler.disable(_refuse)

@@ -12,6 +12,7 @@ from keras_pointpeft.adapters.base import note_base
 from keras_pointpeft.adapters.settings import settings_of
 from keras_pointpeft.files.whole import sweep
 from keras_pointpeft.files.whole import whole_file
+from keras_pointpeft.step.stepping import masks_of
 from keras_pointpeft.training.callbacks import assign
 from keras_pointpeft.training.callbacks import snapshot
 
@@ -213,8 +214,6 @@ def _masks(model):
     """What draws the masks of a step together, on torch; else None."""
     if keras.backend.backend() != "torch":
         return None
-    from keras_pointpeft.step.train_step import masks_of
-
     return masks_of(model)
 
 

@@ -27,6 +27,7 @@ from keras_pointpeft.peft.freezing import freeze_again
 from keras_pointpeft.peft.method import weights_of
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.step.stepping import Stepping
+from keras_pointpeft.step.stepping import check_not_compiled
 
 # Which backends export to a format, the usual one first.
 WRITERS = {
@@ -551,8 +552,6 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
     def __call__(self, *args, **kwargs):
         # Both also within another model.
         if keras.config.backend() == "torch":
-            from keras_pointpeft.step.train_step import check_not_compiled
-
             check_not_compiled()
         if args:
             self.door.check_call(args[0])
