@@ -67,19 +67,17 @@ peft.most.fusion: BlockFusion
 peft.most.method: MoST
 peft.most.monarch: MonarchLinear
 peft.most.neighbor_graph: NeighborGraph
-peft.parts.bottleneck: BottleneckAdapter
-peft.parts.edge_conv: EdgeConv
-peft.parts.feature_transform: FeatureTransform SiteTransforms
-peft.parts.low_rank: LowRankUpdate LoRATuner
-peft.parts.neighborhoods: GeometryAwareAdapter PatchNeighborhoods
+peft.neighborhoods: GeometryAwareAdapter PatchNeighborhoods EdgeConv
+peft.parts: BottleneckAdapter LowRankUpdate LoRATuner FeatureTransform
+    SiteTransforms
 peft.point_gst.block: SpectralAdapter PointGSTTuner
 peft.point_gst.method: PointGST
 peft.point_gst.spectral_basis: SpectralBasis
 peft.point_lora: MaskPredictor TokenSelection PointLoRATuner PointLoRA
-peft.point_peft.block: NormDelta PointPEFTTuner
+peft.point_peft.block: LocalAttention TokenNeighborhoods NormDelta
+    PointPEFTTuner
 peft.point_peft.method: PointPEFT
 peft.point_peft.prior: PriorQuery PointPriorPrompt
-peft.point_peft.token_neighborhoods: LocalAttention TokenNeighborhoods
 peft.ppt: PatchPrompts PPTTuner PPT
 peft.prefix_tuning: PrefixTuner PrefixTuning
 peft.side_tuning: SideNetwork SideTuning

@@ -22,8 +22,8 @@ from keras_pointpeft.models.trunk import walk
 from keras_pointpeft.ops.arithmetic import split_at
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import Where
-from keras_pointpeft.peft.parts.prompts import insert_behind
-from keras_pointpeft.peft.parts.prompts import remove_behind
+from keras_pointpeft.peft.parts import insert_behind
+from keras_pointpeft.peft.parts import remove_behind
 
 
 def cloud_inputs(extra_channels=0):

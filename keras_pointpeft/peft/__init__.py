@@ -19,10 +19,10 @@ from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import Where
 from keras_pointpeft.peft.most.method import MoST
 from keras_pointpeft.peft.most.monarch import MonarchLinear
-from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
-from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
-from keras_pointpeft.peft.parts.low_rank import LowRankUpdate
-from keras_pointpeft.peft.parts.neighborhoods import GeometryAwareAdapter
+from keras_pointpeft.peft.neighborhoods import GeometryAwareAdapter
+from keras_pointpeft.peft.parts import BottleneckAdapter
+from keras_pointpeft.peft.parts import FeatureTransform
+from keras_pointpeft.peft.parts import LowRankUpdate
 from keras_pointpeft.peft.point_gst.method import PointGST
 from keras_pointpeft.peft.point_lora import PointLoRA
 from keras_pointpeft.peft.point_peft.bank import PriorBank

@@ -10,7 +10,7 @@ from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.method import check_sites
-from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
+from keras_pointpeft.peft.parts import BottleneckAdapter
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

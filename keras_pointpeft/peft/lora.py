@@ -9,7 +9,7 @@ from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.method import check_sites
-from keras_pointpeft.peft.parts.low_rank import LoRATuner
+from keras_pointpeft.peft.parts import LoRATuner
 from keras_pointpeft.serialization import serializable
 
 TARGETS = ("qkv", "proj", "fc1", "fc2")

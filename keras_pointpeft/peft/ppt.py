@@ -14,9 +14,9 @@ from keras_pointpeft.peft.method import FIRST_LAYERS
 from keras_pointpeft.peft.method import POSITION
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
-from keras_pointpeft.peft.parts.bottleneck import mlp
-from keras_pointpeft.peft.parts.prompts import add_to_parts
-from keras_pointpeft.peft.parts.prompts import insert_behind
+from keras_pointpeft.peft.parts import add_to_parts
+from keras_pointpeft.peft.parts import insert_behind
+from keras_pointpeft.peft.parts import mlp
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

@@ -3,10 +3,10 @@ from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_sites
-from keras_pointpeft.peft.parts.feature_transform import SITES
-from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
-from keras_pointpeft.peft.parts.feature_transform import SiteTransforms
-from keras_pointpeft.peft.parts.feature_transform import block_sites
+from keras_pointpeft.peft.parts import SITES
+from keras_pointpeft.peft.parts import FeatureTransform
+from keras_pointpeft.peft.parts import SiteTransforms
+from keras_pointpeft.peft.parts import block_sites
 from keras_pointpeft.serialization import serializable
 
 

@@ -13,8 +13,8 @@ from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
-from keras_pointpeft.peft.parts.prompts import insert_behind
-from keras_pointpeft.peft.parts.prompts import remove_behind
+from keras_pointpeft.peft.parts import insert_behind
+from keras_pointpeft.peft.parts import remove_behind
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

@@ -9,7 +9,7 @@ from keras_pointpeft.checkpoints.transfer import fill_layout
 from keras_pointpeft.models import PartSegmenter
 from keras_pointpeft.models import PointMAEBackbone
 from keras_pointpeft.peft import GFT
-from keras_pointpeft.peft.parts.edge_conv import nearest_features
+from keras_pointpeft.peft.neighborhoods import nearest_features
 from keras_pointpeft.verification.case import LOGITS
 from keras_pointpeft.verification.case import backbone_arguments
 from keras_pointpeft.verification.case import case

@@ -10,7 +10,7 @@ from keras_pointpeft.layers import TransformerBlock
 from keras_pointpeft.layers.tuner import NO_TUNER
 from keras_pointpeft.ops import morton_order
 from keras_pointpeft.ops.arithmetic import affine
-from keras_pointpeft.peft.parts.edge_conv import EdgeConv
+from keras_pointpeft.peft.neighborhoods import EdgeConv
 from keras_pointpeft.peft.point_gst.spectral_basis import eigenvectors
 from keras_pointpeft.peft.point_gst.spectral_basis import graph_laplacian
 from tests.conftest import small_backbone

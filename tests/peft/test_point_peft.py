@@ -9,10 +9,8 @@ from keras_pointpeft.models import PointMAEBackbone
 from keras_pointpeft.peft import GeometryAwareAdapter
 from keras_pointpeft.peft import PointPEFT
 from keras_pointpeft.peft import PriorBank
-from keras_pointpeft.peft.point_peft.token_neighborhoods import LocalAttention
-from keras_pointpeft.peft.point_peft.token_neighborhoods import (
-    TokenNeighborhoods,
-)
+from keras_pointpeft.peft.point_peft.block import LocalAttention
+from keras_pointpeft.peft.point_peft.block import TokenNeighborhoods
 from keras_pointpeft.presets import from_preset
 from keras_pointpeft.verification.gradients import value_and_gradients
 from tests.conftest import small_classifier

@@ -11,9 +11,9 @@ from keras_pointpeft.layers.tuner import BLOCK_SITES
 from keras_pointpeft.ops.arithmetic import dynamic_adapter
 from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.ops.arithmetic import relu
-from keras_pointpeft.peft.parts.feature_transform import FeatureTransform
-from keras_pointpeft.peft.parts.feature_transform import SiteTransforms
-from keras_pointpeft.peft.parts.prompts import insert_behind
+from keras_pointpeft.peft.parts import FeatureTransform
+from keras_pointpeft.peft.parts import SiteTransforms
+from keras_pointpeft.peft.parts import insert_behind
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

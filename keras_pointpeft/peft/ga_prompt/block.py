@@ -7,11 +7,11 @@ from keras_pointpeft.layers.basic import Dropout
 from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.ops.arithmetic import split_at
-from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
-from keras_pointpeft.peft.parts.neighborhoods import GeometryAwareAdapter
-from keras_pointpeft.peft.parts.neighborhoods import PatchNeighborhoods
-from keras_pointpeft.peft.parts.prompts import insert_behind
-from keras_pointpeft.peft.parts.prompts import remove_behind
+from keras_pointpeft.peft.neighborhoods import GeometryAwareAdapter
+from keras_pointpeft.peft.neighborhoods import PatchNeighborhoods
+from keras_pointpeft.peft.parts import BottleneckAdapter
+from keras_pointpeft.peft.parts import insert_behind
+from keras_pointpeft.peft.parts import remove_behind
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.peft.ga_prompt.shift_prompter import SHAPE_CODE
-from keras_pointpeft.peft.parts.neighborhoods import PatchNeighborhoods
+from keras_pointpeft.peft.neighborhoods import PatchNeighborhoods
 from keras_pointpeft.serialization import serializable
 
 

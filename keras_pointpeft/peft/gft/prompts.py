@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_pointpeft.peft.parts.prompts import insert_behind
+from keras_pointpeft.peft.parts import insert_behind
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.peft.idpt.instance_prompt import InstancePrompt
-from keras_pointpeft.peft.parts.prompts import insert_behind
+from keras_pointpeft.peft.parts import insert_behind
 from keras_pointpeft.pieces import Piece
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable

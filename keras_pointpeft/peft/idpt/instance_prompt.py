@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_pointpeft.layers.basic import BatchNorm
 from keras_pointpeft.layers.basic import Linear
-from keras_pointpeft.peft.parts.edge_conv import EdgeConv
+from keras_pointpeft.peft.neighborhoods import EdgeConv
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

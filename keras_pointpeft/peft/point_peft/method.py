@@ -3,11 +3,9 @@ from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.point_peft.block import NormDelta
 from keras_pointpeft.peft.point_peft.block import PointPEFTTuner
+from keras_pointpeft.peft.point_peft.block import TokenNeighborhoods
 from keras_pointpeft.peft.point_peft.prior import PriorQuery
 from keras_pointpeft.peft.point_peft.prior import prior_layer
-from keras_pointpeft.peft.point_peft.token_neighborhoods import (
-    TokenNeighborhoods,
-)
 from keras_pointpeft.serialization import serializable
 
 

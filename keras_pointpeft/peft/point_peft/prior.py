@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_pointpeft.layers.basic import Dropout
 from keras_pointpeft.peft.freezing import FINGERPRINT_BYTES
-from keras_pointpeft.peft.parts.bottleneck import BottleneckAdapter
+from keras_pointpeft.peft.parts import BottleneckAdapter
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
