@@ -10,7 +10,7 @@ from dataclasses import fields
 
 import numpy as np
 
-from keras_pointpeft.data.coordinates import to_float32
+from keras_pointpeft.data.clouds import to_float32
 
 
 @dataclass(frozen=True)

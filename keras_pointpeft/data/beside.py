@@ -54,7 +54,7 @@ class Beside:
 
         Args:
             content: `formats.content.Content`.
-            up_axis, to: see `coordinates.turned`; normals are turned.
+            up_axis, to: see `clouds.turned`; normals are turned.
             brightest: optional float, the largest number of the cloud's
                 colours, where some of its points alone are added.
 

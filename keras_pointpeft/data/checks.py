@@ -1,4 +1,4 @@
-"""What every reader checks: files, sizes, and clouds that are unusable."""
+"""What readers and data sets check: files, sizes, clouds that are unusable."""
 
 import os
 import warnings
@@ -178,6 +178,72 @@ def usable_clouds(points, labels, num_classes, ids, bad) -> np.ndarray:
             )
             keep[index] = False
     return keep
+
+
+def check_dataset(dataset):
+    """Raises `ValueError` for arguments of a data set that do not fit.
+
+    Args:
+        dataset: `PointCloudDataset`, with its arguments as attributes.
+    """
+    shape = dataset.points.shape
+    if len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise ValueError(
+            "`points` must have the shape (clouds, points, 3). "
+            f"Received: {shape}"
+        )
+    for what in ("labels", "weights"):
+        value = getattr(dataset, what)
+        if value is not None and value.shape[:1] != shape[:1]:
+            raise ValueError(
+                f"`{what}` must have one entry for each of the "
+                f"{shape[0]} clouds. Received: shape {value.shape}"
+            )
+    if dataset.channels is not None and (
+        dataset.channels.shape[:2] != shape[:2] or dataset.channels.ndim != 3
+    ):
+        raise ValueError(
+            f"`channels` must have the shape {(*shape[:2], 'channels')}. "
+            f"Received: {dataset.channels.shape}"
+        )
+    if dataset.point_labels is not None:
+        if dataset.point_labels.shape != shape[:2]:
+            raise ValueError(
+                f"`point_labels` must have the shape {shape[:2]}. "
+                f"Received: {dataset.point_labels.shape}"
+            )
+    elif dataset.labels is None:
+        if dataset.weights is not None:
+            raise ValueError("`weights` need `labels`. Received: labels=None")
+    elif dataset.labels.shape[1:2] == shape[1:2]:
+        raise ValueError(
+            "`labels` with one entry for each point must be given as "
+            "`point_labels`, to be sampled like the points. "
+            f"Received: labels of shape {dataset.labels.shape}"
+        )
+    if dataset.batch_size < 1 or (
+        dataset.drop_last and dataset.batch_size > shape[0]
+    ):
+        raise ValueError(
+            "`batch_size` must leave at least one batch of the "
+            f"{shape[0]} clouds. Received: {dataset.batch_size}"
+        )
+    if dataset.even and dataset.drop_last:
+        raise ValueError(
+            "Batches are either even or complete. "
+            "Received: even=True, drop_last=True"
+        )
+    labels = None if dataset.labels is None else dataset.labels.shape
+    one_each = labels is not None and len(labels) == 1
+    if dataset.balanced and not (dataset.shuffle and one_each):
+        raise ValueError(
+            "`balanced` needs `shuffle=True` and one label for each cloud. "
+            f"Received: shuffle={dataset.shuffle}, labels of shape {labels}"
+        )
+    if not isinstance(dataset.seed, (int, np.integer)) or dataset.seed < 0:
+        raise ValueError(
+            f"`seed` must be an integer from 0. Received: {dataset.seed!r}"
+        )
 
 
 def _nearest(path):

@@ -9,13 +9,13 @@ from keras_pointpeft.data.appearance import CLOUDS
 from keras_pointpeft.data.appearance import Appearance
 from keras_pointpeft.data.appearance import look
 from keras_pointpeft.data.checks import check_choice
-from keras_pointpeft.data.coordinates import turned
+from keras_pointpeft.data.clouds import SAMPLING
+from keras_pointpeft.data.clouds import draw
+from keras_pointpeft.data.clouds import gather_points
+from keras_pointpeft.data.clouds import sample_indices
+from keras_pointpeft.data.clouds import sample_points
+from keras_pointpeft.data.clouds import turned
 from keras_pointpeft.data.normalization import unit_sphere
-from keras_pointpeft.data.sampling import SAMPLING
-from keras_pointpeft.data.sampling import draw
-from keras_pointpeft.data.sampling import gather_points
-from keras_pointpeft.data.sampling import sample_indices
-from keras_pointpeft.data.sampling import sample_points
 from keras_pointpeft.files.progress import telling
 
 # What a split tells of how it was read.

@@ -15,11 +15,11 @@ import numpy as np
 
 from keras_pointpeft.data.appearance import look
 from keras_pointpeft.data.checks import check_choice
-from keras_pointpeft.data.coordinates import as_floats
+from keras_pointpeft.data.clouds import SAMPLING
+from keras_pointpeft.data.clouds import as_floats
+from keras_pointpeft.data.clouds import gather_points
+from keras_pointpeft.data.clouds import sample_indices
 from keras_pointpeft.data.normalization import unit_sphere
-from keras_pointpeft.data.sampling import SAMPLING
-from keras_pointpeft.data.sampling import gather_points
-from keras_pointpeft.data.sampling import sample_indices
 from keras_pointpeft.data.splits import Split
 
 SEVERITIES = (1, 2, 3, 4, 5)

@@ -1,21 +1,142 @@
-"""`PointCloudDataset`: reproducible, resumable batches for `fit`."""
+"""Batches for `fit`, reproducible and resumable.
+
+They depend on the epoch and their place in it alone.
+"""
 
 import copy
+from concurrent import futures
 
+import keras
 import numpy as np
 
 from keras_pointpeft.data import augmentation as augmentations
-from keras_pointpeft.data.batches import EpochDataset
 from keras_pointpeft.data.checks import check_choice
-from keras_pointpeft.data.coordinates import as_floats
-from keras_pointpeft.data.coordinates import to_float32
-from keras_pointpeft.data.fps import farthest_point_indices
+from keras_pointpeft.data.checks import check_dataset
+from keras_pointpeft.data.clouds import SAMPLING
+from keras_pointpeft.data.clouds import as_floats
+from keras_pointpeft.data.clouds import farthest_point_indices
+from keras_pointpeft.data.clouds import gather_points
+from keras_pointpeft.data.clouds import sample_indices
+from keras_pointpeft.data.clouds import to_float32
 from keras_pointpeft.data.normalization import unit_sphere
-from keras_pointpeft.data.sampling import SAMPLING
-from keras_pointpeft.data.sampling import gather_points
-from keras_pointpeft.data.sampling import sample_indices
 
 _ORDER, _BATCH = 0, 1  # streams of random numbers
+
+
+class EpochDataset(keras.utils.PyDataset):
+    """Base of data sets whose batches depend on their epoch and place alone.
+
+    A subclass says `num_batches` and makes a batch in `make_batch(index)`,
+    from `self.epoch`. With workers, the batches behind the one that is asked
+    for are made meanwhile. Keras' own queue is not used: it would lose the
+    first batch of a run and serve every epoch one batch late.
+
+    Args:
+        workers: int. Threads that make batches; with 1, the caller does.
+        use_multiprocessing: must be False; threads do.
+        max_queue_size: int. How many batches are made ahead at most.
+
+    Raises:
+        ValueError: for `use_multiprocessing`, and for numbers of workers or
+            batches out of range.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_pointpeft.data import EpochDataset
+
+    class Noise(EpochDataset):
+        num_batches = 4
+
+        def make_batch(self, index):
+            rng = np.random.default_rng((self.epoch, index))
+            return rng.normal(size=(2, 64, 3)), np.zeros(2, "int32")
+
+    points, labels = Noise(workers=2)[0]
+    ```
+    """
+
+    def __init__(self, workers=1, use_multiprocessing=False, max_queue_size=10):
+        if use_multiprocessing:
+            raise ValueError(
+                "Batches are made by threads, which numpy lets run side by "
+                f"side: pass `workers={max(workers, 2)}` alone. "
+                "Received: use_multiprocessing=True"
+            )
+        if workers < 0 or max_queue_size < 1:
+            raise ValueError(
+                "`workers` must be at least 0 and `max_queue_size` at least "
+                f"1. Received: workers={workers}, "
+                f"max_queue_size={max_queue_size}"
+            )
+        # What Keras is told: no queue of its own.
+        super().__init__(workers=1)
+        self.num_threads = workers if workers > 1 else 0
+        self.max_queue_size = max_queue_size
+        self._pool, self._ahead = None, {}
+        self._last_served = False
+        self.epoch = 0
+
+    def make_batch(self, index):
+        """The batch at place `index` of `self.epoch`."""
+        raise NotImplementedError
+
+    def __len__(self):
+        return self.num_batches
+
+    def __getitem__(self, index):
+        if not 0 <= index < self.num_batches:
+            raise IndexError(
+                f"There are {self.num_batches} batches. Received: {index}"
+            )
+        batch = self._from_threads(index)
+        if index == self.num_batches - 1:
+            self._last_served = True
+        return batch
+
+    @property
+    def epoch(self):
+        """int, the epoch whose batches are served; it may be set."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, value):
+        if value < 0:
+            raise ValueError(f"`epoch` counts from 0. Received: {value}")
+        self.forget_ahead()
+        self._epoch = int(value)
+
+    def on_epoch_begin(self):
+        self._last_served = False
+
+    def on_epoch_end(self):
+        # Keras also calls this after it has looked at a first batch only, to
+        # build the model; that was no epoch.
+        if self._last_served:
+            self.epoch += 1
+        self._last_served = False
+
+    def forget_ahead(self):
+        """Drops what was made ahead, before something that it depends on."""
+        for future in self._ahead.values():
+            future.cancel()
+        futures.wait(self._ahead.values())
+        self._ahead = {}
+
+    def _from_threads(self, index):
+        if not self.num_threads:
+            return self.make_batch(index)
+        if self._pool is None:
+            self._pool = futures.ThreadPoolExecutor(self.num_threads)
+        wanted = range(index, index + 1 + self.max_queue_size)
+        for i in wanted[: self.num_batches - index]:
+            if i not in self._ahead:
+                self._ahead[i] = self._pool.submit(self.make_batch, i)
+        return self._ahead.pop(index).result()
+
+    def __getstate__(self):
+        # Copies have threads of their own.
+        return {**self.__dict__, "_pool": None, "_ahead": {}}
 
 
 class PointCloudDataset(EpochDataset):
@@ -138,7 +259,7 @@ class PointCloudDataset(EpochDataset):
         self.normalize = normalize
         self.seed = seed
         self.repeat_points = repeat_points
-        self._check()
+        check_dataset(self)
         available = points.shape[1]
         self.num_points = available if num_points is None else num_points
         if self.num_points < 1 or (
@@ -152,69 +273,6 @@ class PointCloudDataset(EpochDataset):
         self.shard = (0, 1)
         self._order = (None, None)
         self._kept = {}
-
-    def _check(self):
-        shape = self.points.shape
-        if len(shape) != 3 or shape[2] != 3 or 0 in shape:
-            raise ValueError(
-                "`points` must have the shape (clouds, points, 3). "
-                f"Received: {shape}"
-            )
-        for what in ("labels", "weights"):
-            value = getattr(self, what)
-            if value is not None and value.shape[:1] != shape[:1]:
-                raise ValueError(
-                    f"`{what}` must have one entry for each of the "
-                    f"{shape[0]} clouds. Received: shape {value.shape}"
-                )
-        if self.channels is not None and (
-            self.channels.shape[:2] != shape[:2] or self.channels.ndim != 3
-        ):
-            raise ValueError(
-                f"`channels` must have the shape {(*shape[:2], 'channels')}. "
-                f"Received: {self.channels.shape}"
-            )
-        if self.point_labels is not None:
-            if self.point_labels.shape != shape[:2]:
-                raise ValueError(
-                    f"`point_labels` must have the shape {shape[:2]}. "
-                    f"Received: {self.point_labels.shape}"
-                )
-        elif self.labels is None:
-            if self.weights is not None:
-                raise ValueError(
-                    "`weights` need `labels`. Received: labels=None"
-                )
-        elif self.labels.shape[1:2] == shape[1:2]:
-            raise ValueError(
-                "`labels` with one entry for each point must be given as "
-                "`point_labels`, to be sampled like the points. "
-                f"Received: labels of shape {self.labels.shape}"
-            )
-        if self.batch_size < 1 or (
-            self.drop_last and self.batch_size > shape[0]
-        ):
-            raise ValueError(
-                "`batch_size` must leave at least one batch of the "
-                f"{shape[0]} clouds. Received: {self.batch_size}"
-            )
-        if self.even and self.drop_last:
-            raise ValueError(
-                "Batches are either even or complete. "
-                "Received: even=True, drop_last=True"
-            )
-        if self.balanced and (
-            not self.shuffle or self.labels is None or self.labels.ndim != 1
-        ):
-            raise ValueError(
-                "`balanced` needs `shuffle=True` and one label for each cloud. "
-                f"Received: shuffle={self.shuffle}, labels of shape "
-                f"{None if self.labels is None else self.labels.shape}"
-            )
-        if not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
-            raise ValueError(
-                f"`seed` must be an integer from 0. Received: {self.seed!r}"
-            )
 
     @property
     def shard(self):
@@ -281,7 +339,9 @@ class PointCloudDataset(EpochDataset):
         else:
             points = to_float32(points)
         indices = self._indices(points, rows, rng)
-        points = self.augmentation(gather_points(points, indices), rng)
+        points = gather_points(points, indices)
+        if not isinstance(self.augmentation, augmentations.NoAugmentation):
+            points = self.augmentation(points, rng)
         points = np.asarray(points, "float32")
         if self.channels is not None:
             beside = gather_points(np.asarray(self.channels[part]), indices)
@@ -366,3 +426,39 @@ def _joined(parts):
     if isinstance(parts[0], dict):
         return {key: _joined([p[key] for p in parts]) for key in parts[0]}
     return np.concatenate(parts)
+
+
+class FollowEpoch(keras.callbacks.Callback):
+    """Keeps a dataset's epoch equal to the epoch of `fit`.
+
+    With it `fit(initial_epoch=7)` serves exactly the batches that an
+    uninterrupted run has in epoch 7.
+
+    Args:
+        dataset: `PointCloudDataset`.
+
+    Example:
+    ```python
+    import keras_pointpeft
+    from keras_pointpeft.data import FollowEpoch
+    from keras_pointpeft.data import PointCloudDataset
+    from keras_pointpeft.data import load_shapes
+
+    train = PointCloudDataset(load_shapes(num_clouds=40), shuffle=True)
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    model.fit(
+        train,
+        epochs=10,
+        initial_epoch=9,
+        shuffle=False,
+        callbacks=[FollowEpoch(train)],
+    )
+    ```
+    """
+
+    def __init__(self, dataset):
+        super().__init__()
+        self.dataset = dataset
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.dataset.epoch = epoch

@@ -8,8 +8,8 @@ from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import existing_file
 from keras_pointpeft.data.checks import usable_clouds
-from keras_pointpeft.data.coordinates import as_floats
-from keras_pointpeft.data.coordinates import to_float32
+from keras_pointpeft.data.clouds import as_floats
+from keras_pointpeft.data.clouds import to_float32
 from keras_pointpeft.data.normalization import unit_sphere
 from keras_pointpeft.data.restricted_pickle import load_arrays
 from keras_pointpeft.data.splits import Split

@@ -10,12 +10,12 @@ from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import allocate
 from keras_pointpeft.data.checks import tell_empty
-from keras_pointpeft.data.coordinates import turned
+from keras_pointpeft.data.clouds import draw
+from keras_pointpeft.data.clouds import turned
 from keras_pointpeft.data.geometry_files import EXTENSIONS
 from keras_pointpeft.data.geometry_files import open_content
 from keras_pointpeft.data.normalization import check_finite
 from keras_pointpeft.data.normalization import placed
-from keras_pointpeft.data.sampling import draw
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.files.progress import Progress
 

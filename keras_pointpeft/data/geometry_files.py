@@ -5,8 +5,8 @@ import warnings
 
 import numpy as np
 
-from keras_pointpeft.data import coordinates
 from keras_pointpeft.data.checks import MAX_BYTES
+from keras_pointpeft.data.clouds import turned
 from keras_pointpeft.data.formats import arrays
 from keras_pointpeft.data.formats import gltf
 from keras_pointpeft.data.formats import obj
@@ -74,7 +74,7 @@ def read_cloud(
     ```
     """
     content = open_content(path, num_points, rng, max_bytes, bin_columns)
-    return coordinates.turned(np.array(content.points, order="C"), up_axis)
+    return turned(np.array(content.points, order="C"), up_axis)
 
 
 def read_content(

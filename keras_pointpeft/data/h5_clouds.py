@@ -13,6 +13,7 @@ from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.checks import existing_file
 from keras_pointpeft.data.checks import tell_empty
+from keras_pointpeft.data.clouds import draw
 from keras_pointpeft.data.formats.content import CHANNEL_ARRAYS
 from keras_pointpeft.data.formats.content import Content
 from keras_pointpeft.data.h5_files import checked
@@ -22,7 +23,6 @@ from keras_pointpeft.data.h5_files import read_class_names
 from keras_pointpeft.data.h5_files import read_part
 from keras_pointpeft.data.h5_files import read_strings
 from keras_pointpeft.data.normalization import prepared
-from keras_pointpeft.data.sampling import draw
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.files.progress import telling
 

@@ -10,7 +10,7 @@ from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.checks import usable_clouds
-from keras_pointpeft.data.coordinates import as_floats
+from keras_pointpeft.data.clouds import as_floats
 from keras_pointpeft.data.h5_files import open_h5
 from keras_pointpeft.data.h5_files import read_array
 from keras_pointpeft.data.normalization import prepared

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from keras_pointpeft.data import coordinates
+from keras_pointpeft.data.clouds import as_floats
+from keras_pointpeft.data.clouds import check_units
+from keras_pointpeft.data.clouds import to_float32
 from keras_pointpeft.ops.points import check_steps
 
 # Within so many radii of the origin float32 has thousands of steps.
@@ -38,7 +40,7 @@ def unit_sphere(points: np.ndarray) -> np.ndarray:
     np.abs(cloud.mean(axis=0)).max() < 1e-6
     ```
     """
-    points = coordinates.as_floats(points)
+    points = as_floats(points)
     if points.ndim < 2 or points.shape[-1] != 3:
         raise ValueError(
             "`points` must have the shape (..., points, 3). "
@@ -71,7 +73,7 @@ def prepared(cloud, normalize):
 
 def placed(cloud, normalize):
     """The same of points that are known to be finite."""
-    return unit_sphere(cloud) if normalize else coordinates.to_float32(cloud)
+    return unit_sphere(cloud) if normalize else to_float32(cloud)
 
 
 def check_finite(cloud):
@@ -125,4 +127,4 @@ def _check(clouds, centers, radii):
         # Only at a place that may be degrees is looked closer.
         far = away[:, :2].max(axis=1)
         for number in np.flatnonzero((radii > 0) & (far > 1) & (far <= 360)):
-            coordinates.check_units(clouds[number])
+            check_units(clouds[number])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_pointpeft.data.augmentation import get as get_augmentation
-from keras_pointpeft.data.batches import EpochDataset
+from keras_pointpeft.data.dataset import EpochDataset
 from keras_pointpeft.data.shapes.checks import checked_integer
 from keras_pointpeft.data.shapes.programs import make_programs
 

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 
 from keras_pointpeft.data import augmentation as augmentations
-from keras_pointpeft.data.batches import EpochDataset
+from keras_pointpeft.data.clouds import as_floats
 from keras_pointpeft.data.columns import columns
 from keras_pointpeft.data.columns import draw_column
 from keras_pointpeft.data.columns import most_columns
-from keras_pointpeft.data.coordinates import as_floats
+from keras_pointpeft.data.dataset import EpochDataset
 from keras_pointpeft.data.rooms import AT_ONCE
 from keras_pointpeft.data.rooms import Room
 from keras_pointpeft.files.progress import telling

@@ -5,7 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from keras_pointpeft.data import coordinates
+from keras_pointpeft.data.clouds import as_floats
+from keras_pointpeft.data.clouds import check_units
 
 # Coarser coordinates than this, in metres, tell no shapes.
 _COARSEST = 0.02
@@ -53,7 +54,7 @@ class Room:
     source: dict | None = None
 
     def __post_init__(self):
-        points = coordinates.as_floats(self.points)
+        points = as_floats(self.points)
         if points.ndim != 2 or points.shape[1] != 3 or not len(points):
             raise ValueError(
                 f"The points of {self.name} must have the shape (points, 3). "
@@ -139,7 +140,7 @@ class Room:
             raise ValueError(
                 f"{self.name} holds NaN or infinity. Received: {wrong} points"
             )
-        coordinates.check_units(points, self.name)
+        check_units(points, self.name)
         far = np.maximum(np.abs(low), np.abs(high))[:2].max()
         if points.dtype == "float32" and np.spacing(far) > _COARSEST:
             raise ValueError(

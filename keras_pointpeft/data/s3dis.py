@@ -15,9 +15,9 @@ from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import UNLABELLED
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import check_size
+from keras_pointpeft.data.clouds import turned
 from keras_pointpeft.data.columns import cover_room  # noqa: F401
 from keras_pointpeft.data.columns import draw_column  # noqa: F401
-from keras_pointpeft.data.coordinates import turned
 from keras_pointpeft.data.formats.content import Content
 from keras_pointpeft.data.formats.content import as_numbers
 from keras_pointpeft.data.geometry_files import EXTENSIONS

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from keras_pointpeft.data.coordinates import as_floats
-from keras_pointpeft.data.coordinates import to_float32
+from keras_pointpeft.data.clouds import as_floats
+from keras_pointpeft.data.clouds import to_float32
 
 
 @dataclass(frozen=True, eq=False)

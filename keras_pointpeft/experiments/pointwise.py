@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from keras_pointpeft.data.coordinates import turned
+from keras_pointpeft.data.clouds import turned
 from keras_pointpeft.data.geometry_files import read_vertices
 from keras_pointpeft.data.labelled_files import labelled_path
 from keras_pointpeft.data.labelled_files import write_labels

@@ -6,7 +6,7 @@ import math
 
 from keras_pointpeft.data import augmentation as augmentations
 from keras_pointpeft.data.checks import check_choice
-from keras_pointpeft.data.sampling import SAMPLING
+from keras_pointpeft.data.clouds import SAMPLING
 from keras_pointpeft.layers.recompute import check_remat
 from keras_pointpeft.step.precision import PRECISIONS
 

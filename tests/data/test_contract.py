@@ -6,9 +6,9 @@ import pytest
 
 from keras_pointpeft import data
 from keras_pointpeft.data.appearance import look
+from keras_pointpeft.data.clouds import sample_points
 from keras_pointpeft.data.contract import Contract
 from keras_pointpeft.data.contract import contract_of
-from keras_pointpeft.data.sampling import sample_points
 from keras_pointpeft.training.recipe import Recipe
 
 pytestmark = pytest.mark.once

@@ -10,7 +10,7 @@ import pytest
 from keras_pointpeft import data
 from keras_pointpeft import ops
 from keras_pointpeft.data import augmentation
-from keras_pointpeft.data import coordinates
+from keras_pointpeft.data.clouds import turned
 from keras_pointpeft.data.rooms import Room
 
 pytestmark = pytest.mark.once
@@ -298,7 +298,7 @@ def test_of_channels_normals_alone_are_turned(tmp_path, up_axis):
     _, found = folder_with_channels(
         CLOUDS[0], tmp_path / "there", up_axis=up_axis
     )
-    channels[..., 3:6] = coordinates.turned(channels[..., 3:6], up_axis)
+    channels[..., 3:6] = turned(channels[..., 3:6], up_axis)
     np.testing.assert_array_equal(found, channels)
 
 
@@ -349,15 +349,15 @@ def test_ground_is_not_noise_below_it():
 
 @pytest.mark.parametrize("up, to", [("z", "y"), ("x", "y"), ("y", "z")])
 def test_turned_is_a_rotation(up, to):
-    turned = coordinates.turned(CLOUDS[0], up, to)
+    result = turned(CLOUDS[0], up, to)
     axes = "xyz"
     np.testing.assert_array_equal(
-        turned[:, axes.index(to)], CLOUDS[0][:, axes.index(up)]
+        result[:, axes.index(to)], CLOUDS[0][:, axes.index(up)]
     )
-    found = np.linalg.lstsq(CLOUDS[0], turned, rcond=None)[0]
+    found = np.linalg.lstsq(CLOUDS[0], result, rcond=None)[0]
     np.testing.assert_allclose(np.linalg.det(found), 1, atol=1e-9)
     with pytest.raises(ValueError, match="up_axis"):
-        coordinates.turned(CLOUDS[0], "w")
+        turned(CLOUDS[0], "w")
 
 
 def test_up_axis_of_files(tmp_path):

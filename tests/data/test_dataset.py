@@ -7,8 +7,8 @@ from keras_pointpeft.data import PointCloudDataset
 from keras_pointpeft.data import Split
 from keras_pointpeft.data import augmentation
 from keras_pointpeft.data import unit_sphere
-from keras_pointpeft.data.fps import farthest_point_indices
-from keras_pointpeft.data.sampling import SAMPLING
+from keras_pointpeft.data.clouds import SAMPLING
+from keras_pointpeft.data.clouds import farthest_point_indices
 
 from .conftest import make_clouds
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from keras_pointpeft.data.coordinates import turned
+from keras_pointpeft.data.clouds import turned
 
 LABELS = (
     "label",
