@@ -6,9 +6,10 @@ import keras
 from keras import ops
 
 from keras_pointpeft.ops import accelerators
+from keras_pointpeft.ops.arithmetic import add_scaled
+from keras_pointpeft.ops.arithmetic import batch_norm
 from keras_pointpeft.ops.arithmetic import layer_norm
 from keras_pointpeft.ops.arithmetic import linear
-from keras_pointpeft.ops.replicas import mean_and_count
 from keras_pointpeft.pieces import Piece
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -215,36 +216,23 @@ class BatchNorm(Configurable, keras.layers.Layer):
         self.moving_variance = weight("moving_variance", "ones", False)
 
     def call(self, inputs, training=False):
-        x = ops.cast(inputs, "float32")
-        if training and not self.frozen_statistics:
-            axes = tuple(range(len(x.shape) - 1))
-            mean, replicas = mean_and_count(ops.mean(x, axis=axes))
-            centered = x - mean
-            variance = ops.mean(centered * centered, axis=axes)
-            variance, _ = mean_and_count(variance)
-            self._track(mean, variance, ops.size(x) // x.shape[-1] * replicas)
-        else:
-            centered, variance = x - self.moving_mean, self.moving_variance
-        scale = self.gamma / ops.sqrt(variance + self.epsilon)
-        y = centered * scale + self.beta
+        moving = (self.moving_mean, self.moving_variance)
+        moves = training and not self.frozen_statistics
+        y, *moved = batch_norm(
+            ops.cast(inputs, "float32"),
+            *(v.value for v in (self.gamma, self.beta, *moving)),
+            self.epsilon,
+            MOMENTUM if moves else None,
+        )
+        if moves:
+            for variable, value in zip(moving, moved):
+                variable.assign(value)
         return ops.cast(y, self.compute_dtype)
 
     def scale_and_shift(self):
         """Two tensors `(dim,)`: what the moving statistics amount to."""
         scale = self.gamma / ops.sqrt(self.moving_variance + self.epsilon)
         return scale, self.beta - self.moving_mean * scale
-
-    def _track(self, mean, variance, count):
-        count = ops.cast(count, "float32")
-        unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
-        self.moving_mean.assign(
-            self.moving_mean * MOMENTUM
-            + ops.stop_gradient(mean) * (1.0 - MOMENTUM)
-        )
-        self.moving_variance.assign(
-            self.moving_variance * MOMENTUM
-            + ops.stop_gradient(unbiased) * (1.0 - MOMENTUM)
-        )
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -352,11 +340,15 @@ class DropPath(Configurable, keras.layers.Layer):
     def build(self, input_shape):
         self.dropout.build((None, 1, 1))
 
-    def call(self, inputs, training=False):
+    def call(self, inputs, training=False, residual=None):
+        """Drops, and adds what is left to a residual if there is one."""
         if not training or self.rate == 0.0:
-            return inputs
+            return inputs if residual is None else residual + inputs
         shape = (keras.ops.shape(inputs)[0], 1, 1)
-        return inputs * self.dropout.mask(shape, inputs)
+        mask = self.dropout.mask(shape, inputs)
+        if residual is None:
+            return inputs * mask
+        return add_scaled(residual, inputs, mask)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -227,9 +227,8 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         beside = tuner.beside("attended", about, geometry, training)
         if beside is not None:
             y = y + beside
-        if tuner.drops_attention:
-            y = part_call(self.drop_path1, y, training=training)
-        x = x + y
+        drops = training and tuner.drops_attention
+        x = part_call(self.drop_path1, y, training=drops, residual=x)
 
         if self._elementwise(training):
             y, side = remade(self, second, beside_mlp)(x)
@@ -244,9 +243,12 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         y = self._linear("fc2", y, geometry, how)
         if side is not None:
             y = y + side
-        y = part_call(self.drop_path2, y, training=training)
-        y = tuner.after("mlp", y, training)
-        x = x + y if beside is None else x + y + beside
+        if tuner.acts_after:
+            y = part_call(self.drop_path2, y, training=training)
+            x = x + tuner.after("mlp", y, training)
+        else:
+            x = part_call(self.drop_path2, y, training=training, residual=x)
+        x = x if beside is None else x + beside
         return tuner.leave(x, side, geometry, training)
 
     def _norm(self, name, x, how):

@@ -96,6 +96,11 @@ class BlockTuner(Watched, keras.layers.Layer):
         self._shared = lambda: shared
 
     @property
+    def acts_after(self):
+        """Whether its `after` may change anything."""
+        return type(self).after is not BlockTuner.after
+
+    @property
     def shared(self):
         """What all blocks share, or None."""
         return self._shared()
@@ -187,6 +192,8 @@ class Attended(NamedTuple):
 
 class _NoTuner:
     """A `BlockTuner` without the cost of a layer."""
+
+    acts_after = False
 
     def __getattr__(self, name):
         value = getattr(BlockTuner, name)

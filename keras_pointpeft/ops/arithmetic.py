@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.ops import accelerators
+from keras_pointpeft.ops.replicas import mean_and_count
 
 
 def layer_norm(x, scale, shift, epsilon):
@@ -22,6 +23,46 @@ def layer_norm(x, scale, shift, epsilon):
     if fast is not None:
         return fast(x, scale, shift, epsilon)
     return ops.layer_normalization(x, scale, shift, epsilon=epsilon)
+
+
+def batch_norm(x, gamma, beta, mean, variance, epsilon, momentum=None):
+    """Batch normalization over all axes but the last, as PyTorch does it.
+
+    Args:
+        x: float32 tensor `(..., channels)`.
+        gamma: tensor `(channels,)`, the scale.
+        beta: likewise, the shift.
+        mean: likewise, the moving mean.
+        variance: likewise, the moving variance, which is the unbiased one.
+        epsilon: float. Added to the variance.
+        momentum: optional float, the share of the moving statistics that an
+            update keeps. Without it they are what `x` is normalized by; with
+            it, those of the batch are, of all replicas together.
+
+    Returns:
+        tuple of a tensor like `x`, the moving mean and the moving variance;
+        no gradient goes through these two.
+    """
+    fast = accelerators.find("batch_norm")
+    if fast is not None:
+        found = fast(x, gamma, beta, mean, variance, epsilon, momentum)
+        if found is not None:
+            return found
+    if momentum is None:
+        centered, own = x - mean, variance
+    else:
+        axes = tuple(range(len(x.shape) - 1))
+        batch_mean, replicas = mean_and_count(ops.mean(x, axis=axes))
+        centered = x - batch_mean
+        own, _ = mean_and_count(ops.mean(centered * centered, axis=axes))
+        count = ops.cast(ops.size(x) // x.shape[-1] * replicas, "float32")
+        unbiased = own * (count / ops.maximum(count - 1.0, 1.0))
+        mean, variance = (
+            before * momentum + ops.stop_gradient(new) * (1.0 - momentum)
+            for before, new in ((mean, batch_mean), (variance, unbiased))
+        )
+    y = centered * (gamma / ops.sqrt(own + epsilon)) + beta
+    return y, mean, variance
 
 
 def affine(x, scale, shift):
@@ -45,6 +86,18 @@ def affine(x, scale, shift):
     return x * scale + shift
 
 
+def add_scaled(x, y, scale):
+    """`x + y * scale`.
+
+    Args:
+        x: tensor.
+        y: tensor like `x`.
+        scale: tensor that broadcasts to them.
+    """
+    fast = accelerators.find("add_scaled")
+    return x + y * scale if fast is None else fast(x, y, scale)
+
+
 def one_hot(index, count, dtype="float32"):
     """`keras.ops.one_hot`, which on torch's CPU looks at each index first.
 
@@ -63,6 +116,25 @@ def one_hot(index, count, dtype="float32"):
 def gelu(x):
     """The exact GELU; of `x` as it is, the backward pass keeps `x` alone."""
     return ops.gelu(x, approximate=False)
+
+
+def pooled(x, scale, shift):
+    """`affine` of the mean over all tokens of the GELU of `x`.
+
+    Args:
+        x: tensor `(batch, tokens, dim)`.
+        scale: tensor `(dim,)`.
+        shift: tensor `(dim,)`.
+
+    Returns:
+        tensor `(batch, 1, dim)`.
+    """
+    fast = accelerators.find("pooled")
+    if fast is not None:
+        result = fast(x, scale, shift)
+        if result is not None:
+            return result
+    return affine(ops.mean(gelu(x), axis=1, keepdims=True), scale, shift)
 
 
 def linear(x, kernel, bias=None):

@@ -10,11 +10,14 @@ from keras import ops
 from keras_pointpeft.layers import LayerNormalization
 from keras_pointpeft.layers.recompute import recomputed_gelu
 from keras_pointpeft.ops import disable_accelerators
+from keras_pointpeft.ops.arithmetic import add_scaled
 from keras_pointpeft.ops.arithmetic import affine
 from keras_pointpeft.ops.arithmetic import attention
+from keras_pointpeft.ops.arithmetic import batch_norm
 from keras_pointpeft.ops.arithmetic import dynamic_adapter
 from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.ops.arithmetic import layer_norm
+from keras_pointpeft.ops.arithmetic import pooled
 from keras_pointpeft.ops.arithmetic import split_at
 
 
@@ -124,11 +127,32 @@ def frozen_norm(x, scale, shift):
     return norm(x, affine=(scale, shift))
 
 
+def dropped_branch(x, scale, shift):
+    scale, shift, kept = (
+        ops.cast(ops.convert_to_tensor(v), x.dtype)
+        for v in (scale, shift, KEPT)
+    )
+    return add_scaled(x * scale, x + shift, kept)
+
+
+def normalized_batch(x, scale, shift, **arguments):
+    mean, variance = (ops.convert_to_tensor(v) for v in STATISTICS)
+    wide = ops.cast(x, "float32")
+    y, *moved = batch_norm(
+        wide, scale, shift, mean, variance, 0.1, **arguments
+    )
+    for value in moved:
+        y = y + value
+    return ops.cast(y, x.dtype)
+
+
+STATISTICS = numbers(8, seed=5), numbers(8, seed=6) ** 2
 ADAPTER = (
     *(X, SCALE, SHIFT, numbers(8, 1, seed=3), numbers(1, seed=4)),
     *(numbers(8, 3, seed=5), numbers(3, seed=6)),
     *(numbers(3, 8, seed=7), numbers(8, seed=8)),
 )
+KEPT = np.array([0.0, 1.25]).reshape(2, 1, 1)
 MASK = np.round(np.random.default_rng(9).random((2, 5, 3)), 0) * 2
 
 
@@ -169,6 +193,21 @@ FUNCTIONS = {
         (X, SCALE, SHIFT),
     ),
     "affine": (affine, (X, SCALE, SHIFT)),
+    "affine_of_views": (
+        lambda x, scale, shift: affine(x.transpose(0, 1), scale, shift),
+        (X, SCALE, SHIFT),
+    ),
+    "batch_norm": (normalized_batch, (X, SCALE, SHIFT)),
+    "batch_norm_training": (
+        lambda *inputs: normalized_batch(*inputs, momentum=0.9),
+        (X, SCALE, SHIFT),
+    ),
+    "batch_norm_of_one": (
+        lambda *inputs: normalized_batch(*inputs, momentum=0.9),
+        (X[:1, :1], SCALE, SHIFT),
+    ),
+    "pooled": (pooled, (X, SCALE, SHIFT)),
+    "add_scaled": (dropped_branch, (X, SCALE, SHIFT)),
     "frozen_norm": (frozen_norm, (X, SCALE, SHIFT)),
     "recomputed_gelu": (recomputed_gelu, (X, SCALE, SHIFT)),
     "attention": (attention, QKV),
@@ -206,7 +245,7 @@ def test_fast_ways_are_the_plain_ones(name, dtype):
         plain = run(function)
     tolerance = 1e-5 if dtype == "float32" else 5e-2
     for ours, theirs in zip(fast, plain, strict=True):
-        scale = theirs.abs().max().item()
+        scale = theirs.abs().max().item() or 1.0
         torch.testing.assert_close(
             ours / scale, theirs / scale, atol=tolerance, rtol=tolerance
         )
@@ -229,6 +268,17 @@ def test_a_gelu_keeps_its_input_alone():
         recomputed_gelu(x, scale.requires_grad_(), shift)
     large = [t for t in kept if t.ndim > 1]
     assert [t.data_ptr() for t in large] == [x.data_ptr()]
+
+
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="of torch")
+@pytest.mark.parametrize("name", ["affine", "recomputed_gelu", "pooled"])
+def test_a_batch_may_be_empty(name):
+    import torch
+
+    x = torch.zeros((0, 5, 8), requires_grad=True)
+    scale = torch.tensor(SCALE, requires_grad=True)
+    FUNCTIONS[name][0](x, scale, torch.tensor(SHIFT)).sum().backward()
+    assert x.grad.shape == x.shape and not scale.grad.any()
 
 
 @pytest.mark.parametrize("places", [(2,), (0, 5), (1, 1, 4)])

@@ -8,6 +8,7 @@ output shape.
 import torch
 
 from keras_pointpeft.ops.accelerators import host
+from keras_pointpeft.ops.accelerators import torch_batch_norm
 from keras_pointpeft.ops.accelerators import torch_block
 from keras_pointpeft.ops.accelerators import torch_cuda
 from keras_pointpeft.ops.accelerators import torch_recompute
@@ -16,14 +17,17 @@ from keras_pointpeft.ops.plain import pairwise_squared
 from keras_pointpeft.ops.plain import plain_sample
 
 # Functions that `find` is asked for, and that stand elsewhere.
+add_scaled = torch_block.add_scaled
 affine = torch_block.affine
 affine_gelu = torch_block.affine_gelu
 attention = torch_block.attention
+batch_norm = torch_batch_norm.batch_norm
 dropout_mask = torch_step.dropout_mask
 dynamic_adapter = torch_block.dynamic_adapter
 layer_norm = torch_block.layer_norm
 layer_norm_affine = torch_block.layer_norm_affine
 linear = torch_block.linear
+pooled = torch_batch_norm.pooled
 split_at = torch_block.split_at
 recomputed = torch_recompute.Recomputed
 remade = torch_recompute.Remade

@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from keras_pointpeft.ops.accelerators import allowed
+from keras_pointpeft.ops.accelerators import torch_batch_norm
 from keras_pointpeft.ops.accelerators import torch_cuda
 
 # Columns of a layer norm that fit the registers of one program of triton.
@@ -160,7 +161,17 @@ class _Affine(torch.autograd.Function):
                 gradient, inner, grad_input=inner
             )
             gradient = inner
-        of_x, of_scale, of_shift, _ = ctx.needs_input_grad
+        wanted = ctx.needs_input_grad[:3]
+        if torch_batch_norm.is_one_operation(x, scale):
+            rows, width = x.shape[:-1].numel(), x.shape[-1]
+            to_x, *found = torch_batch_norm.scaled_backward(
+                gradient.reshape(rows, width),
+                x.view(rows, width),
+                scale,
+                wanted,
+            )
+            return to_x if to_x is None else to_x.view(x.shape), *found, None
+        of_x, of_scale, of_shift = wanted
         rows = tuple(range(x.ndim - 1))
         kind = scale.dtype
         product = (gradient * x).sum(rows, dtype=kind) if of_scale else None
@@ -170,6 +181,33 @@ class _Affine(torch.autograd.Function):
         # In place, for what is as wide as an MLP: a block has nothing larger.
         to_x = gradient.mul_(factor) if ctx.gelu else gradient * factor
         return to_x, product, shifted, None
+
+
+def add_scaled(x, y, scale):
+    """As `keras_pointpeft.ops.arithmetic.add_scaled`."""
+    if (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or scale.requires_grad
+    ):
+        return x + y * scale
+    return _AddScaled.apply(x, y, scale)
+
+
+class _AddScaled(torch.autograd.Function):
+    """Without a gradient of the scale, and so without `y` kept for it."""
+
+    @staticmethod
+    def forward(ctx, x, y, scale):
+        ctx.save_for_backward(scale)
+        return torch.addcmul(x, y, scale)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        (scale,) = ctx.saved_tensors
+        to_y = gradient * scale if ctx.needs_input_grad[1] else None
+        return gradient, to_y, None
 
 
 def split_at(x, places):
@@ -197,11 +235,19 @@ SMALLEST = 2**20
 def linear(x, kernel, bias):
     if not (_suits(x, kernel) and usable()):
         if bias is None:
-            return torch.matmul(x, kernel)
+            return _product(x, kernel)
         # With one call for both, the bias costs no pass over the output.
         return torch.nn.functional.linear(x, kernel.t(), bias)
     rows = _Product.apply(x.reshape(-1, x.shape[-1]), kernel, bias)
     return rows.reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def _product(x, kernel):
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return torch.matmul(x, kernel)
+    # Of more than two axes `matmul` makes an operation more.
+    rows = torch.mm(x.reshape(-1, x.shape[-1]), kernel)
+    return rows.view(*x.shape[:-1], kernel.shape[-1])
 
 
 def _suits(x, kernel):
@@ -303,7 +349,7 @@ class _DynamicAdapter(torch.autograd.Function):
             x, gamma.shape, gamma, beta, epsilon
         )
         inner = torch.addmm(down_bias, normed, down)
-        factor = torch.addmm(scale_bias, normed, scale).relu_()
+        factor = torch._addmm_activation(scale_bias, normed, scale)
         hidden = functional.gelu(inner)
         if mask is not None:
             hidden *= mask
@@ -325,16 +371,13 @@ class _DynamicAdapter(torch.autograd.Function):
         hidden = functional.gelu(inner)
         if mask is not None:
             hidden *= mask
-        # Of `hidden @ up + up_bias`, times the factor or a column's sum.
-        of_hidden = gradient @ up.t()
-        of_factor = (of_hidden * hidden).sum(1) + gradient @ up_bias
-        passed = (factor > 0).to(factor.dtype)
-        if ctx.leak:
-            passed.clamp_(min=ctx.leak)
-        of_factor = of_factor[:, None] * passed
-        of_up_bias = factor.t() @ gradient
-        of_hidden *= factor
-        of_up = (hidden * factor).t() @ gradient
+        of_hidden, of_factor = _rows_backward(gradient @ up.t(), hidden, factor)
+        of_factor = torch.addmv(of_factor, gradient, up_bias)[:, None]
+        of_factor = torch.ops.aten.leaky_relu_backward(
+            of_factor, factor, ctx.leak, False
+        )
+        of_up_bias = gradient.t() @ factor[:, 0]
+        of_up = hidden.mul_(factor).t() @ gradient
         if mask is not None:
             of_hidden *= mask
         of_inner = torch.ops.aten.gelu_backward(of_hidden, inner)
@@ -347,6 +390,16 @@ class _DynamicAdapter(torch.autograd.Function):
             of_x, of_gamma, of_beta,
             normed.t() @ of_factor, of_factor.sum(0),
             normed.t() @ of_inner, of_inner.sum(0),
-            of_up, of_up_bias[0],
+            of_up, of_up_bias,
             None, None, None,
         )  # fmt: skip
+
+
+def _rows_backward(gradient, x, scale):
+    """Gradients of `x * scale`, with one scale in every row."""
+    if torch_batch_norm.is_one_operation(x, scale):
+        to_x, to_scale, _ = torch_batch_norm.scaled_backward(
+            gradient[None], x[None], scale[:, 0], (True, True, False)
+        )
+        return to_x[0], to_scale
+    return gradient * scale, (gradient * x).sum(1)

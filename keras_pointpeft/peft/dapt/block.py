@@ -10,6 +10,7 @@ from keras_pointpeft.layers.recompute import part_call
 from keras_pointpeft.layers.tuner import BLOCK_SITES
 from keras_pointpeft.ops.arithmetic import dynamic_adapter
 from keras_pointpeft.ops.arithmetic import gelu
+from keras_pointpeft.ops.arithmetic import pooled
 from keras_pointpeft.ops.arithmetic import relu
 from keras_pointpeft.peft.parts import FeatureTransform
 from keras_pointpeft.peft.parts import SiteTransforms
@@ -216,8 +217,7 @@ class InternalPrompt(Configurable, keras.layers.Layer):
         self.transform.build((None, None, tokens_shape[-1]))
 
     def call(self, tokens, adapted):
-        prompt = ops.mean(gelu(adapted), axis=1, keepdims=True)
-        prompt = part_call(self.transform, prompt)
+        prompt = pooled(adapted, *self.transform.values())
         return insert_behind(tokens, prompt, self.num_class_tokens)
 
     def compute_output_shape(self, tokens_shape, adapted_shape=None):
