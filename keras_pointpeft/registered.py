@@ -89,6 +89,7 @@ peft.vpt: PromptTuner VPT
 step.iou: MeanIoU InstanceMeanIoU ClassMeanIoU
 step.losses: SmoothedCrossentropy WeightedCrossentropy PointAccuracy
 step.optimizer: Adam AdamW TwiceAdamW
+training.schedule: CosineOfUpdates
 """
 MODULES = {}
 for _word in TABLE.split():

@@ -106,6 +106,7 @@ shared.recipe_flags(
         "balanced_sampling",
         "column_size",
         "selection",
+        "schedule",
     ),
 )
 RATE_FACTORS = define(
@@ -135,6 +136,7 @@ GROUPS = {
         "class_weights",
         "balanced_sampling",
         "selection",
+        "schedule",
         "rate_factors",
     ],
     "What to write": ["output", "name", "states"],

@@ -29,6 +29,7 @@ RECIPE = (
     "seed",
     "dtype",
     "remat",
+    "schedule",
 )
 
 
@@ -173,6 +174,14 @@ def recipe_flags(values, names=RECIPE):
         "enum",
         "What backward computes again instead of keeping it.",
         ["none", "elementwise", "block"],
+    )
+    define(
+        "schedule",
+        "enum",
+        "When the learning rate moves: from one epoch to the next, as "
+        "published, or at every update. 'auto' is by update in runs of fewer "
+        "than 15 epochs.",
+        ["auto", "epoch", "update"],
     )
 
 

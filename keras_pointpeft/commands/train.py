@@ -125,6 +125,7 @@ GROUPS = {
         "batch_size",
         "gradient_accumulation",
         "learning_rate",
+        "schedule",
         "weight_decay",
         "augmentation",
         "sampling",

@@ -1,5 +1,6 @@
 """Runs of presets: their splits, their model, their row in a result file."""
 
+import dataclasses
 import datetime
 
 import keras
@@ -280,6 +281,8 @@ def result_row(
 
     Of segmentation, it has the columns `results.SEGMENTATION`.
     """
+    # What goes on from a state may have kept another schedule.
+    run = dataclasses.replace(recipe, schedule=result.schedule)
     figures = {
         "last_accuracy": round(100 * result.last_accuracy, 2),
         "best_accuracy": round(100 * result.best_accuracy, 2),
@@ -296,7 +299,7 @@ def result_row(
         "epochs": len(result.history),
         **figures,
         "selection": result.selection,
-        "protocol": protocol_of(recipe, preset, limit),
+        "protocol": protocol_of(run, preset, limit),
         "trained_parameters": result.trained_parameters,
         "adapter_bytes": adapter_bytes,
         "backend": keras.backend.backend(),
@@ -350,6 +353,8 @@ def protocol_of(recipe, preset, limit=None) -> str:
         protocol += ", two steps per batch"
     if recipe.votes > 1:
         protocol += f", {recipe.votes} votes"
+    if recipe.moves_by == "update":
+        protocol += ", rate by update"
     for name in _TOLD_IF_CHANGED:
         value = getattr(recipe, name)
         if value != getattr(own, name):

@@ -282,7 +282,8 @@ def make_optimizer(
 
     Args:
         model: a built Keras model.
-        learning_rate: float. The rate until a schedule sets another.
+        learning_rate: float, the rate until somebody sets another; or a
+            `keras.optimizers.schedules.LearningRateSchedule`.
         weight_decay: float or None. Decoupled weight decay.
         clip_norm: float or None. The gradients of all variables together are
             scaled down to this norm.

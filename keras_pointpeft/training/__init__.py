@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy.face(
     {
         "BestEpoch": "training.callbacks",
         "ClassMeanIoU": "step.iou",
+        "CosineOfUpdates": "training.schedule",
         "CosineWithWarmup": "training.schedule",
         "EpochLog": "training.callbacks",
         "EpochSeed": "training.callbacks",

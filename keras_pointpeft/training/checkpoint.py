@@ -20,7 +20,11 @@ FORMAT = 1
 # What a finished run may have other values of, to be extended.
 LENGTHS = {"epochs", "updates", "warmup_epochs", "cosine_epochs"}
 # What files of earlier versions do not say: it was so.
-LATER = {"balanced_sampling": False, "precision": "float32"}
+LATER = {
+    "balanced_sampling": False,
+    "precision": "float32",
+    "schedule": "epoch",
+}
 # What a bank that is filled decides.
 OF_A_BANK = ("peft.bank_size", "peft.bank_recipe")
 
@@ -58,7 +62,19 @@ def identity(model, recipe, split) -> dict:
         "data": data_digest(split),
         **settings,
         **recipe.to_dict(),
+        "schedule": recipe.moves_by,
     }
+
+
+def schedule_of(path):
+    """`"epoch"` or `"update"`, how the run of a state file moves its rate.
+
+    None if there is no file. Raises ValueError if it is no checkpoint.
+    """
+    if not os.path.exists(path):
+        return None
+    meta = json.loads(_open(path, ("meta",))["meta"].tobytes())
+    return meta["identity"].get("schedule", LATER["schedule"])
 
 
 class TrainingCheckpoint(keras.callbacks.Callback):
@@ -231,11 +247,11 @@ DAMAGE = (
 )
 
 
-def _open(path):
-    """All arrays of a state file, read whole."""
+def _open(path, names=None):
+    """Arrays of a state file, all or those that are named, read whole."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in names or file.files}
         json.loads(arrays["meta"].tobytes())
         return arrays
     except DAMAGE as error:

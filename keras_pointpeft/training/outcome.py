@@ -30,6 +30,8 @@ class TrainingResult:
         train_clouds: int, clouds that were trained on.
         test_clouds: int.
         history: list of dicts, one per epoch.
+        schedule: `"epoch"` or `"update"`, when the learning rate moved, see
+            `Recipe`.
 
     Example:
     ```python
@@ -57,10 +59,11 @@ class TrainingResult:
     train_clouds: int
     test_clouds: int
     history: list = field(repr=False)
+    schedule: str = "epoch"
 
 
 def measured(
-    objective, learned, test_split, recipe, best, history, variables
+    objective, learned, test_split, recipe, best, history, variables, settle
 ) -> TrainingResult:
     """Measures a trained model and leaves the selected weights in it.
 
@@ -73,9 +76,11 @@ def measured(
         best: `BestEpoch`, or None if the last epoch is selected.
         history: list of dicts, one per epoch.
         variables: list of the variables that `best` has values of.
+        settle: function that is called before weights are measured.
     """
 
     model = objective.model
+    settle()
     last = chosen = objective.measure(test_split, recipe)
     epoch, held_out = len(history) - 1, None
     if best is not None:
@@ -84,6 +89,7 @@ def measured(
             held_out = best.score[0]
         if epoch != len(history) - 1:
             assign(variables, best.values)
+            settle()
             chosen = objective.measure(test_split, recipe)
     return TrainingResult(
         last_accuracy=last["accuracy"],
@@ -102,4 +108,5 @@ def measured(
         train_clouds=len(learned),
         test_clouds=len(test_split),
         history=list(history),
+        schedule=recipe.moves_by,
     )

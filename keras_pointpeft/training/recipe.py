@@ -10,6 +10,10 @@ from keras_pointpeft.data.clouds import SAMPLING
 from keras_pointpeft.layers.recompute import check_remat
 from keras_pointpeft.step.precision import PRECISIONS
 
+SCHEDULES = ("auto", "epoch", "update")
+# From so many epochs on, a rate that falls from one to the next is below a
+# twentieth of its peak in the last one. In 4 epochs it would end at a half.
+LONG = 15
 SELECTIONS = ("auto", "held_out", "last", "best_on_test")
 
 
@@ -80,6 +84,14 @@ class Recipe:
         balanced_sampling: bool. Whether an epoch has as many clouds of each
             class, rarer ones repeatedly.
 
+        schedule: string. When warm-up and cosine move: `"epoch"`, from one
+            epoch to the next, as published; `"update"`, at every step of the
+            optimizer, so that the rate falls to `min_learning_rate` in however
+            few epochs; or `"auto"`, by update in runs of fewer than 15 epochs.
+            A run that goes on keeps what it began with. After a run by update
+            the averages of every BatchNorm that trained are estimated anew,
+            from batches of the training clouds.
+
     Raises:
         ValueError: for a value out of range, or an unknown name.
 
@@ -126,6 +138,7 @@ class Recipe:
     class_weights: str | tuple | None = None
     balanced_sampling: bool = False
     precision: str = "float32"
+    schedule: str = "auto"
 
     def __post_init__(self):
         check_remat(self.remat)
@@ -142,6 +155,7 @@ class Recipe:
             object.__setattr__(self, "dtype", self.precision)
             object.__setattr__(self, "precision", "float32")
         check_choice("precision", self.precision, PRECISIONS)
+        check_choice("schedule", self.schedule, SCHEDULES)
         augmentations.get(self.augmentation)
         check_choice("sampling", self.sampling, SAMPLING)
         check_choice(
@@ -249,6 +263,13 @@ class Recipe:
         if recipe.epochs != changes["epochs"]:
             recipe = recipe.with_epochs(changes["epochs"])
         return recipe
+
+    @property
+    def moves_by(self) -> str:
+        """`"epoch"` or `"update"`, what `schedule` comes to."""
+        if self.schedule != "auto":
+            return self.schedule
+        return "update" if self.epochs < LONG else "epoch"
 
     def to_dict(self) -> dict:
         """The recipe as a dict of plain values."""

@@ -1,8 +1,11 @@
-"""The learning-rate schedule of the published fine-tuning recipes."""
+"""The learning-rate schedule of the published recipes, and of short runs."""
 
 import math
 
 import keras
+from keras import ops
+
+from keras_pointpeft.serialization import serializable
 
 
 def cosine_with_warmup(
@@ -99,3 +102,91 @@ class CosineWithWarmup(keras.callbacks.LearningRateScheduler):
             )
 
         super().__init__(lambda epoch, _: schedule(epoch))
+
+
+@serializable
+class CosineOfUpdates(keras.optimizers.schedules.LearningRateSchedule):
+    """Warm-up and cosine by steps of the optimizer, for short runs.
+
+    A linear warm-up from `warmup_learning_rate`, which the first step has, and
+    a cosine down to `min_learning_rate`, which the step after the last one
+    would have: the curve of `cosine_with_warmup`, where the cosine is not
+    shifted by the warm-up either. Where gradients of several batches make one
+    update, each batch counts.
+
+    It is a function of the optimizer's own count of steps, so that a run that
+    goes on from a saved state goes on at its rate.
+
+    Args:
+        learning_rate: float. The peak rate.
+        steps: int. Where the cosine reaches `min_learning_rate`. Training may
+            go on after it, at that rate.
+        warmup_steps: int. Length of the linear warm-up, 0 for none.
+        warmup_learning_rate: float. Where the warm-up starts.
+        min_learning_rate: float. Where the cosine ends.
+
+    Raises:
+        ValueError: if a number of steps is negative, or `steps` is 0.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    rate = training.CosineOfUpdates(4e-3, steps=100)
+    model.compile(training.make_optimizer(model, rate), loss="auto")
+    ```
+    """
+
+    def __init__(
+        self,
+        learning_rate,
+        steps,
+        warmup_steps=0,
+        warmup_learning_rate=1e-6,
+        min_learning_rate=1e-6,
+    ):
+        super().__init__()
+        if warmup_steps < 0 or steps < 1:
+            raise ValueError(
+                "`warmup_steps` must be at least 0 and `steps` at least 1. "
+                f"Received: warmup_steps={warmup_steps}, steps={steps}"
+            )
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.warmup_steps = warmup_steps
+        self.warmup_learning_rate = warmup_learning_rate
+        self.min_learning_rate = min_learning_rate
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        turn = ops.minimum(step / self.steps, 1.0) * math.pi
+        rate = self.min_learning_rate + (
+            (self.learning_rate - self.min_learning_rate)
+            * 0.5
+            * (1.0 + ops.cos(turn))
+        )
+        if not self.warmup_steps:
+            return rate
+        rise = self.learning_rate - self.warmup_learning_rate
+        warmup = self.warmup_learning_rate + step * (rise / self.warmup_steps)
+        return ops.where(step < self.warmup_steps, warmup, rate)
+
+    def get_config(self):
+        names = (
+            "learning_rate",
+            "steps",
+            "warmup_steps",
+            "warmup_learning_rate",
+            "min_learning_rate",
+        )
+        return {name: getattr(self, name) for name in names}
+
+
+class RateLog(keras.callbacks.Callback):
+    """Logs as `"learning_rate"` the rate that an epoch ended with."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["learning_rate"] = float(
+            ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        )

@@ -1,5 +1,6 @@
 """`train`: a task, two splits and a recipe in, figures out."""
 
+import dataclasses
 import datetime
 import os
 
@@ -11,6 +12,7 @@ from keras_pointpeft.data.contract import contract_of
 from keras_pointpeft.ops import replicas
 from keras_pointpeft.step.optimizer import make_optimizer
 from keras_pointpeft.step.precision import float32_products
+from keras_pointpeft.training import averages
 from keras_pointpeft.training import parallel
 from keras_pointpeft.training import stem_cache
 from keras_pointpeft.training.budget import settled
@@ -23,11 +25,14 @@ from keras_pointpeft.training.callbacks import StopOnNaN
 from keras_pointpeft.training.callbacks import TensorBoardLog
 from keras_pointpeft.training.checkpoint import TrainingCheckpoint
 from keras_pointpeft.training.checkpoint import identity
+from keras_pointpeft.training.checkpoint import schedule_of
 from keras_pointpeft.training.objectives import objective_of
 from keras_pointpeft.training.outcome import TrainingResult
 from keras_pointpeft.training.outcome import measured
 from keras_pointpeft.training.recipe import Recipe
+from keras_pointpeft.training.schedule import CosineOfUpdates
 from keras_pointpeft.training.schedule import CosineWithWarmup
+from keras_pointpeft.training.schedule import RateLog
 from keras_pointpeft.training.telling import telling_epochs
 from keras_pointpeft.version import __version__
 
@@ -54,7 +59,9 @@ def train(
     state, so that `log_dir` must be a folder that they share.
 
     The model is compiled anew. Afterwards it has the weights of the selected
-    epoch, and its `contract` says what it was trained on. What a recipe
+    epoch, and its `contract` says what it was trained on. A rate that moves by
+    update (`recipe.schedule`) has then come to its end: compile it once more
+    before a `fit` of your own. What a recipe
     leaves open, `"auto"`, `updates` and `"balanced"`, is decided by the
     training split. The test split decides nothing, unless the recipe says
     `selection="best_on_test"`.
@@ -74,7 +81,8 @@ def train(
         resume: bool. Whether to go on from the `state.npz` in `log_dir`, if
             there is one. False starts over.
         callbacks: further Keras callbacks. Their own state is not kept over
-            an interruption.
+            an interruption. Those that set the learning rate need
+            `Recipe(schedule="epoch")`.
         tensorboard: bool. Whether to write event files to `log_dir`.
         cache: None, `"memory"` or a directory. What training leaves as it is
             of a cloud, such as neighbours and the patch tokens of a frozen
@@ -113,10 +121,13 @@ def train(
     """
     _check(model, train_split, test_split, recipe, log_dir, tensorboard)
     recipe = settled(recipe, model, train_split)
+    state_path = os.path.join(log_dir or "", STATE_FILE)
+    recipe = _paced(recipe, state_path if log_dir and resume else None)
+    _check_callbacks(recipe, callbacks)
     objective = objective_of(model)
     learned, watched = _parts(objective, train_split, test_split, recipe)
-    compile_for(model, recipe)
     batches = objective.training_batches(learned, recipe)
+    compile_for(model, recipe, objective, len(batches))
     warn_if_short(recipe, len(batches))
     if replicas.count() > 1:
         batches.shard = (replicas.rank(), replicas.count())
@@ -125,10 +136,10 @@ def train(
     if cache is not None:
         model.make_ready(training=True)
         fitted, batches, shown = stem_cache.apply(model, batches, shown, cache)
-        compile_for(fitted, recipe, objective)
+        compile_for(fitted, recipe, objective, len(batches))
     best = None if watched is None else BestEpoch(objective.figure)
     state = TrainingCheckpoint(
-        os.path.join(log_dir or "", STATE_FILE),
+        state_path,
         identity(fitted, recipe, train_split),
         best,
     )
@@ -184,23 +195,27 @@ def train(
             best,
             state.history,
             fitted.variables,
+            lambda: _settle(fitted, batches, recipe),
         )
 
 
-def compile_for(model, recipe: Recipe, objective=None):
+def compile_for(model, recipe: Recipe, objective=None, steps=None):
     """Compiles a task with a recipe's optimizer and loss.
 
     Args:
         model: the task, or the rest of one behind a cache.
         recipe: `Recipe`.
         objective: optional `Objective` of the task. Needed for its rest.
+        steps: int or None, batches of an epoch. With them, the rate of a
+            recipe that moves it by update is a schedule; else it is the peak
+            rate until a callback sets another.
     """
     parallel.check(recipe)
     objective = objective or objective_of(model)
     model.compile(
         optimizer=make_optimizer(
             objective.model,
-            recipe.learning_rate,
+            _rate(recipe, steps),
             recipe.weight_decay,
             recipe.clip_norm,
             recipe.gradient_accumulation,
@@ -212,6 +227,40 @@ def compile_for(model, recipe: Recipe, objective=None):
         loss=objective.loss(recipe),
         metrics=objective.metrics(),
     )
+
+
+def _paced(recipe, state_path):
+    """A recipe whose schedule is decided: a run that goes on keeps its own."""
+    pace = recipe.moves_by
+    if recipe.schedule == "auto" and state_path is not None:
+        pace = schedule_of(state_path) or pace
+    return dataclasses.replace(recipe, schedule=pace)
+
+
+def _rate(recipe, steps):
+    """What the optimizer begins with: a number, or a schedule of its own."""
+    if steps is None or recipe.moves_by == "epoch":
+        return recipe.learning_rate
+    if recipe.double_step:
+        steps *= 2
+    return CosineOfUpdates(
+        recipe.learning_rate,
+        steps * (recipe.cosine_epochs or recipe.epochs),
+        steps * recipe.warmup_epochs,
+        recipe.warmup_learning_rate,
+        recipe.min_learning_rate,
+    )
+
+
+def _settle(model, batches, recipe):
+    """What a short run needs before it is measured."""
+    if recipe.moves_by == "epoch":
+        return
+    # The batches, masks and noise of the epoch that would be next, however
+    # the model came by its weights.
+    batches.epoch = recipe.epochs
+    EpochSeed(recipe.seed, replicas.rank()).on_epoch_begin(recipe.epochs)
+    averages.renew(model, batches)
 
 
 def _parts(objective, train_split, test_split, recipe):
@@ -233,13 +282,7 @@ def _parts(objective, train_split, test_split, recipe):
 
 def _callbacks(recipe, batches, best, state, log_dir, others, tensorboard):
     found = [
-        CosineWithWarmup(
-            recipe.learning_rate,
-            recipe.cosine_epochs or recipe.epochs,
-            recipe.warmup_epochs,
-            recipe.warmup_learning_rate,
-            recipe.min_learning_rate,
-        ),
+        _rate_callback(recipe),
         FollowEpoch(batches),
         EpochSeed(recipe.seed, replicas.rank()),
         EpochTimer(),
@@ -257,6 +300,18 @@ def _callbacks(recipe, batches, best, state, log_dir, others, tensorboard):
     return [*found, state, log]
 
 
+def _rate_callback(recipe):
+    if recipe.moves_by == "update":
+        return RateLog()
+    return CosineWithWarmup(
+        recipe.learning_rate,
+        recipe.cosine_epochs or recipe.epochs,
+        recipe.warmup_epochs,
+        recipe.warmup_learning_rate,
+        recipe.min_learning_rate,
+    )
+
+
 class _History(keras.callbacks.Callback):
     """Collects the epochs' figures when no state is written."""
 
@@ -267,6 +322,20 @@ class _History(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         values = {name: float(value) for name, value in logs.items()}
         self.rows.append({"epoch": epoch, **values})
+
+
+def _check_callbacks(recipe, callbacks):
+    setting = (
+        keras.callbacks.LearningRateScheduler,
+        keras.callbacks.ReduceLROnPlateau,
+    )
+    names = [type(x).__name__ for x in callbacks if isinstance(x, setting)]
+    if names and recipe.moves_by == "update":
+        raise ValueError(
+            "The learning rate of this run moves at every update, and cannot "
+            "be set by a callback; use Recipe(schedule='epoch'). Received: "
+            f"callbacks={names}"
+        )
 
 
 def _check(model, train_split, test_split, recipe, log_dir, tensorboard):

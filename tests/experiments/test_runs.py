@@ -13,7 +13,9 @@ ROOMS = "dapt_act_s3dis"
     "name, changes, limit, words",
     [
         (CLOUDS, {}, None, ""),
-        (CLOUDS, {"seed": 3, "epochs": 7}, None, ""),
+        (CLOUDS, {"seed": 3, "epochs": 70}, None, ""),
+        (CLOUDS, {"epochs": 7}, None, ", rate by update"),
+        (CLOUDS, {"epochs": 7, "schedule": "epoch"}, None, ""),
         (CLOUDS, {"num_points": 1024}, None, ", 1024 points"),
         (CLOUDS, {"learning_rate": 1e-3}, 600, ", learning rate 0.001, of 600"),
         (ROOMS, {"batch_size": 2}, 4, ", batch size 2, of 4 rooms"),

@@ -36,7 +36,7 @@ def test_a_variant_stands_beside_its_method(run_script, tmp_path):
     assert linear["changes"] == ""
     assert variant["changes"] == "prior=False, adapter_rank=4"
     assert variant["epochs"] == "1" and variant["train_clouds"] == "36"
-    protocol = "scale_translate, batch size 20, of 40 clouds"
+    protocol = "scale_translate, rate by update, batch size 20, of 40 clouds"
     assert variant["protocol"] == protocol
     assert "pointpeft (prior=False," in shown.stdout.replace("\n", " ")
     before = file.read_text()

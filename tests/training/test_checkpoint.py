@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import keras
 import numpy as np
@@ -61,13 +62,14 @@ def killed_after(epochs, make_model, make_split, recipe, log_dir):
     "changes",
     [
         {"gradient_accumulation": 3},
+        {"schedule": "epoch"},
         pytest.param({"selection": "last"}, marks=pytest.mark.slow),
         pytest.param(
             {"selection": "best_on_test", "weight_decay": 0.0},
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["held_out", "last", "best_on_test"],
+    ids=["held_out", "by_epoch", "last", "best_on_test"],
 )
 def test_resumed_run_ends_with_the_same_bits(
     make_model, make_split, tmp_path, changes
@@ -92,6 +94,63 @@ def test_resumed_run_ends_with_the_same_bits(
     assert result.best_epoch == expected.best_epoch
     assert result.best_accuracy == expected.best_accuracy
     assert result.last_accuracy == expected.last_accuracy
+
+
+def without_schedule(path):
+    """Makes a state as earlier versions wrote it, which did not know of it."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    meta = json.loads(arrays["meta"].tobytes())
+    assert meta["identity"].pop("schedule") == "epoch"
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), "uint8")
+    np.savez(path, **arrays)
+
+
+@pytest.mark.once
+def test_an_earlier_run_goes_on_by_epoch(make_model, make_split, tmp_path):
+    """And is the same run to the last bit, though it is short."""
+    by_epoch = dataclasses.replace(RECIPE, schedule="epoch")
+    split, test = make_split(), make_split(seed=1)
+    straight = make_model()
+    train(straight, split, test, by_epoch)
+    killed_after(2, make_model, make_split, by_epoch, tmp_path)
+    without_schedule(tmp_path / "state.npz")
+    resumed = make_model()
+    assert RECIPE.moves_by == "update"
+    result = train(resumed, split, test, RECIPE, log_dir=tmp_path)
+    assert result.schedule == "epoch"
+    for a, b in zip(values(straight), values(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.once
+def test_another_schedule_is_another_run(make_model, make_split, tmp_path):
+    killed_after(2, make_model, make_split, RECIPE, tmp_path)
+    recipe = dataclasses.replace(RECIPE, schedule="epoch")
+    with pytest.raises(ValueError, match="schedule: 'update' there"):
+        train(
+            make_model(),
+            make_split(),
+            make_split(seed=1),
+            recipe,
+            log_dir=tmp_path,
+        )
+
+
+@pytest.mark.once
+def test_a_short_run_that_becomes_long_keeps_its_schedule(
+    make_model, make_split, tmp_path
+):
+    short = dataclasses.replace(RECIPE, epochs=2, selection="last")
+    split, test = make_split(), make_split(seed=1)
+    train(make_model(), split, test, short, log_dir=tmp_path)
+    longer = dataclasses.replace(short, epochs=16)
+    assert longer.moves_by == "epoch"
+    result = train(make_model(), split, test, longer, log_dir=tmp_path)
+    assert result.schedule == "update"
+    assert len(result.history) == 16
+    rates = [row["learning_rate"] for row in result.history]
+    assert rates[-1] == pytest.approx(longer.min_learning_rate)
 
 
 @pytest.mark.once

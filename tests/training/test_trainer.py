@@ -59,7 +59,8 @@ def test_the_best_held_out_epoch_is_kept(make_model, make_split):
             if epoch == 2:
                 self.model.optimizer.learning_rate = 10.0
 
-    result = train(model, split, test, RECIPE, callbacks=[Destroy()])
+    recipe = dataclasses.replace(RECIPE, schedule="epoch")
+    result = train(model, split, test, recipe, callbacks=[Destroy()])
     scores = [row["val_accuracy"] for row in result.history]
     assert scores[result.best_epoch] == max(scores) and result.best_epoch < 2
     assert result.held_out_accuracy == max(scores)
@@ -100,6 +101,29 @@ def test_votes(make_model, make_split):
     assert result.votes == 2
     found = evaluate(model, test, 2, batch_size=8, num_points=16).accuracy
     assert result.best_accuracy == pytest.approx(found)
+
+
+@pytest.mark.once
+def test_callbacks_that_set_the_rate_need_a_schedule_by_epoch(
+    make_model, make_split
+):
+    halved = keras.callbacks.LearningRateScheduler(lambda epoch: 1e-2)
+    arguments = make_model(), make_split(), make_split(seed=1)
+    with pytest.raises(ValueError, match="schedule='epoch'"):
+        train(*arguments, RECIPE, callbacks=[halved])
+    recipe = dataclasses.replace(RECIPE, epochs=2, schedule="epoch")
+    result = train(*arguments, recipe, callbacks=[halved])
+    rates = [row["learning_rate"] for row in result.history]
+    assert rates == pytest.approx([1e-2, 1e-2])
+
+
+def test_the_rate_of_a_short_run_falls_within_its_epochs(
+    make_model, make_split
+):
+    recipe = dataclasses.replace(RECIPE, epochs=2, selection="last")
+    result = train(make_model(), make_split(), make_split(seed=1), recipe)
+    rates = [row["learning_rate"] for row in result.history]
+    assert rates == pytest.approx([1e-2, 1e-6], rel=1e-4)
 
 
 def test_nan_stops_with_advice(make_model, make_split, tmp_path):
