@@ -5,7 +5,7 @@ import keras
 from keras_pointpeft.layers.basic import BatchNorm
 from keras_pointpeft.layers.recompute import is_random_state
 from keras_pointpeft.ops.points import PointOperation
-from keras_pointpeft.step.stepping import Stepping
+from keras_pointpeft.step.running import Stepping
 
 
 def split(task):

@@ -1,5 +1,5 @@
 """What a training step is and how it runs: losses, optimizer, CUDA graphs."""
 
-from keras_pointpeft.step.stepping import step_report
+from keras_pointpeft.step.running import step_report
 
 __all__ = ["step_report"]

@@ -8,6 +8,8 @@ of its operators.
 """
 
 import contextlib
+import functools
+import inspect
 import threading
 import weakref
 
@@ -17,6 +19,13 @@ from absl import logging
 
 from keras_pointpeft.ops import replicas
 from keras_pointpeft.ops.accelerators import allowed
+
+if keras.config.backend() == "torch":
+    import torch
+
+    from keras_pointpeft.ops.accelerators.torch_step import Constants
+    from keras_pointpeft.ops.accelerators.torch_step import Outputs
+    from keras_pointpeft.ops.accelerators.torch_step import StepMasks
 
 # Steps of the same shapes before one is kept. The first makes constants, the
 # second the masks that are drawn together, the third is looked at.
@@ -49,8 +58,6 @@ class Running:
         self._lock = threading.RLock()
 
     def __call__(self, data):
-        import torch
-
         reason = why_eager(self._model())
         leaves = [] if reason else keras.tree.flatten(data)
         arrays = [_as_tensor(leaf) for leaf in leaves]
@@ -60,7 +67,7 @@ class Running:
         )
         if reason or not known:
             return self.function(data)
-        key = self._key(data, arrays, torch)
+        key = self._key(data, arrays)
         with self._lock:
             entry = self.entries.get(key)
             if entry is None:
@@ -70,7 +77,7 @@ class Running:
             with _counted(self._model(), key[2]):
                 return entry.run(self, data, arrays)
 
-    def _key(self, data, arrays, torch):
+    def _key(self, data, arrays):
         model = self._model()
         return (
             str(keras.tree.map_structure(lambda x: None, data)),
@@ -134,7 +141,6 @@ class _Entry:
         return self.outputs.wrap([x.clone() for x in self.graph()])
 
     def _warm_up(self, running, data, arrays):
-        from keras_pointpeft.ops.accelerators.torch_step import Constants
         from keras_pointpeft.step import cuda_graph
         from keras_pointpeft.step import recorded
 
@@ -153,7 +159,7 @@ class _Entry:
         listing = contextlib.nullcontext()
         if last and device.type == "cpu":
             listing = recorded.Recording(self.inputs)
-        self.outputs = _Outputs()
+        self.outputs = Outputs()
 
         def step(inputs):
             with Constants(running.constants), looking, listing:
@@ -171,13 +177,12 @@ class _Entry:
         return self.outputs.wrap(found)
 
     def _keep(self, running, data, arrays):
-        from keras_pointpeft.ops.accelerators.torch_step import Constants
         from keras_pointpeft.step import cuda_graph
         from keras_pointpeft.step import recorded
 
         model = running._model()
         on_gpu = _device(model).type == "cuda"
-        outputs = _Outputs()
+        outputs = Outputs()
 
         def step(inputs):
             with Constants(running.constants, fixed=on_gpu):
@@ -227,81 +232,6 @@ class _Entry:
         """The same when a function is made again, where there is more time."""
         places = [v.value.data_ptr() for v in self.variables]
         return self._holds() and places == self.places
-
-
-class _Outputs:
-    """What a step returns, as a list of tensors, and back again.
-
-    Figures become one tensor, so that reading them takes one copy.
-    """
-
-    def flat(self, outputs):
-        import torch
-
-        leaves = [
-            x.detach() if isinstance(x, torch.Tensor) else x
-            for x in keras.tree.flatten(outputs)
-        ]
-        self.tensors = [isinstance(x, torch.Tensor) for x in leaves]
-        self.figures = all(self.tensors) and all(x.dim() == 0 for x in leaves)
-        # Tensors would keep memory of the graph, or its nodes.
-        self.leaves = [
-            None if is_ else x for is_, x in zip(self.tensors, leaves)
-        ]
-        self.structure = keras.tree.pack_sequence_as(outputs, self.leaves)
-        if self.figures and leaves:
-            return [torch.stack([x.to(torch.float32) for x in leaves])]
-        return [x for is_, x in zip(self.tensors, leaves) if is_]
-
-    def wrap(self, tensors):
-        if self.figures and tensors:
-            values = _Values(tensors[0])
-            leaves = [Figure(values, i) for i in range(len(tensors[0]))]
-        else:
-            found = iter(tensors)
-            leaves = [
-                next(found) if is_ else x
-                for is_, x in zip(self.tensors, self.leaves)
-            ]
-        return keras.tree.pack_sequence_as(self.structure, leaves)
-
-
-class _Values:
-    """Figures of one step, read from the device once, when one is asked for."""
-
-    def __init__(self, tensor):
-        self.tensor = tensor
-        self.numbers = None
-
-    def __getitem__(self, number):
-        if self.numbers is None:
-            self.numbers = self.tensor.tolist()
-        return self.numbers[number]
-
-
-class Figure:
-    """A number that may still be on the device; `float` waits for it."""
-
-    def __init__(self, values, number):
-        self._values = values
-        self._number = number
-
-    def __float__(self):
-        return self._values[self._number]
-
-    def item(self):
-        return float(self)
-
-    numpy = item
-
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(float(self), dtype)
-
-    def __repr__(self):
-        return repr(float(self))
-
-    def __format__(self, spec):
-        return format(float(self), spec)
 
 
 def why_eager(model):
@@ -366,8 +296,6 @@ def _filled(data, arrays, inputs):
 
 def _as_tensor(leaf):
     """A leaf of a batch; None for None and for what cannot be a tensor."""
-    import torch
-
     if isinstance(leaf, torch.Tensor):
         return leaf
     if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "fiub":
@@ -380,8 +308,157 @@ def _as_tensor(leaf):
 
 def _pinned(tensor):
     """A copy of a host's tensor that a GPU can fetch by itself."""
-    import torch
-
     if tensor.device.type != "cpu" or not torch.cuda.is_available():
         return tensor
     return tensor.pin_memory()
+
+
+class Stepping:
+    """Mixed into a Keras model before it; see `keras_pointpeft.step_report`.
+
+    On torch, `fit`, `evaluate`, `predict` and the functions for one batch
+    replay each step after it ran three times with the same shapes: on a GPU as
+    one CUDA graph, on a CPU as the list of its operators.
+    `compile(run_eagerly=True)`, or the environment with
+    `KERAS_POINTPEFT_DISABLE=cudagraph,recording`, turns that off.
+    """
+
+    def make_train_function(self, force=False):
+        return self._make("train", super().make_train_function, force)
+
+    def make_test_function(self, force=False):
+        return self._make("test", super().make_test_function, force)
+
+    def make_predict_function(self, force=False):
+        return self._make("predict", super().make_predict_function, force)
+
+    def _make(self, kind, make, force):
+        made = make(force)
+        name = f"{kind}_function"
+        function = getattr(self, name)
+        if keras.config.backend() != "torch":
+            return made
+        if isinstance(function, Running):
+            function.refresh()
+        else:
+            setattr(self, name, Running(self, kind, function))
+        return made
+
+    def train_step(self, *args, **kwargs):
+        if keras.config.backend() != "torch":
+            return super().train_step(*args, **kwargs)
+        return torch_step(self, *args, **kwargs)
+
+
+def step_report(model) -> dict:
+    """How the steps of a model run, as far as they ran.
+
+    Args:
+        model: a task or a model for pre-training.
+
+    Returns:
+        dict from `"train"`, `"test"` and `"predict"` to a list of dicts, one
+        for each shape of a batch: `"shapes"`, `"runs"` (`"graph"` on a GPU,
+        `"recorded"` on a CPU, `"eager"`, or `"warming up"` while the first
+        steps run as they are) and `"why"`, a string, for what is eager. A
+        model none of whose steps are kept, as on other backends, has one such
+        dict under `"all"`.
+
+    Example:
+
+    >>> keras_pointpeft.step_report(model)
+    {'all': [{'shapes': None, 'runs': 'eager', 'why': 'the backend is jax'}]}
+    """
+    reason = why_eager(model)
+    if reason is not None:
+        return {"all": [{"shapes": None, "runs": "eager", "why": reason}]}
+    report = {}
+    for kind in ("train", "test", "predict"):
+        running = getattr(model, f"{kind}_function", None)
+        if isinstance(running, Running):
+            report[kind] = running.report()
+    return report
+
+
+def torch_step(model, data):
+    """As Keras' own step, with as little around it as it needs.
+
+    Gradients are asked for and not kept with the variables, so that the
+    backward pass does not go through a node for each of them; and the masks
+    of the step are drawn together.
+
+    Args:
+        model: compiled Keras model.
+        data: a batch.
+
+    Returns:
+        dict of figures.
+    """
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+    with masks_of(model).step():
+        y_pred = model(x, training=True)
+    loss = compute_loss(model, x, y, y_pred, weight)
+    batch = next(i for i in keras.tree.flatten(x) if i is not None).shape[0]
+    model.metrics[0].update_state(loss, sample_weight=batch)
+    variables = model.trainable_variables
+    if variables:
+        loss = model.optimizer.scale_loss(loss)
+        values = [variable.value for variable in variables]
+        gradients = torch.autograd.grad(loss, values, allow_unused=True)
+        with torch.no_grad():
+            model.optimizer.apply(list(gradients), variables)
+    return model.compute_metrics(x, y, y_pred, sample_weight=weight)
+
+
+def compute_loss(model, x, y, y_pred, weight):
+    """The loss; a model's own function for it may not know `training`."""
+    known = {}
+    if _knows_training(type(model).compute_loss):
+        known["training"] = True
+    return model.compute_loss(
+        x=x, y=y, y_pred=y_pred, sample_weight=weight, **known
+    )
+
+
+def masks_of(model):
+    """The `StepMasks` of a model."""
+    found = model.__dict__.get("_step_masks")
+    if found is None:
+        found = StepMasks()
+        # Not by plain assignment: Keras would search it for layers to track.
+        object.__setattr__(model, "_step_masks", found)
+    return found
+
+
+@functools.cache
+def _knows_training(function):
+    parameters = inspect.signature(function).parameters.values()
+    return any(
+        p.name == "training" or p.kind is inspect.Parameter.VAR_KEYWORD
+        for p in parameters
+    )
+
+
+def check_not_compiled():
+    """Raises ValueError within a function that torch is compiling.
+
+    A program that is exported is no such function.
+    """
+    compiler = torch.compiler
+    if compiler.is_dynamo_compiling() and not compiler.is_exporting():
+        _refuse()
+
+
+def _refuse():
+    raise ValueError(
+        "A step of this model takes `torch.compile` many minutes. "
+        "Compile the model around it with `jit_compile=False`. By itself it "
+        "is fast without, see `keras_pointpeft.step_report`. "
+        "Received: a call from a compiled function"
+    )
+
+
+if keras.config.backend() == "torch":
+    # The compiler leaves it alone, and so calls it: what is raised while it
+    # reads a function makes it give that up, and go on with those inside.
+    _refuse = torch.compiler.disable(_refuse)

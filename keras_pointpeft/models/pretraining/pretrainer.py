@@ -7,7 +7,7 @@ from keras_pointpeft.models.backbone import refuse_old_format
 from keras_pointpeft.ops import random
 from keras_pointpeft.ops.chamfer import chamfer_distance
 from keras_pointpeft.serialization import Configurable
-from keras_pointpeft.step.stepping import Stepping
+from keras_pointpeft.step.running import Stepping
 
 LOSSES = {"chamfer_l2": "l2", "chamfer_l1": "l1"}
 

@@ -26,8 +26,8 @@ from keras_pointpeft.peft.freezing import check_frozen
 from keras_pointpeft.peft.freezing import freeze_again
 from keras_pointpeft.peft.method import weights_of
 from keras_pointpeft.serialization import Configurable
-from keras_pointpeft.step.stepping import Stepping
-from keras_pointpeft.step.stepping import check_not_compiled
+from keras_pointpeft.step.running import Stepping
+from keras_pointpeft.step.running import check_not_compiled
 
 # Which backends export to a format, the usual one first.
 WRITERS = {

@@ -12,8 +12,11 @@ from contextlib import suppress
 
 import torch
 
-from keras_pointpeft.ops.accelerators.torch_step import Tape
+from keras_pointpeft.ops.accelerators.torch_step import SOURCES
 from keras_pointpeft.ops.accelerators.torch_step import again
+from keras_pointpeft.ops.accelerators.torch_step import draw_mask
+from keras_pointpeft.ops.accelerators.torch_step import taken
+from keras_pointpeft.ops.accelerators.torch_step import taped
 
 
 class Recomputed:
@@ -128,6 +131,82 @@ class _Call:
         # the function need not run.
         if number == self.count:
             raise _Enough
+
+
+class Tape:
+    """The masks of a function that will run again.
+
+    Example:
+    ```python
+    tape = Tape()
+    with tape.written():
+        first = function(x)
+    with tape.read():
+        second = function(x)  # with the same masks
+    ```
+
+    Args:
+        fresh: bool. Whether nothing is kept, and each mask is drawn when it is
+            asked for, both times.
+    """
+
+    def __init__(self, fresh=False):
+        self._masks = []
+        self._fresh = fresh
+
+    def written(self):
+        return _source(_Fresh() if self._fresh else _Writer(self._masks))
+
+    def read(self):
+        return _source(_Fresh() if self._fresh else _Reader(self._masks))
+
+
+@contextmanager
+def _source(source):
+    SOURCES.append(source)
+    try:
+        yield
+    finally:
+        SOURCES.remove(source)
+
+
+class _Writer:
+    """Keeps what another source, or a draw, gives."""
+
+    def __init__(self, masks):
+        self.masks = masks
+
+    def take(self, shape, rate, like):
+        found = taken(self._before(), shape, rate, like)
+        self.masks.append(found)
+        return found
+
+    def keep(self, draw):
+        found = taped(self._before(), draw)
+        self.masks.append(found)
+        return found
+
+    def _before(self):
+        return SOURCES[: SOURCES.index(self)]
+
+
+class _Fresh:
+    def take(self, shape, rate, like):
+        return draw_mask(shape, rate, like)
+
+    def keep(self, draw):
+        return draw()
+
+
+class _Reader:
+    def __init__(self, masks):
+        self.masks = iter(list(masks))
+
+    def take(self, shape, rate, like):
+        return next(self.masks)
+
+    def keep(self, draw):
+        return next(self.masks)
 
 
 def _autocast():

@@ -1,8 +1,9 @@
-"""torch: what a step takes besides its batch, constants and random masks.
+"""torch: what a step takes besides its batch, and what it returns.
 
 Keras makes tensors of Python's numbers and of arrays wherever it meets some,
 several times in a step. On a GPU each is a copy that the host waits for, and
-that a graph cannot hold. Within `Constants` they stay on the device.
+that a graph cannot hold. Within `Constants` they stay on the device. What a
+step returns is read from there once, when it is asked for: `Outputs`.
 
 A mask takes a few operations however small it is, and a step has dozens:
 `StepMasks` draws them together. They come from the default generator of the
@@ -17,6 +18,7 @@ the same on every device.
 
 from contextlib import contextmanager
 
+import keras
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
@@ -35,7 +37,7 @@ BITS = 24
 # The `Constants` of the steps that run now, innermost last.
 _ACTIVE = []
 # Where masks are taken from now, innermost last.
-_SOURCES = []
+SOURCES = []
 
 
 class NewConstant(RuntimeError):
@@ -144,7 +146,7 @@ def dropout_mask(shape, rate, like):
     if like.device.type == "meta":
         return torch.ones(shape, dtype=like.dtype, device="meta")
     with torch.no_grad():
-        return _taken(_SOURCES, shape, rate, like)
+        return taken(SOURCES, shape, rate, like)
 
 
 def seeded_mask(shape, rate, like, generator):
@@ -157,7 +159,7 @@ def seeded_mask(shape, rate, like, generator):
         return kept.to(like.dtype) / (1.0 - rate)
 
     with torch.no_grad():
-        return _taped(_SOURCES, draw)
+        return taped(SOURCES, draw)
 
 
 def uniform(shape, generator):
@@ -192,7 +194,7 @@ def _signed(number):
     return number - 2**64 if number >= 2**63 else number
 
 
-def _draw(shape, rate, like):
+def draw_mask(shape, rate, like):
     mask = torch.empty(shape, dtype=like.dtype, device=like.device)
     return mask.bernoulli_(1.0 - rate).div_(1.0 - rate)
 
@@ -214,11 +216,11 @@ class StepMasks:
     def step(self):
         """Around the forward pass of a step."""
         self._asked, self._pool = [], None
-        _SOURCES.append(self)
+        SOURCES.append(self)
         try:
             yield
         finally:
-            _SOURCES.remove(self)
+            SOURCES.remove(self)
             self._pool = None
             if self._asked:
                 plan = self._plans.get(self._asked[0])
@@ -254,7 +256,7 @@ class StepMasks:
         self._asked.append(key)
         plan = self._plans.get(self._asked[0])
         if plan is None or plan.keys[place : place + 1] != [key]:
-            return _draw(shape, rate, like)
+            return draw_mask(shape, rate, like)
         if self._pool is None:
             self._pool = plan.draw()
         return self._pool[place]
@@ -306,89 +308,86 @@ class _Plan:
         return self.chances[kind]
 
 
-class Tape:
-    """The masks of a function that will run again.
-
-    Example:
-    ```python
-    tape = Tape()
-    with tape.written():
-        first = function(x)
-    with tape.read():
-        second = function(x)  # with the same masks
-    ```
-
-    Args:
-        fresh: bool. Whether nothing is kept, and each mask is drawn when it is
-            asked for, both times.
-    """
-
-    def __init__(self, fresh=False):
-        self._masks = []
-        self._fresh = fresh
-
-    def written(self):
-        return _source(_Fresh() if self._fresh else _Writer(self._masks))
-
-    def read(self):
-        return _source(_Fresh() if self._fresh else _Reader(self._masks))
-
-
-@contextmanager
-def _source(source):
-    _SOURCES.append(source)
-    try:
-        yield
-    finally:
-        _SOURCES.remove(source)
-
-
-class _Writer:
-    """Keeps what another source, or a draw, gives."""
-
-    def __init__(self, masks):
-        self.masks = masks
-
-    def take(self, shape, rate, like):
-        found = _taken(self._before(), shape, rate, like)
-        self.masks.append(found)
-        return found
-
-    def keep(self, draw):
-        found = _taped(self._before(), draw)
-        self.masks.append(found)
-        return found
-
-    def _before(self):
-        return _SOURCES[: _SOURCES.index(self)]
-
-
-class _Fresh:
-    def take(self, shape, rate, like):
-        return _draw(shape, rate, like)
-
-    def keep(self, draw):
-        return draw()
-
-
-class _Reader:
-    def __init__(self, masks):
-        self.masks = iter(list(masks))
-
-    def take(self, shape, rate, like):
-        return next(self.masks)
-
-    def keep(self, draw):
-        return next(self.masks)
-
-
-def _taken(sources, shape, rate, like):
+def taken(sources, shape, rate, like):
     if sources:
         return sources[-1].take(shape, rate, like)
-    return _draw(shape, rate, like)
+    return draw_mask(shape, rate, like)
 
 
-def _taped(sources, draw):
+def taped(sources, draw):
     if sources:
         return sources[-1].keep(draw)
     return draw()
+
+
+class Outputs:
+    """What a step returns, as a list of tensors, and back again.
+
+    Figures become one tensor, so that reading them takes one copy.
+    """
+
+    def flat(self, outputs):
+        leaves = [
+            x.detach() if isinstance(x, torch.Tensor) else x
+            for x in keras.tree.flatten(outputs)
+        ]
+        self.tensors = [isinstance(x, torch.Tensor) for x in leaves]
+        self.figures = all(self.tensors) and all(x.dim() == 0 for x in leaves)
+        # Tensors would keep memory of the graph, or its nodes.
+        self.leaves = [
+            None if is_ else x for is_, x in zip(self.tensors, leaves)
+        ]
+        self.structure = keras.tree.pack_sequence_as(outputs, self.leaves)
+        if self.figures and leaves:
+            return [torch.stack([x.to(torch.float32) for x in leaves])]
+        return [x for is_, x in zip(self.tensors, leaves) if is_]
+
+    def wrap(self, tensors):
+        if self.figures and tensors:
+            values = _Values(tensors[0])
+            leaves = [Figure(values, i) for i in range(len(tensors[0]))]
+        else:
+            found = iter(tensors)
+            leaves = [
+                next(found) if is_ else x
+                for is_, x in zip(self.tensors, self.leaves)
+            ]
+        return keras.tree.pack_sequence_as(self.structure, leaves)
+
+
+class _Values:
+    """Figures of one step, read from the device once, when one is asked for."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+        self.numbers = None
+
+    def __getitem__(self, number):
+        if self.numbers is None:
+            self.numbers = self.tensor.tolist()
+        return self.numbers[number]
+
+
+class Figure:
+    """A number that may still be on the device; `float` waits for it."""
+
+    def __init__(self, values, number):
+        self._values = values
+        self._number = number
+
+    def __float__(self):
+        return self._values[self._number]
+
+    def item(self):
+        return float(self)
+
+    numpy = item
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(float(self), dtype)
+
+    def __repr__(self):
+        return repr(float(self))
+
+    def __format__(self, spec):
+        return format(float(self), spec)
