@@ -18,14 +18,14 @@ layers.chain_order: ChainOrder
 layers.contrast_tokens: ContrastTokens
 layers.feature_propagation: FeaturePropagation
 layers.graph_propagation: GraphPropagation
-layers.heads: TokenPooling ClassificationHead
+layers.heads: ClassTokens SplitTokens TokenPooling ClassificationHead
 layers.near_mask: NearMask
-layers.patches: PointPatches PatchEncoder PatchChannels
+layers.patches: PointPatches PatchEncoder PatchChannels PositionMLP
+    CodedPositionMLP SinePosition
 layers.point_generator: PointGenerator
 layers.point_head: CategoryEmbedding CategoryTable PointHead
 layers.token_decoder: BranchDropout TokenDecoder
 layers.token_propagation: TokenPropagation
-layers.tokens: PositionMLP CodedPositionMLP SinePosition ClassTokens SplitTokens
 layers.transformer_block: TransformerBlock
 models.point_gpt: PointGPTBackbone
 models.point_m2ae: PointM2AEBackbone

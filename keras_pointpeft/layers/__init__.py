@@ -10,22 +10,22 @@ from keras_pointpeft.layers.contrast_tokens import ContrastTokens
 from keras_pointpeft.layers.feature_propagation import FeaturePropagation
 from keras_pointpeft.layers.graph_propagation import GraphPropagation
 from keras_pointpeft.layers.heads import ClassificationHead
+from keras_pointpeft.layers.heads import ClassTokens
+from keras_pointpeft.layers.heads import SplitTokens
 from keras_pointpeft.layers.heads import TokenPooling
 from keras_pointpeft.layers.near_mask import NearMask
+from keras_pointpeft.layers.patches import CodedPositionMLP
 from keras_pointpeft.layers.patches import PatchChannels
 from keras_pointpeft.layers.patches import PatchEncoder
 from keras_pointpeft.layers.patches import PointPatches
+from keras_pointpeft.layers.patches import PositionMLP
+from keras_pointpeft.layers.patches import SinePosition
 from keras_pointpeft.layers.point_generator import PointGenerator
 from keras_pointpeft.layers.point_head import CategoryEmbedding
 from keras_pointpeft.layers.point_head import CategoryTable
 from keras_pointpeft.layers.point_head import PointHead
 from keras_pointpeft.layers.token_decoder import TokenDecoder
 from keras_pointpeft.layers.token_propagation import TokenPropagation
-from keras_pointpeft.layers.tokens import ClassTokens
-from keras_pointpeft.layers.tokens import CodedPositionMLP
-from keras_pointpeft.layers.tokens import PositionMLP
-from keras_pointpeft.layers.tokens import SinePosition
-from keras_pointpeft.layers.tokens import SplitTokens
 from keras_pointpeft.layers.transformer_block import TransformerBlock
 
 __all__ = [

@@ -3,7 +3,7 @@ from keras import ops
 
 from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.layers.basic import Linear
-from keras_pointpeft.layers.tokens import SinePosition
+from keras_pointpeft.layers.patches import SinePosition
 from keras_pointpeft.layers.transformer_block import TransformerBlock
 from keras_pointpeft.ops.chamfer import chamfer_distance
 from keras_pointpeft.serialization import Configurable
