@@ -2,10 +2,10 @@
 
 import keras
 
-from keras_pointpeft.adapters.base import UNKNOWN
-from keras_pointpeft.adapters.base import base_values
-from keras_pointpeft.adapters.base import by_value
-from keras_pointpeft.adapters.base import set_base
+from keras_pointpeft.peft.freezing import UNKNOWN
+from keras_pointpeft.peft.freezing import base_values
+from keras_pointpeft.peft.freezing import by_value
+from keras_pointpeft.peft.freezing import set_base
 from keras_pointpeft.peft.method import is_added
 from keras_pointpeft.peft.method import weights_of
 

@@ -16,7 +16,6 @@ import keras
 import numpy as np
 from absl import logging
 
-from keras_pointpeft.adapters.base import note_base
 from keras_pointpeft.adapters.card import CARD_FILE
 from keras_pointpeft.adapters.card import CONFIG_FILE
 from keras_pointpeft.adapters.card import WEIGHTS_FILE
@@ -29,6 +28,7 @@ from keras_pointpeft.files.hub import local_directory
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_files
 from keras_pointpeft.peft.freezing import check_frozen
+from keras_pointpeft.peft.freezing import note_base
 from keras_pointpeft.peft.freezing import trained_paths
 from keras_pointpeft.peft.method import is_added
 from keras_pointpeft.peft.method import paths_of

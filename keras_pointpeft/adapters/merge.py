@@ -3,12 +3,12 @@
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.adapters.base import UNKNOWN
-from keras_pointpeft.adapters.base import own_variables
-from keras_pointpeft.adapters.base import set_base
 from keras_pointpeft.adapters.copying import assign_common
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.layers.tuner import BLOCK_SITES
+from keras_pointpeft.peft.freezing import UNKNOWN
+from keras_pointpeft.peft.freezing import own_variables
+from keras_pointpeft.peft.freezing import set_base
 from keras_pointpeft.peft.method import is_added
 from keras_pointpeft.peft.method import weights_of
 

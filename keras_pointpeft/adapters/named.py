@@ -1,13 +1,13 @@
 """Several named adapters on one backbone, of which one is in place."""
 
 
-from keras_pointpeft.adapters.base import base_values
-from keras_pointpeft.adapters.base import copies
-from keras_pointpeft.adapters.base import note_base
 from keras_pointpeft.adapters.files import read_contract
 from keras_pointpeft.adapters.files import read_values
 from keras_pointpeft.adapters.files import split_variables
 from keras_pointpeft.data.contract import Contract
+from keras_pointpeft.peft.freezing import base_values
+from keras_pointpeft.peft.freezing import copies
+from keras_pointpeft.peft.freezing import note_base
 
 
 class AdapterSet:

@@ -11,19 +11,12 @@ from keras_pointpeft.adapters.summary import summary
 class AdapterLife:
     """The part of a task that is about adapters.
 
-    A mixin for a class with a `backbone`, before its Keras base.
+    A mixin for a class with a `backbone`, before its Keras base, which has a
+    `_put_in_place`.
     """
 
     # The `AdapterSet` of a task with several adapters.
     _adapters = None
-
-    def _put_in_place(self):
-        # On jax, `fit` keeps the variables elsewhere between two batches.
-        if hasattr(self, "jax_state_sync"):
-            self.jax_state_sync()
-            _check_here(self.weights)
-        if self._adapters is not None:
-            self._adapters.restore()
 
     def __reduce__(self):
         make, arguments = super().__reduce__()
@@ -31,12 +24,6 @@ class AdapterLife:
             return make, arguments
         # Keras would restore the active adapter alone.
         return _with_adapters, (make, arguments, self._adapters.state())
-
-    def __call__(self, *args, **kwargs):
-        # Not put in place here: a call may be traced.
-        if self._adapters is not None:
-            self._adapters.check_in_place()
-        return super().__call__(*args, **kwargs)
 
     @property
     def adapter_names(self):
@@ -145,7 +132,7 @@ def _with_adapters(make, arguments, state):
     return task
 
 
-def _check_here(variables):
+def check_here(variables):
     """Raises ValueError if something else has the variables' values.
 
     Keras does not tell which model that is.

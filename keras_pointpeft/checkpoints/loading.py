@@ -5,8 +5,6 @@ import re
 import numpy as np
 from absl import logging
 
-from keras_pointpeft.adapters.base import UNKNOWN
-from keras_pointpeft.adapters.base import set_base
 from keras_pointpeft.checkpoints.layouts import classifier
 from keras_pointpeft.checkpoints.layouts import layout_of
 from keras_pointpeft.checkpoints.layouts import segmentation
@@ -23,6 +21,8 @@ from keras_pointpeft.checkpoints.transfer import CheckpointMismatch
 from keras_pointpeft.checkpoints.transfer import fill_layout
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.models.pretraining.pretrainer import Pretrainer
+from keras_pointpeft.peft.freezing import UNKNOWN
+from keras_pointpeft.peft.freezing import set_base
 from keras_pointpeft.peft.method import ADDED
 
 GENERATOR = r"(^|\.)generator_blocks\."

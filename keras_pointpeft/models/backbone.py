@@ -4,11 +4,6 @@ import weakref
 import keras
 import keras_hub
 
-from keras_pointpeft.adapters.base import load_base
-from keras_pointpeft.adapters.base import read_base
-from keras_pointpeft.adapters.base import save_base
-from keras_pointpeft.adapters.base import set_base
-from keras_pointpeft.adapters.base import write_base
 from keras_pointpeft.adapters.copying import copy_weights
 from keras_pointpeft.adapters.settings import check_as_built
 from keras_pointpeft.adapters.settings import own_settings
@@ -23,6 +18,11 @@ from keras_pointpeft.models.trunk import frozen_pass
 from keras_pointpeft.models.trunk import normalized
 from keras_pointpeft.peft.freezing import freeze
 from keras_pointpeft.peft.freezing import freeze_again
+from keras_pointpeft.peft.freezing import load_base
+from keras_pointpeft.peft.freezing import read_base
+from keras_pointpeft.peft.freezing import save_base
+from keras_pointpeft.peft.freezing import set_base
+from keras_pointpeft.peft.freezing import write_base
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.pieces import make_pieces
 from keras_pointpeft.serialization import Configurable
@@ -88,7 +88,7 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
     reads_class_tokens = False
 
     # What a method has changed of the base, and what it leaves frozen; see
-    # `keras_pointpeft.adapters.base` and `keras_pointpeft.peft.freezing`.
+    # `keras_pointpeft.peft.freezing`.
     _base_memory = None
     _frozen = ()
     # Where Keras has last saved own variables: a function that gives it.

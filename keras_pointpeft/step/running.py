@@ -439,6 +439,17 @@ def _knows_training(function):
     )
 
 
+def check_jit(jit_compile):
+    """Raises ValueError where compiling whole steps takes for ever."""
+    if jit_compile is True and keras.config.backend() == "torch":
+        raise ValueError(
+            "`jit_compile=True` unrolls the choice of patch centres on torch "
+            "and does not finish in minutes. Leave it out: torch has kernels "
+            "for it, see `ops.accelerator_report()`; tensorflow and jax "
+            "compile whole steps. Received: jit_compile=True on torch"
+        )
+
+
 def check_not_compiled():
     """Raises ValueError within a function that torch is compiling.
 

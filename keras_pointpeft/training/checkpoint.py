@@ -8,10 +8,10 @@ import zlib
 import keras
 import numpy as np
 
-from keras_pointpeft.adapters.base import note_base
 from keras_pointpeft.adapters.settings import settings_of
 from keras_pointpeft.files.whole import sweep
 from keras_pointpeft.files.whole import whole_file
+from keras_pointpeft.peft.freezing import note_base
 from keras_pointpeft.step.running import masks_of
 from keras_pointpeft.training.callbacks import assign
 from keras_pointpeft.training.callbacks import snapshot

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_pointpeft.adapters.base import by_value
 from keras_pointpeft.files.progress import Progress
+from keras_pointpeft.peft.freezing import by_value
 from keras_pointpeft.peft.lott import ViewAgreement
 from keras_pointpeft.peft.lott import num_seen
 from keras_pointpeft.serialization import positive_integer

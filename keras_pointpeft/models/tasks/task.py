@@ -7,9 +7,9 @@ import keras
 import keras_hub
 import numpy as np
 
-from keras_pointpeft.adapters.base import note_base
 from keras_pointpeft.adapters.copying import copy_head
 from keras_pointpeft.adapters.task import AdapterLife
+from keras_pointpeft.adapters.task import check_here
 from keras_pointpeft.arguments import changes_head
 from keras_pointpeft.arguments import split_arguments
 from keras_pointpeft.data.appearance import look
@@ -24,9 +24,11 @@ from keras_pointpeft.models.backbone import refuse_quantization
 from keras_pointpeft.models.backbone import show_parameters
 from keras_pointpeft.peft.freezing import check_frozen
 from keras_pointpeft.peft.freezing import freeze_again
+from keras_pointpeft.peft.freezing import note_base
 from keras_pointpeft.peft.method import weights_of
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.step.running import Stepping
+from keras_pointpeft.step.running import check_jit
 from keras_pointpeft.step.running import check_not_compiled
 
 # Which backends export to a format, the usual one first.
@@ -196,6 +198,15 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
             note_base(backbone)
             if self._adapters is not None:
                 self._adapters.before_training()
+
+    def _put_in_place(self):
+        """The weights, and of several adapters the active one."""
+        # On jax, `fit` keeps the variables elsewhere between two batches.
+        if hasattr(self, "jax_state_sync"):
+            self.jax_state_sync()
+            check_here(self.weights)
+        if self._adapters is not None:
+            self._adapters.restore()
 
     # Of a task without named adapters.
     _contract = Contract()
@@ -555,6 +566,9 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
             check_not_compiled()
         if args:
             self.door.check_call(args[0])
+        # Not put in place here: a call may be traced.
+        if self._adapters is not None:
+            self._adapters.check_in_place()
         return super().__call__(*args, **kwargs)
 
     @classmethod
@@ -572,17 +586,6 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
                 f"{cls.__name__}. Received: preset={preset!r}"
             )
         return model
-
-
-def check_jit(jit_compile):
-    """Raises ValueError where compiling whole steps takes for ever."""
-    if jit_compile is True and keras.config.backend() == "torch":
-        raise ValueError(
-            "`jit_compile=True` unrolls the choice of patch centres on torch "
-            "and does not finish in minutes. Leave it out: torch has kernels "
-            "for it, see `ops.accelerator_report()`; tensorflow and jax "
-            "compile whole steps. Received: jit_compile=True on torch"
-        )
 
 
 def _trained(task):
