@@ -7,7 +7,7 @@ from keras_pointpeft.layers.basic import BatchNorm
 from keras_pointpeft.layers.basic import Dropout
 from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.layers.basic import Linear
-from keras_pointpeft.layers.recompute import part_call
+from keras_pointpeft.layers.basic import part_call
 from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable

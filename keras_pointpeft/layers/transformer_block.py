@@ -6,20 +6,20 @@ from keras import ops
 from keras_pointpeft.layers.basic import DropPath
 from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.layers.basic import Linear
-from keras_pointpeft.layers.recompute import part_call
-from keras_pointpeft.layers.recompute import recomputed
-from keras_pointpeft.layers.recompute import recomputed_gelu
+from keras_pointpeft.layers.basic import part_call
 from keras_pointpeft.layers.recompute import recomputed_layer
-from keras_pointpeft.layers.recompute import remade
 from keras_pointpeft.layers.tuner import NO_TUNER
 from keras_pointpeft.layers.tuner import Attended
 from keras_pointpeft.layers.tuner import Attention
 from keras_pointpeft.layers.tuner import Watch
 from keras_pointpeft.layers.tuner import allow_others
 from keras_pointpeft.layers.tuner import see_prefixes
+from keras_pointpeft.ops import accelerators
 from keras_pointpeft.ops.arithmetic import affine
 from keras_pointpeft.ops.arithmetic import attention
 from keras_pointpeft.ops.arithmetic import gelu
+from keras_pointpeft.ops.arithmetic import recomputed
+from keras_pointpeft.ops.arithmetic import recomputed_gelu
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
@@ -231,7 +231,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         x = part_call(self.drop_path1, y, training=drops, residual=x)
 
         if self._elementwise(training):
-            y, side = remade(self, second, beside_mlp)(x)
+            y, side = _remade(self, second, beside_mlp)(x)
         else:
             y = second(x)
             side = beside_mlp(y)
@@ -379,6 +379,31 @@ class _How(NamedTuple):
         if self.seen is not None:
             self.seen[name] = x
         return x
+
+
+def _remade(layer, make, use):
+    """`make` and then `use`, without keeping what `make` returns.
+
+    The backward pass keeps the input and runs `make` again. On torch, what
+    `use` itself needs is kept; on the other backends `use` runs again too.
+
+    Args:
+        layer: built `keras.layers.Layer`, with what both need.
+        make: from a tensor to one, without anything random.
+        use: from that tensor to a nest of tensors and None.
+
+    Returns:
+        A function from a tensor to what `make` and `use` return.
+    """
+    fast = accelerators.find("remade")
+    if fast is not None:
+        return fast(make, use)
+
+    def both(x):
+        made = make(x)
+        return made, use(made)
+
+    return recomputed_layer(layer, both)
 
 
 def _with_prefix(prefix, x):

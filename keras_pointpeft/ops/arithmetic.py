@@ -300,3 +300,28 @@ def relu(x, leak=0.0):
         return y
     below = leak * ops.minimum(x, 0)
     return y + (below - ops.stop_gradient(below))
+
+
+def recomputed(function):
+    """`function`, of which the backward pass keeps the inputs alone.
+
+    Args:
+        function: from tensors to a tensor or a nest of tensors. It runs
+            twice, so it must not assign to variables or draw at random.
+
+    Returns:
+        A function of the same tensors.
+    """
+    plain = keras.remat(function)
+    fast = accelerators.find("recomputed")
+    return plain if fast is None else fast(function, None, plain)
+
+
+def recomputed_gelu(x, scale, shift):
+    """The GELU of `affine`, of which the backward pass keeps `x` alone."""
+    if scale is None:
+        return gelu(affine(x, scale, shift))
+    fast = accelerators.find("affine_gelu")
+    if fast is None:
+        fast = recomputed(lambda *inputs: gelu(affine(*inputs)))
+    return fast(x, scale, shift)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from keras_pointpeft.layers.recompute import MODES
-from keras_pointpeft.layers.recompute import recomputed
 from keras_pointpeft.layers.recompute import recomputed_layer
 from keras_pointpeft.models import PointCloudClassifier
 from keras_pointpeft.models import PointMAEBackbone
+from keras_pointpeft.ops.arithmetic import recomputed
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import Full
 from tests.conftest import small_backbone

@@ -8,7 +8,6 @@ import pytest
 from keras import ops
 
 from keras_pointpeft.layers import LayerNormalization
-from keras_pointpeft.layers.recompute import recomputed_gelu
 from keras_pointpeft.ops import disable_accelerators
 from keras_pointpeft.ops.arithmetic import add_scaled
 from keras_pointpeft.ops.arithmetic import affine
@@ -18,6 +17,7 @@ from keras_pointpeft.ops.arithmetic import dynamic_adapter
 from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.ops.arithmetic import layer_norm
 from keras_pointpeft.ops.arithmetic import pooled
+from keras_pointpeft.ops.arithmetic import recomputed_gelu
 from keras_pointpeft.ops.arithmetic import split_at
 
 

@@ -6,7 +6,7 @@ from keras import ops
 from keras_pointpeft.layers.basic import Dropout
 from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.layers.basic import Linear
-from keras_pointpeft.layers.recompute import part_call
+from keras_pointpeft.layers.basic import part_call
 from keras_pointpeft.layers.tuner import BLOCK_SITES
 from keras_pointpeft.ops.arithmetic import dynamic_adapter
 from keras_pointpeft.ops.arithmetic import gelu

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_pointpeft.layers.recompute import part_call
+from keras_pointpeft.layers.basic import part_call
 from keras_pointpeft.layers.tuner import BlockTuner
 from keras_pointpeft.ops.arithmetic import split_at
 from keras_pointpeft.peft.most.monarch import MonarchLinear

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_pointpeft.layers.basic import LayerNormalization
-from keras_pointpeft.layers.recompute import part_call
+from keras_pointpeft.layers.basic import part_call
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 

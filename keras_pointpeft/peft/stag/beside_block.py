@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.layers.recompute import part_call
-from keras_pointpeft.layers.recompute import recomputed
+from keras_pointpeft.layers.basic import part_call
 from keras_pointpeft.layers.tuner import BlockTuner
+from keras_pointpeft.ops.arithmetic import recomputed
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
