@@ -32,12 +32,12 @@ def test_linear_is_the_product(rows, use_bias):
 def test_gradients_through_one_dnn(trained):
     import torch
 
-    from keras_pointpeft.ops.accelerators import torch_block
+    from keras_pointpeft.ops.accelerators import torch_backend
 
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("this build of torch has no oneDNN")
     found = []
-    for product in (torch_block._Product.apply, _plain):
+    for product in (torch_backend._Product.apply, _plain):
         inputs = [
             torch.tensor(numbers(*shape), dtype=torch.float32)
             for shape in ((50, 24), (24, 32), (32,))
@@ -65,9 +65,9 @@ def test_choosing_a_product_draws_no_random_numbers():
     """Or the first model of a process would train unlike the second."""
     import torch
 
-    from keras_pointpeft.ops.accelerators import torch_block
+    from keras_pointpeft.ops.accelerators import torch_backend
 
-    torch_block.is_faster.cache_clear()
+    torch_backend.is_faster.cache_clear()
     before = torch.get_rng_state()
-    torch_block.is_faster()
+    torch_backend.is_faster()
     assert torch.equal(torch.get_rng_state(), before)

@@ -2,13 +2,17 @@
 
 `torch.compile` would unroll the sampling loop, and take minutes; a recorded
 step would not see what numpy does. Both see operators of our own, with a known
-output shape.
+output shape. Matrix products on a CPU go through oneDNN where that is faster.
 """
 
-import torch
+import functools
+import time
 
+import torch
+from torch.nn import functional
+
+from keras_pointpeft.ops.accelerators import allowed
 from keras_pointpeft.ops.accelerators import host
-from keras_pointpeft.ops.accelerators import torch_batch_norm
 from keras_pointpeft.ops.accelerators import torch_block
 from keras_pointpeft.ops.accelerators import torch_cuda
 from keras_pointpeft.ops.accelerators import torch_recompute
@@ -21,13 +25,12 @@ add_scaled = torch_block.add_scaled
 affine = torch_block.affine
 affine_gelu = torch_block.affine_gelu
 attention = torch_block.attention
-batch_norm = torch_batch_norm.batch_norm
+batch_norm = torch_block.batch_norm
 dropout_mask = torch_step.dropout_mask
 dynamic_adapter = torch_block.dynamic_adapter
 layer_norm = torch_block.layer_norm
 layer_norm_affine = torch_block.layer_norm_affine
-linear = torch_block.linear
-pooled = torch_batch_norm.pooled
+pooled = torch_block.pooled
 split_at = torch_block.split_at
 recomputed = torch_recompute.Recomputed
 remade = torch_recompute.Remade
@@ -39,6 +42,8 @@ CHUNK = {"cpu": 2**18}
 DEVICE_CHUNK = 2**27
 # Points in patches that are encoded at a time, for a CPU's caches.
 PART = 2**14
+# Multiplications below which a call costs more than it saves.
+SMALLEST = 2**20
 
 
 def farthest_point_sample(points, num_samples, skip_origin):
@@ -86,6 +91,94 @@ def in_parts(function, neighborhoods):
         return function(neighborhoods)
     parts = neighborhoods.split(clouds)
     return torch.cat([function(part) for part in parts])
+
+
+def linear(x, kernel, bias):
+    if not (_suits(x, kernel) and usable()):
+        if bias is None:
+            return _product(x, kernel)
+        # With one call for both, the bias costs no pass over the output.
+        return functional.linear(x, kernel.t(), bias)
+    rows = _Product.apply(x.reshape(-1, x.shape[-1]), kernel, bias)
+    return rows.reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def _product(x, kernel):
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return torch.matmul(x, kernel)
+    # Of more than two axes `matmul` makes an operation more.
+    rows = torch.mm(x.reshape(-1, x.shape[-1]), kernel)
+    return rows.view(*x.shape[:-1], kernel.shape[-1])
+
+
+def _suits(x, kernel):
+    return (
+        # First, for an exported program must not depend on sizes.
+        not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and x.device.type == "cpu"
+        and x.dtype == kernel.dtype == torch.float32
+        and x.numel() * kernel.shape[-1] >= SMALLEST
+    )
+
+
+def usable():
+    """Whether products may go through oneDNN, and are faster so."""
+    return (
+        allowed("onednn")
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and is_faster()
+    )
+
+
+@functools.cache
+def is_faster():
+    """Whether oneDNN multiplies clearly faster here. Measured once.
+
+    It takes half the time, or about as much: where little is to be had, a
+    choice that falls one way today and the other tomorrow would change a
+    run's last digits from one process to the next.
+    """
+    # Nothing random: what a run draws must not depend on this having run.
+    x, kernel = torch.full((512, 384), 0.5), torch.full((384, 384), 0.5)
+
+    def seconds(product):
+        taken = []
+        for _ in range(6):
+            begin = time.perf_counter()
+            product()
+            taken.append(time.perf_counter() - begin)
+        return min(taken)
+
+    with torch.no_grad():
+        return seconds(lambda: _one_dnn(x, kernel.t())) < 0.75 * seconds(
+            lambda: torch.matmul(x, kernel)
+        )
+
+
+def _one_dnn(x, weight, bias=None):
+    """`x @ weight.T + bias`; `weight` may be a transposed view."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+class _Product(torch.autograd.Function):
+    """Keeps the input for backward only where the kernel trains."""
+
+    @staticmethod
+    def forward(ctx, x, kernel, bias):
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, kernel)
+        return _one_dnn(x, kernel.t(), bias)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        x, kernel = ctx.saved_tensors
+        of_x, of_kernel, of_bias = ctx.needs_input_grad
+        return (
+            _one_dnn(gradient, kernel) if of_x else None,
+            _one_dnn(x.t(), gradient.t()) if of_kernel else None,
+            gradient.sum(0) if of_bias else None,
+        )
 
 
 def clip_by_global_norm(gradients, norm):
@@ -140,7 +233,7 @@ def report():
         "farthest_point_sample": {"cpu": fast or "numpy"},
         "knn": {"cpu": fast or "torch.topk, cloud by cloud"},
         "weighted_sum": {"cpu": "torch.nn.functional.embedding_bag"},
-        "linear": {"cpu": "oneDNN" if torch_block.usable() else "torch"},
+        "linear": {"cpu": "oneDNN" if usable() else "torch"},
     }
     if torch.cuda.is_available():
         eager = {

@@ -4,22 +4,25 @@ Scale and shift behind a product or a norm, with their gradients, are one
 kernel of triton each on CUDA; elsewhere as few operations of PyTorch as it
 takes. There they are float32 whatever the values are: there is nothing to
 cast.
+
+With a mean of 0 and a variance of 1 that stay, a batch norm is a scale for
+each channel; its backward pass reads gradient and values once, and gives the
+gradients of both.
 """
 
 import functools
-import time
 
 import torch
 from torch.nn import functional
 
-from keras_pointpeft.ops.accelerators import allowed
-from keras_pointpeft.ops.accelerators import torch_batch_norm
+from keras_pointpeft.ops import replicas
 from keras_pointpeft.ops.accelerators import torch_cuda
 
 # Columns of a layer norm that fit the registers of one program of triton.
 MAX_DIM = 4096
 # Its kernels compute in float32.
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_SHORT = (torch.bfloat16, torch.float16)
 
 
 def fits(x):
@@ -162,9 +165,9 @@ class _Affine(torch.autograd.Function):
             )
             gradient = inner
         wanted = ctx.needs_input_grad[:3]
-        if torch_batch_norm.is_one_operation(x, scale):
+        if is_one_operation(x, scale):
             rows, width = x.shape[:-1].numel(), x.shape[-1]
-            to_x, *found = torch_batch_norm.scaled_backward(
+            to_x, *found = scaled_backward(
                 gradient.reshape(rows, width),
                 x.view(rows, width),
                 scale,
@@ -226,98 +229,6 @@ def attention(query, key, value, is_causal, scale):
         scale=scale,
     )
     return mixed.transpose(1, 2)
-
-
-# Multiplications below which a call costs more than it saves.
-SMALLEST = 2**20
-
-
-def linear(x, kernel, bias):
-    if not (_suits(x, kernel) and usable()):
-        if bias is None:
-            return _product(x, kernel)
-        # With one call for both, the bias costs no pass over the output.
-        return torch.nn.functional.linear(x, kernel.t(), bias)
-    rows = _Product.apply(x.reshape(-1, x.shape[-1]), kernel, bias)
-    return rows.reshape(*x.shape[:-1], kernel.shape[-1])
-
-
-def _product(x, kernel):
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return torch.matmul(x, kernel)
-    # Of more than two axes `matmul` makes an operation more.
-    rows = torch.mm(x.reshape(-1, x.shape[-1]), kernel)
-    return rows.view(*x.shape[:-1], kernel.shape[-1])
-
-
-def _suits(x, kernel):
-    return (
-        # First, for an exported program must not depend on sizes.
-        not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-        and x.device.type == "cpu"
-        and x.dtype == kernel.dtype == torch.float32
-        and x.numel() * kernel.shape[-1] >= SMALLEST
-    )
-
-
-def usable():
-    """Whether products may go through oneDNN, and are faster so."""
-    return (
-        allowed("onednn")
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-        and is_faster()
-    )
-
-
-@functools.cache
-def is_faster():
-    """Whether oneDNN multiplies clearly faster here. Measured once.
-
-    It takes half the time, or about as much: where little is to be had, a
-    choice that falls one way today and the other tomorrow would change a
-    run's last digits from one process to the next.
-    """
-    # Nothing random: what a run draws must not depend on this having run.
-    x, kernel = torch.full((512, 384), 0.5), torch.full((384, 384), 0.5)
-
-    def seconds(product):
-        taken = []
-        for _ in range(6):
-            begin = time.perf_counter()
-            product()
-            taken.append(time.perf_counter() - begin)
-        return min(taken)
-
-    with torch.no_grad():
-        return seconds(lambda: _one_dnn(x, kernel.t())) < 0.75 * seconds(
-            lambda: torch.matmul(x, kernel)
-        )
-
-
-def _one_dnn(x, weight, bias=None):
-    """`x @ weight.T + bias`; `weight` may be a transposed view."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-
-
-class _Product(torch.autograd.Function):
-    """Keeps the input for backward only where the kernel trains."""
-
-    @staticmethod
-    def forward(ctx, x, kernel, bias):
-        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, kernel)
-        return _one_dnn(x, kernel.t(), bias)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
-        x, kernel = ctx.saved_tensors
-        of_x, of_kernel, of_bias = ctx.needs_input_grad
-        return (
-            _one_dnn(gradient, kernel) if of_x else None,
-            _one_dnn(x.t(), gradient.t()) if of_kernel else None,
-            gradient.sum(0) if of_bias else None,
-        )
 
 
 def dynamic_adapter(x, norm, scale, down, up, mask, leak):
@@ -397,9 +308,98 @@ class _DynamicAdapter(torch.autograd.Function):
 
 def _rows_backward(gradient, x, scale):
     """Gradients of `x * scale`, with one scale in every row."""
-    if torch_batch_norm.is_one_operation(x, scale):
-        to_x, to_scale, _ = torch_batch_norm.scaled_backward(
+    if is_one_operation(x, scale):
+        to_x, to_scale, _ = scaled_backward(
             gradient[None], x[None], scale[:, 0], (True, True, False)
         )
         return to_x[0], to_scale
     return gradient * scale, (gradient * x).sum(1)
+
+
+def batch_norm(x, gamma, beta, mean, variance, epsilon, momentum):
+    """As `keras_pointpeft.ops.arithmetic`; None where it does not suit."""
+    rows = x.reshape(-1, x.shape[-1])
+    if (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or x.is_meta
+        # Torch's unbiased variance of one row is no number.
+        or (momentum is not None and (len(rows) < 2 or replicas.count() > 1))
+        or not x.numel()
+    ):
+        return None
+    training = momentum is not None
+    if training:
+        mean, variance = torch.stack((mean, variance)).detach()
+    # It writes into the moving statistics.
+    y, *_ = torch.native_batch_norm(
+        rows, gamma, beta, mean, variance, training,
+        1.0 - momentum if training else 0.0, epsilon,
+    )  # fmt: skip
+    return y.view(x.shape), mean, variance
+
+
+def scaled_backward(gradient, x, scale, wanted, divisor=1):
+    """Gradients of `x * scale + shift`, with one of each in every channel.
+
+    Args:
+        gradient: tensor `(rows, channels)` or `(1, channels, columns)`.
+        x: likewise.
+        scale: tensor `(channels,)`.
+        wanted: tuple of bools, which of the three gradients there should be.
+        divisor: int. What `x` is divided by first.
+
+    Returns:
+        tuple of tensors, those of `x`, of `scale` and of `shift`, None for
+        what is not wanted.
+    """
+    mean = _constant(0, len(scale), scale.dtype)
+    variance = _constant(divisor**2, len(scale), scale.dtype)
+    return torch.ops.aten.native_batch_norm_backward(
+        gradient, x, scale, mean, variance, mean, variance, False, 0.0, wanted
+    )
+
+
+def pooled(x, scale, shift):
+    """As `keras_pointpeft.ops.arithmetic`; None where it does not suit."""
+    if (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or not torch.is_grad_enabled()
+        or x.is_meta
+        # Where a sum over tokens is no number of their type, a mean may be.
+        or x.dtype in _SHORT
+        or not is_one_operation(x, scale)
+    ):
+        return None
+    return _Pooled.apply(x, scale, shift)
+
+
+class _Pooled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, scale, shift):
+        total = functional.gelu(x).sum(1, keepdim=True)
+        ctx.save_for_backward(x, total, scale)
+        return torch.addcmul(shift, total, scale, value=1 / x.shape[1])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        x, total, scale = ctx.saved_tensors
+        to_total, *found = scaled_backward(
+            gradient[:, 0], total[:, 0], scale, (True, True, True), x.shape[1]
+        )
+        to_x = to_total[:, None].expand(x.shape)
+        return torch.ops.aten.gelu_backward(to_x, x), *found
+
+
+def is_one_operation(x, scale):
+    """Whether `scaled_backward` is for them."""
+    kinds = (x.dtype, torch.float32 if x.dtype in _SHORT else x.dtype)
+    return x.device.type == "cpu" and scale.dtype in kinds and x.numel() > 0
+
+
+@functools.cache
+def _constant(value, count, dtype):
+    """In memory, for the operation does not mind strides of 0."""
+    return torch.full((count,), float(value), dtype=dtype, device="cpu")
