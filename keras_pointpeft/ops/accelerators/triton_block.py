@@ -70,14 +70,13 @@ def norm_forward(x, gamma, beta, epsilon, scale, shift):
             x,
             gamma,
             beta,
-            gamma if scale is None else scale,
-            beta if shift is None else shift,
+            scale,
+            shift,
             y,
             mean[0],
             mean[1],
             dim,
             epsilon,
-            AFFINE=scale is not None,
             BLOCK=_power_of_two(dim),
             num_warps=4,
         )
@@ -96,7 +95,7 @@ def norm_backward(gradient, x, gamma, beta, scale, mean, deviation):
         x,
         gamma,
         beta,
-        gamma if scale is None else scale,
+        scale,
         mean,
         deviation,
         to_x,
@@ -104,7 +103,6 @@ def norm_backward(gradient, x, gamma, beta, scale, mean, deviation):
         rows,
         dim,
         -(-rows // parts),
-        AFFINE=scale is not None,
         BLOCK=_power_of_two(dim),
         num_warps=4,
     )
@@ -207,7 +205,6 @@ def _norm_forward(
     deviation,
     dim,
     epsilon,
-    AFFINE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """A layer norm of a row, and a scale and a shift behind it."""
@@ -223,9 +220,8 @@ def _norm_forward(
     tl.store(deviation + row, spread)
     value = value * spread * tl.load(gamma + column, mask=inside, other=0.0)
     value += tl.load(beta + column, mask=inside, other=0.0)
-    if AFFINE:
-        value = value * tl.load(scale + column, mask=inside, other=0.0)
-        value += tl.load(shift + column, mask=inside, other=0.0)
+    value = value * tl.load(scale + column, mask=inside, other=0.0)
+    value += tl.load(shift + column, mask=inside, other=0.0)
     value = value.to(y.dtype.element_ty)
     tl.store(y + row * dim + column, value, mask=inside)
 
@@ -244,21 +240,17 @@ def _norm_backward(
     rows,
     dim,
     each,
-    AFFINE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Gradients of `_norm_forward`; each program has some of the rows.
 
-    The parts of sums are of the innermost scale and shift: those behind the
-    norm if there are some, and else those of the norm.
+    The parts of sums are of the scale and shift behind the norm.
     """
     column = tl.arange(0, BLOCK)
     inside = column < dim
     own = tl.load(gamma + column, mask=inside, other=0.0).to(tl.float32)
     offset = tl.load(beta + column, mask=inside, other=0.0).to(tl.float32)
-    factor = own
-    if AFFINE:
-        factor = own * tl.load(scale + column, mask=inside, other=0.0)
+    factor = own * tl.load(scale + column, mask=inside, other=0.0)
     of_scale = tl.zeros((BLOCK,), tl.float32)
     of_shift = tl.zeros((BLOCK,), tl.float32)
     first = tl.program_id(0) * each
@@ -277,10 +269,7 @@ def _norm_backward(
         turn = tl.sum(inner * normed, axis=0) / dim
         down = spread * (inner - drift - normed * turn)
         tl.store(to_x + at, down.to(to_x.dtype.element_ty), mask=here)
-        if AFFINE:
-            of_scale += up * (normed * own + offset)
-        else:
-            of_scale += up * normed
+        of_scale += up * (normed * own + offset)
         of_shift += up
     part = tl.program_id(0) * dim + column
     tl.store(partial + part, of_scale, mask=inside)
