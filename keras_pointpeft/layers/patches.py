@@ -11,6 +11,7 @@ from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.ops import farthest_point_sample
 from keras_pointpeft.ops import gather
 from keras_pointpeft.ops import group
+from keras_pointpeft.ops.arithmetic import affine
 from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.ops.arithmetic import in_parts
 from keras_pointpeft.ops.arithmetic import largest
@@ -186,35 +187,49 @@ class PatchEncoder(Configurable, keras.layers.Layer):
         self.conv4.build((None, None, None, third))
 
     def call(self, neighborhoods, beside=None, training=False):
-        if beside is not None or (training and not self.frozen_statistics):
-            return self._encode(neighborhoods, training, beside)
-        # Without the batch's statistics, no cloud depends on another.
-        return in_parts(lambda x: self._encode(x, training), neighborhoods)
-
-    def _encode(self, x, training, beside=None):
+        # Once, for all parts.
+        pairs = [(self.conv1, self.norm1), (self.conv3, self.norm2)]
         if len(self.hidden_dims) == 4:
-            x = self._layer(x, self.conv0, self.norm0, training, beside=beside)
+            pairs.insert(0, (self.conv0, self.norm0))
+        layers = [self._folded(*pair) for pair in pairs]
+        if beside is not None or (training and not self.frozen_statistics):
+            return self._encode(neighborhoods, layers, training, beside)
+        # Without the batch's statistics, no cloud depends on another.
+        return in_parts(
+            lambda x: self._encode(x, layers, training), neighborhoods
+        )
+
+    def _encode(self, x, layers, training, beside=None):
+        *deeper, first, second = layers
+        for layer in (*deeper, first):
+            x = self._layer(x, *layer, training, beside=beside)
             beside = None
-        x = self._layer(x, self.conv1, self.norm1, training, beside=beside)
         x = self.conv2(x)
         whole = ops.expand_dims(largest(x, axis=2), axis=2)
         if self.joined:
             whole = ops.broadcast_to(whole, ops.shape(x))
             x, whole = ops.concatenate((whole, x), axis=-1), None
-        x = self._layer(x, self.conv3, self.norm2, training, whole)
+        x = self._layer(x, *second, training, whole)
         return largest(self.conv4(x), axis=2)
 
-    def _layer(self, x, conv, norm, training, whole=None, beside=None):
-        """A layer on `[whole | x]`, or `x` and what is added, norm, ReLU."""
+    def _folded(self, conv, norm):
+        """Kernel and bias of a layer, and the norm behind it.
+
+        With frozen statistics the norm is part of the product, so that it
+        takes no pass over the points, and its scale stands in its place.
+        """
         kernel = ops.convert_to_tensor(conv.kernel)
         bias = ops.convert_to_tensor(conv.bias)
-        if self.frozen_statistics:
-            # The norm is then part of the product: no pass over the points.
-            scale, shift = norm.scale_and_shift()
-            scale = ops.cast(scale, kernel.dtype)
-            kernel = kernel * scale
-            bias = bias * scale + ops.cast(shift, kernel.dtype)
-            beside = None if beside is None else beside * scale
+        if not self.frozen_statistics:
+            return kernel, bias, norm
+        scale, shift = norm.scale_and_shift()
+        scale = ops.cast(scale, kernel.dtype)
+        return kernel * scale, affine(bias, scale, shift), scale
+
+    def _layer(self, x, kernel, bias, norm, training, whole=None, beside=None):
+        """A layer on `[whole | x]`, or `x` and what is added, norm, ReLU."""
+        if beside is not None and self.frozen_statistics:
+            beside = beside * norm
         if whole is None:
             x = linear(x, kernel, bias)
         else:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_pointpeft import from_preset
 from keras_pointpeft import step_report
 from keras_pointpeft.ops import disable_accelerators
 
@@ -19,11 +20,14 @@ import torch
 from keras_pointpeft.ops.accelerators.torch_step import Constants
 from keras_pointpeft.ops.accelerators.torch_step import NewConstant
 from keras_pointpeft.step import running
+from keras_pointpeft.step.optimizer import make_optimizer
 from keras_pointpeft.step.recorded import Forbidden
 from tests.step.cases import cases
 from tests.step.cases import cases_by_time
 
 STEPS = 5
+# Of a step of DAPT, views aside. The aim is 700; each block has 18 products.
+MOST_OPERATORS = 1165
 # Methods whose steps wait for the device within, and what says so.
 EAGER = {"pointgst": "_linalg_eigh"}
 
@@ -64,6 +68,26 @@ def test_a_recorded_step_is_the_step(name, monkeypatch):
             expected = keras.tree.flatten(plain.predict_on_batch(inputs))
         for ours, theirs in zip(keras.tree.flatten(found[-1]), expected):
             np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.once
+def test_a_step_has_few_operators():
+    """The full twelve blocks; their widths do not change the number."""
+    model = from_preset(
+        "dapt_pointmae_scanobjectnn",
+        load_weights=False,
+        dim=24,
+        encoder_dims=(8, 16, 32),
+        num_groups=8,
+        group_size=4,
+    )
+    model.compile(make_optimizer(model))
+    clouds = np.random.default_rng(0).uniform(-1, 1, (2, 32, 3))
+    with disable_accelerators("recording"):
+        model.train_on_batch(clouds, np.arange(2))
+        with Forbidden() as looking:
+            model.train_on_batch(clouds, np.arange(2))
+    assert 500 < looking.count <= MOST_OPERATORS
 
 
 def test_reading_values_is_found():

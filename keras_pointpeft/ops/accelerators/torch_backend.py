@@ -69,6 +69,18 @@ def group(points, centers, k):
     return torch_cuda.group(centers, points, k)
 
 
+def gather(values, indices):
+    """Keras' own minds indices that count from the end."""
+    batch, count, channels = values.shape
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not count:
+        return None
+    start = torch.arange(
+        0, batch * count, count, dtype=torch.int32, device=values.device
+    )
+    rows = indices + start.view(-1, *(1,) * (indices.ndim - 1))
+    return torch.nn.functional.embedding(rows, values.reshape(-1, channels))
+
+
 def largest(x, axis):
     # `amax` has the slower backward pass: it shares a gradient among equal
     # values. `max` remembers the index.
