@@ -396,10 +396,16 @@ class _Pooled(torch.autograd.Function):
 def is_one_operation(x, scale):
     """Whether `scaled_backward` is for them."""
     kinds = (x.dtype, torch.float32 if x.dtype in _SHORT else x.dtype)
-    return x.device.type == "cpu" and scale.dtype in kinds and x.numel() > 0
+    return (
+        # A fake one would leave a fake constant behind.
+        type(x) is torch.Tensor
+        and x.device.type == "cpu"
+        and scale.dtype in kinds
+        and x.numel() > 0
+    )
 
 
 @functools.cache
 def _constant(value, count, dtype):
-    """In memory, for the operation does not mind strides of 0."""
+    """Each in a place of its own, for the operation minds no strides."""
     return torch.full((count,), float(value), dtype=dtype, device="cpu")
