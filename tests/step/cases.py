@@ -7,6 +7,7 @@ import pytest
 from keras_pointpeft import models
 from keras_pointpeft import peft
 from keras_pointpeft.step.optimizer import make_optimizer
+from keras_pointpeft.training import CosineOfUpdates
 from tests import test_registry
 
 POINTS, BATCH = 64, 4
@@ -38,7 +39,9 @@ def cases() -> dict:
         dapt, dtype="mixed_bfloat16"
     )
     found["dapt_accumulated"] = lambda: _classifier(
-        dapt, gradient_accumulation=2
+        dapt,
+        gradient_accumulation=2,
+        learning_rate=CosineOfUpdates(1e-3, steps=6, warmup_steps=2),
     )
     found["dapt_double_step"] = lambda: _classifier(dapt, double_step=True)
     found["parts"] = _parts
@@ -62,7 +65,13 @@ def _clouds():
     return points, np.arange(BATCH, dtype="int32") % 3
 
 
-def _classifier(name, dtype="float32", remat="elementwise", **optimizer):
+def _classifier(
+    name,
+    dtype="float32",
+    remat="elementwise",
+    learning_rate=1e-3,
+    **optimizer,
+):
     model = test_registry.build(name, dtype)
     model.backbone.remat = remat
     points, labels = _clouds()
@@ -70,7 +79,7 @@ def _classifier(name, dtype="float32", remat="elementwise", **optimizer):
         clouds = np.concatenate([points] * 4)
         bank = peft.PriorBank.build(model, clouds, verbose=0)
         bank.sample(16).attach(model)
-    model.compile(make_optimizer(model, 1e-3, **optimizer))
+    model.compile(make_optimizer(model, learning_rate, **optimizer))
     return model, points, labels
 
 
