@@ -21,6 +21,7 @@ from keras_pointpeft.checkpoints.transfer import fill_layout
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.peft.method import weights_of
 from keras_pointpeft.verification import weights
+from keras_pointpeft.verification.gradients import forward
 from keras_pointpeft.verification.gradients import value_and_gradients
 
 LOGITS, TOKENS, LOSS, GRADIENT = 2e-5, 5e-5, 1e-5, 1e-3
@@ -229,17 +230,15 @@ class Case:
                     worst = max(worst, difference)
             self._add("moved statistics", worst, TOKENS)
 
-    def check_parts(self, model, outputs, training=False):
+    def check_parts(self, model, outputs):
         """Compares named intermediate tensors of a functional model.
 
         Args:
             model: the model.
             outputs: dict from array name to symbolic tensor.
-            training: bool. The mode to run in.
         """
-        outputs = {k: v for k, v in outputs.items() if k in self.data}
         parts = keras.Model(model.input, outputs)
-        values = parts(self.data["points"], training=training)
+        values = forward(parts, self.data["points"])
         for name, value in values.items():
             self.close(name, value, TOKENS)
 
@@ -340,10 +339,10 @@ def check_classifier(recorded, model, training=False, **parts):
         for i in range(backbone.depth)
     } | parts
     if not training:
+        parts = {k: v for k, v in parts.items() if k in recorded.data}
+        parts["pooled"] = model.token_pooling(backbone.output)
         recorded.check_parts(backbone, parts)
-        pooled = model.token_pooling(backbone(points))
-        recorded.close("pooled", pooled, TOKENS)
-        recorded.close("logits", model(points), LOGITS)
+        recorded.close("logits", forward(model, points), LOGITS)
     if "grad_norms" in recorded.data:
         entropy = mean_cross_entropy(recorded.data["labels"])
         recorded.check_gradients(

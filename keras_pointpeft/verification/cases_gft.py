@@ -20,6 +20,7 @@ from keras_pointpeft.verification.family import check_counts
 from keras_pointpeft.verification.family import check_gradients
 from keras_pointpeft.verification.family import check_parts
 from keras_pointpeft.verification.family import encoded_tokens
+from keras_pointpeft.verification.gradients import forward
 
 
 def method(config, graph, cross):
@@ -121,7 +122,7 @@ def graph_features_of_parts(recorded):
         inputs=model.input,
         values=inputs,
     )
-    scores = ops.convert_to_numpy(model(inputs))
+    scores = ops.convert_to_numpy(forward(model, inputs))
     for name, stride in (
         ("logits", 1),
         ("logits_stride4", 4),

@@ -17,6 +17,7 @@ from keras_pointpeft.verification.case import backbone_arguments
 from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.cases_point_peft import outputs_of
 from keras_pointpeft.verification.family import check_classifier
+from keras_pointpeft.verification.gradients import forward
 
 
 def point_mae_classifier(config, peft, **kwargs):
@@ -139,7 +140,8 @@ def spectral_adapters(recorded):
         model = point_mae_classifier(config, peft)
         backbone = model.backbone
     spectral = outputs_of(backbone.get_layer("tuner_geometry"))
-    found = keras.Model(backbone.input, spectral)(recorded.data["points"])
+    found = keras.Model(backbone.input, spectral)
+    found = forward(found, recorded.data["points"])
     found = {name: ops.convert_to_numpy(x) for name, x in found.items()}
     recorded.equal_arrays("z_order0", found["order"])
     # Signs of eigenvectors are arbitrary, and the results depend on them.

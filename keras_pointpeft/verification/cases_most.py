@@ -12,6 +12,7 @@ from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.cases_trunks import point_gpt
 from keras_pointpeft.verification.family import check_classifier
 from keras_pointpeft.verification.family import encoded_tokens
+from keras_pointpeft.verification.gradients import forward
 
 # What the published rule for blocks to fuse counts with, whatever the depth.
 PUBLISHED_DEPTH = 24
@@ -43,7 +44,7 @@ def monarch_branches(recorded):
         cls_norm_out=backbone.get_layer("class_norm").output,
     )
     points = data["points"]
-    outputs = backbone(points)
+    outputs = forward(backbone, points)
     patches = backbone.get_layer("order")(backbone.get_layer("patches")(points))
     recorded.equal_arrays("order0", patches["order"])
     generated = outputs["generated_points"]
@@ -56,4 +57,4 @@ def monarch_branches(recorded):
     if "logits_each_alone_f64" in data:
         alone = _model(recorded, reference=False)
         fill_layout(alone, recorded.weights(), layout_of(alone))
-        recorded.close("logits_each_alone_f64", alone(points), LOGITS)
+        recorded.close("logits_each_alone_f64", forward(alone, points), LOGITS)

@@ -20,6 +20,7 @@ from keras_pointpeft.verification.case import mean_cross_entropy
 from keras_pointpeft.verification.cases_point_peft import logits_of
 from keras_pointpeft.verification.cases_point_peft import outputs_of
 from keras_pointpeft.verification.cases_point_peft import with_given_feature
+from keras_pointpeft.verification.gradients import forward
 
 # What the published classifiers read, and their numbers of classes.
 HEADS = {
@@ -84,7 +85,7 @@ def check_tokens(recorded, backbone, feature=None):
     if feature is not None:
         inputs.append(backbone.get_layer("frozen_pass").output)
         arrays.append(feature)
-    for name, value in keras.Model(inputs, parts)(arrays).items():
+    for name, value in forward(keras.Model(inputs, parts), arrays).items():
         recorded.close_stream(name, value)
 
 
@@ -105,9 +106,9 @@ def pointm2ae_finetune(recorded):
     points = data["points"]
     check_patches(recorded, patches_of(backbone, points))
     check_tokens(recorded, backbone)
-    pooled = model.token_pooling(backbone(points))
+    pooled = model.token_pooling(forward(backbone, points))
     recorded.close("pooled", pooled, TOKENS)
-    logits = model(points)
+    logits = forward(model, points)
     recorded.close("logits", logits, LOGITS)
     loss = SmoothedCrossentropy(config.get("smooth", 0.0))
     recorded.close("loss", loss(data["labels"], logits), LOSS)
@@ -154,7 +155,7 @@ def pointm2ae_pretraining(recorded):
         tokens = stage["tokens"][:, : expected.shape[1]]
         recorded.close(f"x_vis_{i}", tokens, TOKENS)
 
-    parts = model(points, mask)
+    parts = forward(model, points, mask)
     hidden = ops.convert_to_numpy(parts["hidden"])
     for name, ours in (("rec", "reconstruction"), ("gt", "target")):
         patches = ops.convert_to_numpy(parts[ours])[hidden]
@@ -195,7 +196,7 @@ def pointpeft_pointm2ae(recorded):
     _check_second_choice(recorded, model.backbone)
     check_tokens(recorded, model.backbone, data["cp_feat"])
     inputs = (data["points"], data["cp_feat"])
-    values = with_given_feature(model)(inputs, training=False)
+    values = forward(with_given_feature(model), inputs)
     for name in ("cache_prompt", "pooled"):
         recorded.close(name, values[name], TOKENS)
     recorded.close("logits", values["logits"], LOGITS)

@@ -21,6 +21,7 @@ from keras_pointpeft.verification.case import Check
 from keras_pointpeft.verification.case import backbone_arguments
 from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.case import check_classifier
+from keras_pointpeft.verification.gradients import forward
 from keras_pointpeft.verification.ops import verify_ops_case
 
 # Of learning rates, relative to the peak.
@@ -82,9 +83,9 @@ def dapt_heads(recorded):
         weights = recorded.weights(first[option])
         fill_layout(model, weights, layout_of(model))
         points = recorded.data["points"]
-        pooled = model.token_pooling(model.backbone(points))
+        pooled = model.token_pooling(forward(model.backbone, points))
         recorded.close(f"{option}/pooled", pooled, TOKENS)
-        recorded.close(f"{option}/logits", model(points), LOGITS)
+        recorded.close(f"{option}/logits", forward(model, points), LOGITS)
 
 
 @case("dapt_pointmae_*")

@@ -16,6 +16,7 @@ from keras_pointpeft.verification.case import backbone_arguments
 from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.case import mean_cross_entropy
 from keras_pointpeft.verification.cases_point_mae import point_mae_backbone
+from keras_pointpeft.verification.gradients import forward
 
 
 def point_peft(config, bank_size, **kwargs):
@@ -81,7 +82,7 @@ def pointpeft_pointmae(recorded):
     recorded.check_counts(model, trained)
     points, feature = data["points"], data["cp_feat"]
     if not training:
-        values = with_given_feature(model)((points, feature), training=False)
+        values = forward(with_given_feature(model), (points, feature))
         values |= _statistics(values, model.backbone.depth)
         for name, value in values.items():
             if name in data:
@@ -173,7 +174,7 @@ def _check_without_bank(recorded):
     data = recorded.data
     model = classifier(recorded.config, bank_size=0, prior=False)
     load_into(model, recorded.weights())
-    pooled = model.token_pooling(model.backbone(data["points"]))
+    pooled = model.token_pooling(forward(model.backbone, data["points"]))
     recorded.close("pooled_no_bank", pooled, TOKENS)
     recorded.close("logits_no_bank", model.head(pooled), LOGITS)
 
@@ -194,7 +195,7 @@ def pointpeft_modelnet(recorded):
     trained = layout_of(model).parameter
     recorded.check_counts(model, trained)
     inputs = (data["points"], data["cp_feat"])
-    for name, value in with_given_feature(model)(inputs).items():
+    for name, value in forward(with_given_feature(model), inputs).items():
         if name in data:
             tolerance = LOGITS if name == "logits" else TOKENS
             recorded.close(name, value, tolerance)
@@ -205,12 +206,13 @@ def pointpeft_modelnet(recorded):
     changes["neighborhood_pooling"] = "max+mean"
     model = classifier(config, bank_size=bank.shape[1], **changes)
     load_into(model, weights, bank=bank)
-    recorded.close("logits_maxmean", logits_of(model)(inputs), LOGITS)
+    recorded.close("logits_maxmean", forward(logits_of(model), inputs), LOGITS)
     del changes["neighborhood_pooling"]
     model = classifier(config, bank_size=0, prior=False, **changes)
     without = {k: v for k, v in weights.items() if "cp_adapter" not in k}
     load_into(model, without)
-    recorded.close("logits_no_bank", model(data["points"]), LOGITS)
+    logits = forward(model, data["points"])
+    recorded.close("logits_no_bank", logits, LOGITS)
 
 
 @case("pointpeft_cpfeature_*")

@@ -21,6 +21,7 @@ from keras_pointpeft.verification.case import backbone_arguments
 from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.family import check_counts
 from keras_pointpeft.verification.family import check_gradients
+from keras_pointpeft.verification.gradients import forward
 
 
 def masked_autoencoder(config, kind=MaskedAutoencoder, trunk=PointMAEBackbone):
@@ -61,7 +62,7 @@ def pointmae_pretraining(recorded):
     expected = data["patch_tokens"]
     recorded.close("patch_tokens", tokens[: len(expected)], TOKENS)
 
-    parts = model(points, mask)
+    parts = forward(model, points, mask)
     size = model.backbone.group_size
     recorded.close("x_vis", parts["visible_tokens"], TOKENS)
     rebuilt = ops.reshape(parts["reconstruction"], (-1, size, 3))
@@ -125,7 +126,7 @@ def pointgpt_pretraining(recorded):
     recorded.same_sets("knn0", patches["neighbors"])
     patches = model.order(patches)
     recorded.equal_arrays("order0", patches["order"])
-    parts = model(points, hidden)
+    parts = forward(model, points, hidden)
     generated = ops.reshape(parts["generated"], (-1, backbone.group_size, 3))
     recorded.close("logits", generated, TOKENS)
     loss = model.compute_loss(y_pred=parts)
@@ -156,7 +157,7 @@ def pcpmae_pretraining(recorded):
     recorded.equal("masked patches", model.num_masked, int(hidden[0].sum()))
     recorded.same_sets("knn0", model.patches(points)["neighbors"])
 
-    parts = model(points, hidden)
+    parts = forward(model, points, hidden)
     recorded.close("encoded_visible", parts["visible_tokens"], TOKENS)
     recorded.close("encoded_masked", parts["masked_tokens"], TOKENS)
     recorded.close("predicted_pos_code", parts["predicted_codes"], TOKENS)

@@ -27,6 +27,7 @@ from keras_pointpeft.verification.family import block_outputs
 from keras_pointpeft.verification.family import check_counts
 from keras_pointpeft.verification.family import check_parts
 from keras_pointpeft.verification.family import encoded_tokens
+from keras_pointpeft.verification.gradients import forward
 
 
 @case("pointmae_partseg_*")
@@ -77,7 +78,7 @@ def _check_own(recorded, model, parts):
             # Channels first, and the first 16 points.
             value = value[:, :16].swapaxes(1, 2)
         recorded.close(name, value[:, : theirs.shape[1]], TOKENS)
-    scores = model(inputs)
+    scores = forward(model, inputs)
     recorded.close("log_probs", scores, LOGITS)
     if "loss" in data:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -90,8 +91,9 @@ def _values(model, parts, inputs):
     """Intermediate tensors of the backbone and of the model itself."""
     ours = {k: v for k, v in parts.items() if "propagation" in k}
     theirs = {k: v for k, v in parts.items() if k not in ours}
-    found = keras.Model(model.dense.input, theirs)(inputs["points"])
-    return {**found, **keras.Model(model.input, ours)(inputs)}
+    dense = keras.Model(model.dense.input, theirs)
+    found = forward(dense, inputs["points"])
+    return {**found, **forward(keras.Model(model.input, ours), inputs)}
 
 
 def _token_model(recorded, backbone_class, task_class=PartSegmenter, **kwargs):
@@ -176,7 +178,7 @@ def _check_family(recorded, model):
     parts = block_outputs(backbone)
     parts["patch_tokens"] = encoded_tokens(backbone)
     check_parts(recorded, backbone, parts)
-    scores = ops.convert_to_numpy(model(inputs))
+    scores = ops.convert_to_numpy(forward(model, inputs))
     recorded.close("logits_stride4", scores[:, ::4], LOGITS)
     recorded.close("logits_f64_stride16", scores[:, ::16], LOGITS)
     wrong = np.mean(scores.argmax(axis=-1) != data["pred_all"])

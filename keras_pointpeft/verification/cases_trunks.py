@@ -24,6 +24,7 @@ from keras_pointpeft.verification.case import case
 from keras_pointpeft.verification.family import block_outputs
 from keras_pointpeft.verification.family import check_classifier
 from keras_pointpeft.verification.family import check_parts
+from keras_pointpeft.verification.gradients import forward
 
 
 @case("pointbert_finetune_*")
@@ -123,7 +124,7 @@ def recon_feature(recorded):
     parts["patch_tokens"] = backbone.get_layer("patch_encoder").output
     check_parts(recorded, backbone, parts)
     pool = TokenPooling("max", None, "mean+max")
-    feature = pool(backbone(recorded.data["points"]))
+    feature = pool(forward(backbone, recorded.data["points"]))
     # Recorded under the name of what models usually end with.
     recorded.close("logits", feature, TOKENS)
 
@@ -170,7 +171,8 @@ def pointgpt_finetune(recorded):
     patches = backbone.get_layer("order")(backbone.get_layer("patches")(points))
     recorded.equal_arrays("order0", patches["order"])
     target = patches["neighborhoods"] + patches["centers"][:, :, None]
-    loss = generation_loss(backbone(points)["generated_points"], target)
+    generated = forward(backbone, points)["generated_points"]
+    loss = generation_loss(generated, target)
     recorded.close("chamfer", loss, TOKENS)
 
 

@@ -18,6 +18,7 @@ from keras_pointpeft.verification.case import LOGITS
 from keras_pointpeft.verification.case import LOSS
 from keras_pointpeft.verification.case import TOKENS
 from keras_pointpeft.verification.case import mean_cross_entropy
+from keras_pointpeft.verification.gradients import forward
 from keras_pointpeft.verification.gradients import value_and_gradients
 
 # Below this share of the largest gradient norm, a norm is rounding noise.
@@ -75,16 +76,19 @@ def check_classifier(
     inputs = [backbone.input, *(tensor for tensor, _ in injected)]
     values = [points, *(array for _, array in injected)]
     pooled = model.token_pooling(backbone.output)
-    run = keras.Model(inputs, model.head(pooled))
-    check_parts(recorded, backbone, parts, shown, inputs, values)
+    logits = model.head(pooled)
+    run = keras.Model(inputs, logits)
+    parts = _recorded_of(recorded, parts)
+    every = keras.Model(inputs, {**parts, "head_in": pooled, "logits": logits})
+    found = forward(every, values)
+    recorded.close("head_in", found.pop("head_in"), TOKENS)
+    recorded.close("logits", found.pop("logits"), LOGITS)
+    _compare_parts(recorded, found, shown)
     patches = backbone.get_layer("patches")(points)
     if "knn0" in data:
         recorded.same_sets("knn0", patches["neighbors"])
     centers = np.take_along_axis(points, data["fps0"][..., None].astype(int), 1)
     recorded.close("fps0", patches["centers"], 0.0, centers)
-    head_in = keras.Model(inputs, pooled)(values)
-    recorded.close("head_in", head_in, TOKENS)
-    recorded.close("logits", run(values), LOGITS)
     if "labels" in data:
         check_gradients(recorded, run, names, values, bound=gradient)
     if "train_logits_f64" in data:
@@ -121,27 +125,35 @@ def check_counts(recorded, model, names, report):
     recorded.equal("trainable parameters", counted, expected["count"])
 
 
-def check_parts(recorded, model, parts, shown=None, inputs=None, values=None):
+def check_parts(recorded, model, parts, inputs=None, values=None):
     """Compares intermediate tensors, whole or the recorded part of them.
 
     Args:
         recorded: the `reference.Case`.
         model: the functional model that they belong to.
         parts: dict from array name to symbolic tensor.
-        shown: optional int. How many tokens in front of the recorded ones
-            are compared in the outputs of blocks.
         inputs: optional list of symbolic tensors in place of its input.
         values: their values.
     """
-    wanted = {
+    if inputs is None:
+        inputs, values = model.input, recorded.data["points"]
+    parts = keras.Model(inputs, _recorded_of(recorded, parts))
+    _compare_parts(recorded, forward(parts, values))
+
+
+def _recorded_of(recorded, parts):
+    """Those of the parts that are recorded, whole or not."""
+    return {
         name: tensor
         for name, tensor in parts.items()
         if tensor is not None
         and any(name + suffix in recorded.data for suffix in CUTS)
     }
-    if inputs is None:
-        inputs, values = model.input, recorded.data["points"]
-    for name, value in keras.Model(inputs, wanted)(values).items():
+
+
+def _compare_parts(recorded, found, shown=None):
+    """Compares arrays by name, `shown` tokens in front of blocks' outputs."""
+    for name, value in found.items():
         for suffix, cut in CUTS.items():
             if name + suffix not in recorded.data:
                 continue
