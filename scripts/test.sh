@@ -24,6 +24,6 @@ marks="not slow"
 for backend in "$@"; do
     echo "== $backend"
     KERAS_BACKEND=$backend python -m pytest -q -W ignore -n auto \
-        --dist loadfile -m "$marks"
+        --dist loadfile --no-loadscope-reorder -m "$marks"
     marks="not slow and not once"
 done

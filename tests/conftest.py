@@ -1,43 +1,43 @@
+import collections
 import contextlib
 import copy
 import gc
+import importlib
 import importlib.util
 import pathlib
 import resource
 import sys
 
-import keras
 import numpy as np
 import pytest
 from absl import flags
 
-from keras_pointpeft import commands
-from keras_pointpeft.models import PointCloudClassifier
-from keras_pointpeft.models import PointMAEBackbone
-from keras_pointpeft.peft import DAPT
-from keras_pointpeft.peft import Full
-from keras_pointpeft.peft import LinearProbe
-from keras_pointpeft.peft import PointPEFT
+SMALL = ("METHODS", "small_backbone", "small_classifier")
 
-METHODS = {
-    "dapt": lambda: DAPT(rank=4, dropout=0.1),
-    "dapt_track": lambda: DAPT(rank=4, frozen_bn="track"),
-    "full": Full,
-    "linear": LinearProbe,
-    "pointpeft": lambda: PointPEFT(
-        prior=False, prompt_blocks=1, num_prompts=4, adapter_rank=4
-    ),
-}
+
+def __getattr__(name):
+    """Those of `tests.small`.
+
+    Keras is imported by what needs it: the process that hands out the tests to
+    others imports this file alone, and they wait for it.
+    """
+    if name not in SMALL:
+        raise AttributeError(name)
+    return getattr(importlib.import_module("tests.small"), name)
 
 
 @pytest.fixture(autouse=True)
 def seed():
+    import keras
+
     keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(autouse=True)
 def eager_steps(request):
     """Where what is compared does not depend on how a step runs."""
+    import keras
+
     marked = request.node.get_closest_marker("eager")
     if not marked or keras.config.backend() != "tensorflow":
         yield
@@ -52,6 +52,8 @@ def eager_steps(request):
 @pytest.fixture(autouse=True, scope="session")
 def graphs_as_they_are_traced():
     """A graph that runs a few times is not worth being optimized."""
+    import keras
+
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -68,6 +70,25 @@ def gigabytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+@pytest.hookimpl(trylast=True)  # of what is selected
+def pytest_collection_modifyitems(items):
+    """Long files first, then those with many tests: what ends last is short.
+
+    Files go to whichever process is free, and the others wait for the last.
+    """
+    files = collections.defaultdict(list)
+    for item in items:
+        files[item.path].append(item)
+
+    def place(tests):
+        long = any(test.get_closest_marker("long") for test in tests)
+        return not long, -len(tests)
+
+    items[:] = [
+        test for tests in sorted(files.values(), key=place) for test in tests
+    ]
+
+
 def pytest_collection_finish():
     """What was imported stays: looking through it takes half a second."""
     gc.collect()
@@ -77,6 +98,8 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True, scope="module")
 def compiled_functions():
     """Those of jax add up to gigabytes; until then other files use them."""
+    import keras
+
     yield
     gc.collect()
     if keras.config.backend() == "jax" and gigabytes() > 3:
@@ -124,6 +147,8 @@ def load_script(path):
         defined = flags.FLAGS.flags_by_module_dict()
         for flag in defined.get(module.__name__, ()):
             values[flag.name] = copy.deepcopy(flag)
+    from keras_pointpeft import commands
+
     if getattr(module, "run", None) is commands.run:  # a verb of the console
         verb = pathlib.Path(path).stem.partition("_")[0]
         module = importlib.import_module(f"keras_pointpeft.commands.{verb}")
@@ -135,23 +160,3 @@ def load_script(path):
 def load_file(path):
     """A file outside of the package as a module, its path from the root."""
     return load_script(path)[0]
-
-
-def small_backbone(peft=None, **kwargs):
-    """A backbone that builds and runs in no time."""
-    config = {
-        "num_groups": 8,
-        "group_size": 8,
-        "dim": 24,
-        "depth": 2,
-        "num_heads": 3,
-        "encoder_dims": (8, 12, 16),
-        **kwargs,
-    }
-    return PointMAEBackbone(peft=peft, **config)
-
-
-def small_classifier(peft=None, num_classes=3, **kwargs):
-    return PointCloudClassifier(
-        small_backbone(peft, **kwargs), num_classes, head_dims=(16,)
-    )

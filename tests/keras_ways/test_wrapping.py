@@ -15,6 +15,8 @@ from tests.keras_ways.promise import make_task
 from tests.keras_ways.promise import refuses
 from tests.keras_ways.promise import rows
 
+pytestmark = pytest.mark.long
+
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 

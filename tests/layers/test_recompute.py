@@ -15,6 +15,8 @@ from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import Full
 from tests.conftest import small_backbone
 
+pytestmark = pytest.mark.long
+
 
 def trained(method, mode, clouds):
     """Weights and losses of a few steps, with everything drawn at random."""

@@ -10,6 +10,8 @@ from tests.conftest import METHODS
 from tests.conftest import small_backbone
 from tests.conftest import small_classifier
 
+pytestmark = pytest.mark.long
+
 
 def predict(model, points):
     return model.predict(points, batch_size=3, verbose=0)

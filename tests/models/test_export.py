@@ -16,6 +16,8 @@ from tests.conftest import small_classifier
 from tests.models.test_segmenters import make_backbone
 from tests.models.test_segmenters import make_parts
 
+pytestmark = pytest.mark.long
+
 BACKEND = keras.backend.backend()
 FORMATS = {
     "torch": {"onnx": ".onnx", "torch": ".pt2"},

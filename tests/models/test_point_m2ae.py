@@ -15,6 +15,8 @@ from keras_pointpeft.peft import PointPEFT
 from keras_pointpeft.peft import PriorBank
 from keras_pointpeft.step.optimizer import decay_groups
 
+pytestmark = pytest.mark.long
+
 METHODS = {
     "plain": lambda: None,
     "dapt": lambda: DAPT(rank=4),

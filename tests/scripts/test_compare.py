@@ -10,7 +10,7 @@ from keras_pointpeft.experiments.comparison import Entrant
 from keras_pointpeft.presets import results
 from keras_pointpeft.training import trainer
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.long, pytest.mark.once]
 
 
 def read(path):

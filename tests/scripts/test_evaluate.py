@@ -8,7 +8,7 @@ from keras_pointpeft.checkpoints import loading
 from keras_pointpeft.presets import results
 from tests.checkpoints import published
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.long, pytest.mark.once]
 
 pytest.importorskip("torch")
 

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.long, pytest.mark.once]
 
 SMALL = (
     "--weights=random",

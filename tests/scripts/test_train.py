@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.long, pytest.mark.once]
 
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = (

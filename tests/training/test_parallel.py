@@ -16,6 +16,8 @@ from keras_pointpeft.training import Recipe
 from keras_pointpeft.training import parallel
 from tests.training import parallel_program
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).parents[2]
 BACKEND = keras.config.backend()
 

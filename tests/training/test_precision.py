@@ -9,6 +9,8 @@ from keras_pointpeft.training import train
 from keras_pointpeft.training.checkpoint import LATER
 from tests.conftest import small_classifier
 
+pytestmark = pytest.mark.long
+
 
 def is_set():
     """Whether the backend would use TF32 on a GPU."""

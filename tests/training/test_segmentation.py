@@ -15,6 +15,8 @@ from keras_pointpeft.training import class_weights
 from keras_pointpeft.training import objective_of
 from keras_pointpeft.training import train
 
+pytestmark = pytest.mark.long
+
 PARTS = ((0, 1), (2, 3))
 RECIPE = Recipe(
     epochs=4,

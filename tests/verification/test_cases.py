@@ -10,6 +10,8 @@ from keras_pointpeft.verification.case import Case
 from keras_pointpeft.verification.case import verify
 from keras_pointpeft.verification.ops import verify_ops_case
 
+pytestmark = pytest.mark.long
+
 CASES = sorted(
     path.parent
     for path in (pathlib.Path(__file__).parents[1] / "golden").glob(
