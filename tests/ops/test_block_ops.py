@@ -300,3 +300,23 @@ def test_gradients_of_a_split_sequence():
         expected = gradient()
     np.testing.assert_array_equal(gradient(), expected)
     assert not expected[:, 1:3].any()
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="its gradient is torch's here"
+)
+@pytest.mark.parametrize("kind", ["tensor", "parameter"])
+def test_a_token_alone_is_scaled_and_shifted(kind):
+    """As BitFit does with a frozen class token, which is a parameter."""
+    import torch
+
+    token = torch.arange(1.0, 5.0)
+    if kind == "parameter":
+        token = torch.nn.Parameter(token, requires_grad=False)
+    scale = torch.full((4,), 2.0, requires_grad=True)
+    shift = torch.zeros(4, requires_grad=True)
+    weights = torch.tensor([1.0, 10.0, 100.0, 1000.0])
+    total = (affine(token, scale, shift) * weights).sum()
+    to_scale, to_shift = torch.autograd.grad(total, (scale, shift))
+    assert to_scale.tolist() == [1.0, 20.0, 300.0, 4000.0]
+    assert to_shift.tolist() == weights.tolist()

@@ -175,10 +175,13 @@ class _Affine(torch.autograd.Function):
             )
             return to_x if to_x is None else to_x.view(x.shape), *found, None
         of_x, of_scale, of_shift = wanted
-        rows = tuple(range(x.ndim - 1))
-        kind = scale.dtype
-        product = (gradient * x).sum(rows, dtype=kind) if of_scale else None
-        shifted = gradient.sum(rows, dtype=kind) if of_shift else None
+
+        def over_rows(values):
+            # A sum over no axes would be one over all: x may be one token.
+            return values.reshape(-1, x.shape[-1]).sum(0, dtype=scale.dtype)
+
+        product = over_rows(gradient * x) if of_scale else None
+        shifted = over_rows(gradient) if of_shift else None
         if not of_x:
             return None, product, shifted, None
         # In place, for what is as wide as an MLP: a block has nothing larger.
