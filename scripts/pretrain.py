@@ -88,6 +88,12 @@ BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Clouds per step.")
 LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "Peak rate.")
 WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 0.05, "Of matrices.")
 WARMUP = flags.DEFINE_integer("warmup", 10, "Epochs of linear warm-up.")
+SCHEDULE = flags.DEFINE_enum(
+    "schedule",
+    "epoch",
+    ["epoch", "update"],
+    "What moves the rate: epochs, as published, or updates, for few epochs.",
+)
 MASK_RATIO = flags.DEFINE_float(
     "mask_ratio",
     None,
@@ -148,6 +154,12 @@ SVM_CLOUDS = flags.DEFINE_integer(
 JIT = flags.DEFINE_bool(
     "jit", None, "Whether to compile the step. The backend's default if unset."
 )
+HALF_WEIGHTS = flags.DEFINE_string(
+    "half_weights",
+    None,
+    "Also writes the backbone's weights to this .weights.h5 file, in float16 "
+    "at half the size, as zoo/weights has them.",
+)
 RESUME = flags.DEFINE_bool(
     "resume", True, "Go on where a run into the same folder was interrupted."
 )
@@ -159,6 +171,8 @@ def main(_):
 
     with Progress("starting Keras"):
         import keras
+
+        import keras_pointpeft
 
     keras.utils.set_random_seed(SEED.value)
     output = pathlib.Path(OUTPUT.value)
@@ -185,6 +199,8 @@ def main(_):
         model = PointCloudClassifier(backbone, len(split.class_names))
         state = fit(model, split, LABELLED_EPOCHS.value, output / "labelled")
     backbone.save_to_preset(output / "backbone")
+    if HALF_WEIGHTS.value is not None:
+        keras_pointpeft.checkpoints.write_half(backbone, HALF_WEIGHTS.value)
     settings = json.dumps(state.identity, indent=2, sort_keys=True)
     (output / "config.json").write_text(settings + "\n")
     logging.info("Written: %s", output / "backbone")
@@ -194,29 +210,39 @@ def fit(model, split, epochs, folder):
     """Trains one stage, from where it was interrupted; returns its state."""
     from keras_pointpeft.data import FollowEpoch
     from keras_pointpeft.models import PointCloudClassifier
+    from keras_pointpeft.training import CosineOfUpdates
     from keras_pointpeft.training import CosineWithWarmup
     from keras_pointpeft.training import EpochLog
     from keras_pointpeft.training import EpochSeed
     from keras_pointpeft.training import EpochTimer
+    from keras_pointpeft.training import RateLog
     from keras_pointpeft.training import StopOnNaN
     from keras_pointpeft.training import TrainingCheckpoint
     from keras_pointpeft.training import make_optimizer
     from keras_pointpeft.training import telling_epochs
 
     folder.mkdir(parents=True, exist_ok=True)
-    if WARMUP.value and 4 * (WARMUP.value + 1) > epochs:
+    by_epoch = SCHEDULE.value == "epoch"
+    if by_epoch and WARMUP.value and 4 * (WARMUP.value + 1) > epochs:
         logging.warning(
             "%d of %d epochs are warm-up: the first two of them train at a "
-            "rate of 1e-6, as published. For few epochs use --warmup=0.",
+            "rate of 1e-6, as published. For few epochs use --warmup=0 or "
+            "--schedule=update.",
             min(WARMUP.value + 1, epochs),
             epochs,
         )
     masked = not isinstance(model, PointCloudClassifier)
     num_points = points_per_cloud(model.backbone)
     dataset = batches(split, masked, num_points)
+    rate = LEARNING_RATE.value
+    pace = CosineWithWarmup(rate, epochs, WARMUP.value)
+    if not by_epoch:
+        steps = len(dataset)
+        rate = CosineOfUpdates(rate, steps * epochs, steps * WARMUP.value)
+        pace = RateLog()
     optimizer = make_optimizer(
         model,
-        LEARNING_RATE.value,
+        rate,
         WEIGHT_DECAY.value,
         clip_norm=CLIP_NORM.value,
     )
@@ -246,7 +272,7 @@ def fit(model, split, epochs, folder):
             callbacks=[
                 FollowEpoch(dataset),
                 EpochSeed(SEED.value),
-                CosineWithWarmup(LEARNING_RATE.value, epochs, WARMUP.value),
+                pace,
                 EpochTimer(),
                 StopOnNaN(state.path),
                 *(linear_svm(num_points) if masked else ()),
@@ -316,7 +342,9 @@ def run_identity(model, split):
         digest = zlib.crc32(np.ascontiguousarray(split.points))
         clouds = f"{len(split.points)} clouds, {digest:08x}"
     own = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
-    ignored = ("output", "resume")
+    ignored = ("output", "resume", "half_weights")
+    # A run from before there was this flag goes on as it began.
+    ignored += ("schedule",) if SCHEDULE.value == "epoch" else ()
     ignored += ("svm_every", "svm_dataset", "svm_data", "svm_clouds")
     return {
         "model": f"{len(variables)} variables, "

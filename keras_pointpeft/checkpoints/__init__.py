@@ -14,6 +14,7 @@ from keras_pointpeft.checkpoints.transfer import export
 from keras_pointpeft.checkpoints.transfer import fill
 from keras_pointpeft.checkpoints.writer import published_state
 from keras_pointpeft.checkpoints.writer import write_checkpoint
+from keras_pointpeft.checkpoints.writer import write_half
 
 __all__ = [
     "CheckpointMismatch",
@@ -30,4 +31,5 @@ __all__ = [
     "published_state",
     "read_checkpoint",
     "write_checkpoint",
+    "write_half",
 ]

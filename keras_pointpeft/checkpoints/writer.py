@@ -1,7 +1,10 @@
 """Writes our weights in the layouts that published code reads."""
 
 import re
+import tempfile
+from pathlib import Path
 
+import h5py
 import numpy as np
 from keras import ops
 
@@ -107,3 +110,50 @@ def write_checkpoint(model, path, pretrained=False):
     with whole_file(path) as place:
         torch.save({"base_model": tensors}, place)
     return len(state)
+
+
+def write_half(model, path):
+    """Writes a model's weights as a Keras file in float16, at half the size.
+
+    `model.load_weights` reads it, into variables of any type. A file that was
+    there stays if an error comes in between.
+
+    Args:
+        model: a built Keras model.
+        path: path of the file, which ends with `.weights.h5`.
+
+    Raises:
+        ValueError: naming a weight that is too large for float16.
+
+    Example:
+    ```python
+    from keras_pointpeft import checkpoints
+
+    backbone = keras_pointpeft.from_preset("pointmaetiny_shapes")
+    checkpoints.write_half(backbone, "half.weights.h5")
+    backbone.load_weights("half.weights.h5")
+    ```
+    """
+
+    def copy(name, item):
+        if isinstance(item, h5py.Group):
+            made = target.require_group(name)
+        elif item.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                half = item[()].astype("float16")
+            if not np.isfinite(half).all():
+                raise ValueError(
+                    "This weight is too large for float16, or not finite. "
+                    f"Received: {name}, up to {np.abs(item[()]).max():.3g}"
+                )
+            made = target.create_dataset(name, data=half)
+        else:
+            made = target.create_dataset(name, data=item[()])
+        made.attrs.update(item.attrs)
+
+    with tempfile.TemporaryDirectory() as folder, whole_file(path) as place:
+        full = Path(folder) / "full.weights.h5"
+        model.save_weights(full)
+        with h5py.File(full) as source, h5py.File(place, "w") as target:
+            target.attrs.update(source.attrs)
+            source.visititems(copy)

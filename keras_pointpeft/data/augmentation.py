@@ -11,6 +11,7 @@ from dataclasses import fields
 import numpy as np
 
 from keras_pointpeft.data.clouds import to_float32
+from keras_pointpeft.data.normalization import unit_sphere
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,60 @@ class Jitter(Augmentation):
 
 
 @dataclass(frozen=True)
+class OneSided(Augmentation):
+    """Some clouds as one side of them: what a scan has of an object.
+
+    Of these clouds the points that lie farthest along a random direction stay,
+    and points among them are repeated in place of those that are gone. All
+    clouds are moved and scaled into the unit sphere, as partial clouds are
+    when they are read: others that scale or move come behind it.
+
+    Args:
+        share: float, the share of clouds. Defaults to 0.5.
+        least: float, the smallest part of a cloud's points that stays; it is
+            drawn between this and all. Defaults to 0.5.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_pointpeft.data.augmentation import OneSided
+
+    points = np.random.default_rng(0).normal(size=(2, 64, 3))
+    seen = OneSided(share=1.0)(points, np.random.default_rng(1))
+    ```
+    """
+
+    share: float = 0.5
+    least: float = 0.5
+    name = "one_sided"
+
+    def __post_init__(self):
+        if not (0 <= self.share <= 1 and 0 < self.least <= 1):
+            raise ValueError(
+                "`share` must be in [0, 1] and `least` in (0, 1]. "
+                f"Received: share={self.share}, least={self.least}"
+            )
+
+    def __call__(self, points, rng):
+        points = _points(points)
+        batch, count, _ = points.shape
+        direction = rng.standard_normal((batch, 3, 1), "float32")
+        part = rng.uniform(self.least, 1, batch)
+        part[rng.random(batch) >= self.share] = 1
+        stay = np.maximum(np.ceil(part * count), 1).astype(int)
+        depth = (points @ direction)[..., 0]
+        order = np.argsort(-depth, axis=1, kind="stable")
+        # Whatever the first so many are, the others are drawn from them.
+        others = (rng.random((batch, count)) * stay[:, None]).astype(int)
+        place = np.arange(count)
+        chosen = np.where(place < stay[:, None], place, others)
+        chosen = np.take_along_axis(order, chosen, 1)
+        # Points keep their order as far as they stay.
+        seen = np.take_along_axis(points, np.sort(chosen, 1)[..., None], 1)
+        return unit_sphere(seen)
+
+
+@dataclass(frozen=True)
 class Compose(Augmentation):
     """Several augmentations, one after the other.
 
@@ -214,6 +269,7 @@ AUGMENTATIONS = {
         Rotate,
         ScaleRotate,
         Jitter,
+        OneSided,
         Compose,
     )
 }

@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy.face(
         "LiveParts": "training.live_parts",
         "NotANumber": "training.callbacks",
         "Objective": "training.objective",
+        "RateLog": "training.schedule",
         "Recipe": "training.recipe",
         "SmoothedCrossentropy": "step.losses",
         "StopOnNaN": "training.callbacks",

@@ -43,9 +43,9 @@ class Recipe:
         gradient_accumulation: int. Batches that make one update.
         label_smoothing: float. Probability given to the wrong classes.
         augmentation: `"none"`, `"scale_translate"`, `"rotate"`,
-            `"scale_rotate"` or `"jitter"`, with numbers of its own
-            `{"name": "scale_translate", "shift": 0.1}`, a list of such, or
-            None; see `keras_pointpeft.data.augmentation.get`.
+            `"scale_rotate"`, `"jitter"` or `"one_sided"`, with numbers of its
+            own `{"name": "scale_translate", "shift": 0.1}`, a list of such,
+            or None; see `keras_pointpeft.data.augmentation.get`.
         num_points: int or None. Points of a cloud; None for all.
         sampling: string. How they are chosen in training: `"random"`,
             `"fps"`, `"first"` or `"fps_then_random"`.

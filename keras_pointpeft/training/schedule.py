@@ -184,7 +184,20 @@ class CosineOfUpdates(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class RateLog(keras.callbacks.Callback):
-    """Logs as `"learning_rate"` the rate that an epoch ended with."""
+    """Logs as `"learning_rate"` the rate that an epoch ended with.
+
+    For optimizers whose rate is a schedule, such as `CosineOfUpdates`.
+
+    Example:
+    ```python
+    from keras_pointpeft import training
+
+    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
+    rate = training.CosineOfUpdates(4e-3, steps=100)
+    model.compile(training.make_optimizer(model, rate), loss="auto")
+    model.fit(points, labels, callbacks=[training.RateLog()])
+    ```
+    """
 
     def on_epoch_end(self, epoch, logs=None):
         logs["learning_rate"] = float(

@@ -117,6 +117,43 @@ def test_jitter_is_clipped():
     assert 0.01 < moved.std() < 0.02
 
 
+def test_one_sided_keeps_the_far_part_of_some_clouds():
+    points = make_clouds(200, 40)
+    seen = apply("one_sided", points, share=0.5, least=0.3)
+    assert seen.shape == points.shape
+    stays = []
+    for cloud, before in zip(seen, points, strict=True):
+        assert np.abs(cloud.mean(0)).max() < 1e-5
+        assert np.isclose(np.linalg.norm(cloud, axis=1).max(), 1, atol=1e-5)
+        # Moved and scaled alike: differences of points tell which they are.
+        distinct = np.unique(cloud.round(5), axis=0)
+        stays.append(len(distinct) / 40)
+        ratio = np.ptp(before, axis=0) / np.ptp(cloud, axis=0)
+        if len(distinct) == 40:
+            np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
+    stays = np.array(stays)
+    assert 0.35 < (stays == 1).mean() < 0.65
+    assert stays.min() >= 0.3 - 1e-6 and stays.min() < 0.4
+
+
+def test_one_side_ends_at_a_plane():
+    line = np.linspace(-1, 1, 101, dtype="float32")[None, :, None]
+    line = line * np.float32([1, 0, 0])
+    seen = apply("one_sided", line, share=1.0, least=0.5)[0, :, 0]
+    # Of a line one end stays, without a gap, and its points in their order.
+    distinct = np.unique(seen.round(5))
+    steps = np.diff(distinct)
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-2)
+    assert 51 <= len(distinct) < 101
+    assert (np.diff(seen) >= 0).all()
+
+
+@pytest.mark.parametrize("wrong", [{"share": 1.5}, {"least": 0.0}])
+def test_one_sided_refuses(wrong):
+    with pytest.raises(ValueError, match="Received: share="):
+        augmentation.OneSided(**wrong)
+
+
 def test_composition_is_in_order():
     points = make_clouds(4, 8)
     rng = np.random.default_rng(3)
