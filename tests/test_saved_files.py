@@ -179,9 +179,13 @@ def of_this_backend(name):
 def test_training_state(saved, from_file):
     points, labels = write.clouds()
     split = Split(points, labels, ("a", "b", "c"), name="clouds")
-    # The selection was the default then.
+    # The selection was the default then, and the schedule the only one.
     recipe = Recipe(
-        epochs=2, batch_size=2, warmup_epochs=1, selection="held_out"
+        epochs=2,
+        batch_size=2,
+        warmup_epochs=1,
+        selection="held_out",
+        schedule="epoch",
     )
     spoil(from_file.variables)
     about = identity(from_file, recipe, split)
