@@ -12,7 +12,6 @@ from keras_pointpeft.ops import disable_accelerators
 from keras_pointpeft.ops.arithmetic import add_scaled
 from keras_pointpeft.ops.arithmetic import affine
 from keras_pointpeft.ops.arithmetic import attention
-from keras_pointpeft.ops.arithmetic import batch_norm
 from keras_pointpeft.ops.arithmetic import dynamic_adapter
 from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.ops.arithmetic import layer_norm
@@ -135,18 +134,6 @@ def dropped_branch(x, scale, shift):
     return add_scaled(x * scale, x + shift, kept)
 
 
-def normalized_batch(x, scale, shift, **arguments):
-    mean, variance = (ops.convert_to_tensor(v) for v in STATISTICS)
-    wide = ops.cast(x, "float32")
-    y, *moved = batch_norm(
-        wide, scale, shift, mean, variance, 0.1, **arguments
-    )
-    for value in moved:
-        y = y + value
-    return ops.cast(y, x.dtype)
-
-
-STATISTICS = numbers(8, seed=5), numbers(8, seed=6) ** 2
 ADAPTER = (
     *(X, SCALE, SHIFT, numbers(8, 1, seed=3), numbers(1, seed=4)),
     *(numbers(8, 3, seed=5), numbers(3, seed=6)),
@@ -196,15 +183,6 @@ FUNCTIONS = {
     "affine_of_views": (
         lambda x, scale, shift: affine(x.transpose(0, 1), scale, shift),
         (X, SCALE, SHIFT),
-    ),
-    "batch_norm": (normalized_batch, (X, SCALE, SHIFT)),
-    "batch_norm_training": (
-        lambda *inputs: normalized_batch(*inputs, momentum=0.9),
-        (X, SCALE, SHIFT),
-    ),
-    "batch_norm_of_one": (
-        lambda *inputs: normalized_batch(*inputs, momentum=0.9),
-        (X[:1, :1], SCALE, SHIFT),
     ),
     "pooled": (pooled, (X, SCALE, SHIFT)),
     "add_scaled": (dropped_branch, (X, SCALE, SHIFT)),

@@ -108,7 +108,9 @@ def test_few_shot(run_script, tmp_path):
     assert len(accuracies) == 2
     assert float(row["mean"]) == pytest.approx(sum(accuracies) / 2, abs=0.01)
     # What is known is not run again.
-    assert row["protocol"] == "scale_translate, of 120 clouds"
+    assert (
+        row["protocol"] == "scale_translate, rate by update, of 120 clouds"
+    )
     before = (tmp_path / "few_shot.csv").read_text()
     shown = run_script(*arguments).stdout
     assert "episode" not in shown

@@ -25,7 +25,6 @@ add_scaled = torch_block.add_scaled
 affine = torch_block.affine
 affine_gelu = torch_block.affine_gelu
 attention = torch_block.attention
-batch_norm = torch_block.batch_norm
 dropout_mask = torch_step.dropout_mask
 dynamic_adapter = torch_block.dynamic_adapter
 layer_norm = torch_block.layer_norm

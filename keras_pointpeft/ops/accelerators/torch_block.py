@@ -15,7 +15,6 @@ import functools
 import torch
 from torch.nn import functional
 
-from keras_pointpeft.ops import replicas
 from keras_pointpeft.ops.accelerators import torch_cuda
 
 # Columns of a layer norm that fit the registers of one program of triton.
@@ -317,29 +316,6 @@ def _rows_backward(gradient, x, scale):
         )
         return to_x[0], to_scale
     return gradient * scale, (gradient * x).sum(1)
-
-
-def batch_norm(x, gamma, beta, mean, variance, epsilon, momentum):
-    """As `keras_pointpeft.ops.arithmetic`; None where it does not suit."""
-    rows = x.reshape(-1, x.shape[-1])
-    if (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or x.is_meta
-        # Torch's unbiased variance of one row is no number.
-        or (momentum is not None and (len(rows) < 2 or replicas.count() > 1))
-        or not x.numel()
-    ):
-        return None
-    training = momentum is not None
-    if training:
-        mean, variance = torch.stack((mean, variance)).detach()
-    # It writes into the moving statistics.
-    y, *_ = torch.native_batch_norm(
-        rows, gamma, beta, mean, variance, training,
-        1.0 - momentum if training else 0.0, epsilon,
-    )  # fmt: skip
-    return y.view(x.shape), mean, variance
 
 
 def scaled_backward(gradient, x, scale, wanted, divisor=1):
