@@ -157,7 +157,7 @@ def built():
 
 
 # Hundreds of millions of parameters; or the same ones as another's.
-LARGE = ("pointgptb", "pointgptl", "pointpqae")
+LARGE = ("pointgptb", "pointgptl", "pointpqae", "pointmaesmall")
 # Of the other methods, a few presets stand for all.
 CENTRAL = ("dapt", "full", "linear", "pointpeft")
 FEW = (
