@@ -226,7 +226,7 @@ class OneSided(Augmentation):
         stay = np.maximum(np.ceil(part * count), 1).astype(int)
         depth = (points @ direction)[..., 0]
         order = np.argsort(-depth, axis=1, kind="stable")
-        # Whatever the first so many are, the others are drawn from them.
+        # Places of points that are gone are filled from those that stay.
         others = (rng.random((batch, count)) * stay[:, None]).astype(int)
         place = np.arange(count)
         chosen = np.where(place < stay[:, None], place, others)

@@ -83,7 +83,6 @@ class Recipe:
             all classes count alike, or a sequence of them.
         balanced_sampling: bool. Whether an epoch has as many clouds of each
             class, rarer ones repeatedly.
-
         schedule: string. When warm-up and cosine move: `"epoch"`, from one
             epoch to the next, as published; `"update"`, at every step of the
             optimizer, so that the rate falls to `min_learning_rate` in however

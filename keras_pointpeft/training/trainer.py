@@ -61,10 +61,9 @@ def train(
     The model is compiled anew. Afterwards it has the weights of the selected
     epoch, and its `contract` says what it was trained on. A rate that moves by
     update (`recipe.schedule`) has then come to its end: compile it once more
-    before a `fit` of your own. What a recipe
-    leaves open, `"auto"`, `updates` and `"balanced"`, is decided by the
-    training split. The test split decides nothing, unless the recipe says
-    `selection="best_on_test"`.
+    before a `fit` of your own. What a recipe leaves open, `"auto"`, `updates`
+    and `"balanced"`, is decided by the training split. The test split decides
+    nothing, unless the recipe says `selection="best_on_test"`.
 
     Args:
         model: a classifier that returns logits, such as a

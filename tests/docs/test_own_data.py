@@ -66,7 +66,9 @@ def test_ten_lines(tmp_path, monkeypatch):
     lines = [line for line in lines if line and not line.startswith(parts)]
     assert len(lines) <= 10
     names = {}
-    pages.run(first, names)
+    # After one update all clouds are near a tie, which the points drawn of
+    # them decide.
+    pages.run(first, names, [("updates=1", "updates=40")])
     assert set(names["names"]) <= set(KINDS)
     assert len(names["names"]) == len(names["test"])
     assert 0 <= names["result"].best_accuracy <= 1
@@ -77,8 +79,7 @@ def test_ten_lines(tmp_path, monkeypatch):
     by_file = {row.path: row.name for row in names["found"]}
     ids = [f"my_scans/{place}" for place in names["test"].ids]
     same = [by_file[i] == name for i, name in zip(ids, predicted)]
-    # After one update, points drawn in another way may decide a near tie.
-    assert np.mean(same) > 0.7
+    assert np.mean(same) > 0.9, np.mean(same)
     pages.run(shown, names)
     page = (tmp_path / "my_report" / "report.html").read_text()
     assert all(kind in page for kind in KINDS)

@@ -93,10 +93,14 @@ def test_endless_programs_and_a_start(tmp_path):
         "--batch_size=32",
         "--epochs=1",
         "--warmup=0",
+        "--schedule=update",
+        "--augmentation=one_sided,rotate",
+        f"--half_weights={tmp_path / 'half.weights.h5'}",
         "--labelled_epochs=1",
     ]
     subprocess.run(run, check=True, env=environment(), timeout=600)
     assert (first / "labelled" / "log.csv").is_file()
+    assert (tmp_path / "half.weights.h5").is_file()
     run += [
         "--epochs=0",
         f"--start_from={first / 'backbone'}",
