@@ -104,6 +104,8 @@ def test_endless_programs_and_a_start(tmp_path):
     run += [
         "--epochs=0",
         f"--start_from={first / 'backbone'}",
+        # By updates it would end at the least rate, 1e-6.
+        "--schedule=epoch",
         "--learning_rate=0",
         f"--output={second}",
     ]
