@@ -38,7 +38,12 @@ import shutil
 from absl import app
 from absl import flags
 from absl import logging
+from rich.console import Console
 
+from keras_pointpeft import experiments
+from keras_pointpeft import presets
+from keras_pointpeft import reports
+from keras_pointpeft import training
 from keras_pointpeft.commands import shared
 
 FLAGS = flags.FlagValues()
@@ -66,6 +71,12 @@ NAME = define(
     "name", "string", "Name of the files. <backbone>_<data set> by default."
 )
 SEEDS = define("seeds", "list", "Seeds of the runs.", default=["0", "1", "2"])
+flags.register_validator(
+    "seeds",
+    lambda texts: texts and all(text.isdecimal() for text in texts),
+    "must be integers from 0, such as 0,1,2",
+    flag_values=FLAGS,
+)
 DATA = define("data", "string", "Folder of the clouds.")
 LOADER = define(
     "loader",
@@ -145,18 +156,8 @@ GROUPS = {
 
 def main(_):
     factors = rate_factors()
-    from rich.console import Console
-
-    from keras_pointpeft.files.progress import Progress
-
-    with Progress("starting Keras"):
-        from keras_pointpeft.experiments import comparison
-        from keras_pointpeft.experiments import rates as choice
-        from keras_pointpeft.experiments import runs
-        from keras_pointpeft.presets import results
-        from keras_pointpeft.reports import pareto
-        from keras_pointpeft.training import settled
-
+    comparison, runs = experiments.comparison, experiments.runs
+    results = presets.results
     directory, backbone = None, BACKBONE.value
     if os.path.isdir(backbone):
         directory, backbone = backbone, comparison.backbone_of(backbone)
@@ -168,7 +169,9 @@ def main(_):
         for method in methods
     ]
     first = entrants[0].preset
-    options = {"test_area": TEST_AREA.value} if TEST_AREA.value else {}
+    options = shared.loader_options(
+        FLAGS, FLAGS.num_points or first.num_points, LOADER.value
+    )
     train_split, test_split = (
         runs.load_split(
             first, part, DATA.value, LOADER.value, LIMIT.value, **options
@@ -191,9 +194,9 @@ def main(_):
         """The rate of a method, chosen once, from the first seed."""
         if entrant.text not in rates:
             once = dataclasses.replace(recipe, seed=int(SEEDS.value[0]))
-            rates[entrant.text] = choice.chosen(
+            rates[entrant.text] = experiments.rates.chosen(
                 entrant,
-                settled(once, None, train_split),
+                training.settled(once, None, train_split),
                 factors,
                 train_split,
                 dataset,
@@ -208,12 +211,12 @@ def main(_):
 
     for seed in SEEDS.value:
         for entrant in entrants:
-            recipe = recipe_of(runs, entrant.preset, int(seed))
+            recipe = recipe_of(entrant.preset, int(seed))
             if factors is not None:
                 recipe = dataclasses.replace(
                     recipe, learning_rate=rate_of(entrant, recipe)
                 )
-            recipe = settled(recipe, None, train_split)
+            recipe = training.settled(recipe, None, train_split)
             rows = results.read(file, columns)
             if comparison.known(
                 rows, entrant, recipe, dataset, weights, LIMIT.value
@@ -245,16 +248,22 @@ def main(_):
             )
     rows = results.read(file, columns)
     rows = [row for row in rows if row["dataset"] == dataset]
+    show(rows, figure, f"{backbone} on {dataset}", file)
+
+
+def show(rows, figure, title, file):
+    """Prints the means of all methods, and draws them beside the file."""
+    comparison = experiments.comparison
     entries = comparison.summary(rows, figure)
     what = f"{figure} of the selected epoch"
     if figure == "best_accuracy":
         what = "accuracy after the last epoch"
-    title = f"{backbone} on {dataset}, {what}"
+    title = f"{title}, {what}"
     Console().print(comparison.table(entries, title))
     drawn = comparison.figure_entries(entries)
     for write, suffix in (
-        (pareto.write_png, ".png"),
-        (pareto.write_html, ".html"),
+        (reports.pareto.write_png, ".png"),
+        (reports.pareto.write_html, ".html"),
     ):
         try:
             write(file.with_suffix(suffix), drawn, title)
@@ -289,7 +298,7 @@ def state_folder(entrant, seed):
     return os.path.join(STATES.value, "_".join(filter(None, words)))
 
 
-def recipe_of(runs, preset, seed):
+def recipe_of(preset, seed):
     augmentation = AUGMENTATION.value
     if augmentation is not None and len(augmentation) == 1:
         (augmentation,) = augmentation
@@ -297,4 +306,4 @@ def recipe_of(runs, preset, seed):
     changes.update(augmentation=augmentation, seed=seed)
     # Both figures are told, of the last epoch and of the chosen one.
     changes.setdefault("selection", "held_out")
-    return runs.recipe_for(preset, **changes)
+    return experiments.runs.recipe_for(preset, **changes)

@@ -10,6 +10,8 @@ import importlib
 
 from absl import flags
 
+from keras_pointpeft import presets
+
 FLAGS = flags.FlagValues()
 GROUPS = {}
 USAGE = ""
@@ -46,7 +48,6 @@ def main(_):
 
 def script():
     """The text of the completion script."""
-    import keras_pointpeft
     from keras_pointpeft.commands.console import VERBS
 
     cases = []
@@ -60,6 +61,6 @@ def script():
         cases.append(f'        {verb}) all="{" ".join([*words, "--help"])}" ;;')
     return SCRIPT.format(
         verbs=" ".join(VERBS),
-        presets=" ".join(keras_pointpeft.list_presets()),
+        presets=" ".join(presets.list_presets()),
         cases="\n".join(cases),
     )

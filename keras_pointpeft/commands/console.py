@@ -10,6 +10,8 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from keras_pointpeft.version import __version__
+
 VERBS = {
     "train": "Fine-tune a preset on labelled clouds, and measure it.",
     "predict": "Say what new scans are, or what their points belong to.",
@@ -49,9 +51,7 @@ def main():
         print(GUIDE.format(verbs=verbs))
         return
     if words[0] == "--version":
-        import keras_pointpeft
-
-        print(keras_pointpeft.__version__)
+        print(__version__)
         return
     if words[0] not in VERBS:
         raise SystemExit(

@@ -12,43 +12,28 @@ after it has been read back and compared.
 
 from absl import flags
 
+from keras_pointpeft import presets
+from keras_pointpeft.commands import shared
+
 FLAGS = flags.FlagValues()
-CHECKPOINT = flags.DEFINE_string(
-    "checkpoint",
-    None,
-    "The file to convert.",
-    required=True,
-    flag_values=FLAGS,
+define = shared.definer(FLAGS)
+CHECKPOINT = define(
+    "checkpoint", "string", "The file to convert.", required=True
 )
-PRESET = flags.DEFINE_string(
-    "preset",
-    None,
-    "The built-in preset that the file belongs to.",
-    flag_values=FLAGS,
+PRESET = define(
+    "preset", "string", "The built-in preset that the file belongs to."
 )
-OUTPUT = flags.DEFINE_string(
-    "output",
-    None,
-    "The directory to write.",
-    required=True,
-    flag_values=FLAGS,
-)
+OUTPUT = define("output", "string", "The directory to write.", required=True)
 
 USAGE = "--checkpoint=FILE --output=DIR [--preset=PRESET]"
 GROUPS = {"What to read and to write": ["checkpoint", "preset", "output"]}
 
 
 def main(_):
-    from keras_pointpeft.files.progress import Progress
-
-    with Progress("starting Keras"):
-        from keras_pointpeft.presets.conversion import convert
-
     try:
-        with Progress("converting"):
-            model, report = convert(
-                CHECKPOINT.value, OUTPUT.value, PRESET.value
-            )
+        model, report = presets.convert(
+            CHECKPOINT.value, OUTPUT.value, PRESET.value
+        )
     except (OSError, ValueError) as error:
         raise SystemExit(f"Not converted. {error}") from error
     print(report)

@@ -15,7 +15,13 @@ the preset beside what is measured here.
 from absl import app
 from absl import flags
 from absl import logging
+from rich.console import Console
+from rich.table import Table
 
+import keras_pointpeft
+from keras_pointpeft import experiments
+from keras_pointpeft import presets
+from keras_pointpeft import training
 from keras_pointpeft.commands import shared
 
 FLAGS = flags.FlagValues()
@@ -83,39 +89,36 @@ GROUPS = {
 
 
 def main(_):
-    from keras_pointpeft.files.progress import Progress
-
-    sources = (PRESET.value, MODEL_DIR.value, ADAPTER.value)
-    if not any(sources):
+    if not (PRESET.value or MODEL_DIR.value or ADAPTER.value):
         raise app.UsageError(
             "--adapter=DIR, --preset=NAME or --model_dir=DIR is missing. "
             "Received: none of them"
         )
-    with Progress("starting Keras"):
-        from keras_pointpeft import presets
-        from keras_pointpeft import training
-        from keras_pointpeft.experiments import runs
-
-    contract = known_contract()
+    contract = None
+    if ADAPTER.value is not None:
+        contract = keras_pointpeft.adapters.read_contract(ADAPTER.value)
     name = PRESET.value or (contract and contract.preset)
     preset = presets.resolve(name) if name is not None else None
-    dataset = FLAGS["dataset"].value or (contract and contract.dataset)
+    dataset = FLAGS.dataset or (contract and contract.dataset)
     dataset = shared.need_data(FLAGS, preset, dataset)
-    if MODEL_DIR.value is None and ADAPTER.value is None:
-        check_published(preset)
-    recipe = make_recipe(preset, contract)
-    with Progress(f"reading the {SPLIT.value} split of {dataset}"):
-        split = runs.load_split(
-            preset,
-            SPLIT.value,
-            FLAGS["data"].value,
-            dataset,
-            FLAGS["limit"].value,
-            **options(dataset, contract),
+    trained = MODEL_DIR.value or ADAPTER.value
+    if not trained and preset.weights is None:
+        raise app.UsageError(
+            "No tuned weights are published for this preset. Train it with "
+            "keras-pointpeft train and pass --adapter=DIR or --model_dir=DIR. "
+            f"Received: --preset={preset.name}"
         )
-    with Progress("building the model"):
-        model = make_model()
-    contract = runs.contract_for(model, preset)
+    recipe = make_recipe(preset, contract)
+    split = experiments.runs.load_split(
+        preset,
+        SPLIT.value,
+        FLAGS.data,
+        dataset,
+        FLAGS.limit,
+        **options(dataset, contract),
+    )
+    model = make_model()
+    contract = experiments.runs.contract_for(model, preset)
     if isinstance(split, list) or not contract.class_names:
         logging.info("Classes are matched by their numbers: no names known.")
     else:
@@ -144,43 +147,28 @@ def main(_):
         print_classes(split, evaluation)
 
 
-def known_contract():
-    """What the adapter says of its training; None without an adapter."""
-    from keras_pointpeft import adapters
-
-    if ADAPTER.value is None:
-        return None
-    return adapters.read_contract(ADAPTER.value)
-
-
 def options(dataset, contract):
     """Arguments of the loader: as in training, unless flags say otherwise."""
-    names = ("test_area", "on_bad", "up_axis", "bin_columns")
-    found = {name: FLAGS[name].value for name in names}
+    given = shared.loader_options(FLAGS, FLAGS.num_points, dataset)
+    if contract is None:
+        return given
+    names = ["test_area", "on_bad"]
+    if dataset in ("folder", "s3dis"):
+        names.append("up_axis")
+    if dataset in ("folder", "s3dis", "h5"):
+        names += ["channels", "color_range"]
     if dataset == "folder":
-        found["num_points"] = FLAGS["num_points"].value
-    if contract is not None:
-        names = ("test_area", "on_bad")
-        if dataset in ("folder", "s3dis"):
-            names += ("up_axis",)
-        if dataset == "folder":
-            names += ("bin_columns",)
-        if dataset in ("folder", "s3dis", "h5"):
-            names += ("channels", "color_range")
-        if dataset == "s3dis":
-            found["class_names"] = contract.part_names
-        for name in names:
-            found[name] = found.get(name) or getattr(contract, name)
-        if dataset == "folder" and found["num_points"] is None:
-            found["num_points"] = contract.stored_points
-    return {k: v for k, v in found.items() if v is not None}
+        names.append("bin_columns")
+    known = {name: getattr(contract, name) for name in names}
+    if dataset == "folder":
+        known["num_points"] = contract.stored_points
+    if dataset == "s3dis":
+        known["class_names"] = contract.part_names
+    return {**{k: v for k, v in known.items() if v is not None}, **given}
 
 
 def make_recipe(preset, contract):
     """How it is measured: as in training, unless flags say otherwise."""
-    from keras_pointpeft.experiments import runs
-    from keras_pointpeft.training.recipe import Recipe
-
     changes = {"batch_size": 32, "votes": 1, "seed": 0}
     if contract is not None:
         changes.update(
@@ -194,8 +182,8 @@ def make_recipe(preset, contract):
     changes.update(shared.recipe_changes(FLAGS))
     changes = {k: v for k, v in changes.items() if v is not None}
     if preset is None:
-        return Recipe(**changes)
-    return runs.recipe_for(preset, **changes)
+        return training.Recipe(**changes)
+    return experiments.runs.recipe_for(preset, **changes)
 
 
 def tell_settings(contract, recipe):
@@ -216,18 +204,10 @@ def tell_settings(contract, recipe):
 
 def segmentation(model, title, split, recipe):
     """Figures of parts or scenes."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from keras_pointpeft import training
-    from keras_pointpeft.files.progress import Progress
-
     objective = training.objective_of(model)
     objective.check(split, split)
     table = Table("figure", "percent", title=f"{title}, {SPLIT.value}")
-    with Progress(f"measuring {len(split)} clouds or rooms"):
-        figures = objective.measure(split, recipe)
-    for name, value in figures.items():
+    for name, value in objective.measure(split, recipe).items():
         table.add_row(name, f"{100 * value:.2f}")
     Console().print(table)
     print(f"{len(split)} clouds or rooms, {recipe.votes} vote(s)")
@@ -235,22 +215,18 @@ def segmentation(model, title, split, recipe):
 
 def corrupted(model, title, split, recipe, dataset):
     """Figures on corrupted clouds, as rows and as a table."""
-    from rich.console import Console
-
-    from keras_pointpeft import training
-    from keras_pointpeft.experiments import robustness
-    from keras_pointpeft.presets import results
-
     if isinstance(split, list) or recipe.votes > 1:
         raise app.UsageError(
             "Corruptions are of clouds, not of scenes, and measured without "
             f"votes. Received: --corruptions={','.join(CORRUPTIONS.value)} "
             f"with {recipe.votes} vote(s) on {dataset}"
         )
+    robustness, results = experiments.robustness, presets.results
     objective = training.objective_of(model)
-    found = robustness.measure_task(model, split, recipe, wanted_corruptions())
     rows = []
-    for row in found:
+    for row in robustness.measure_task(
+        model, split, recipe, wanted_corruptions()
+    ):
         rows.append(row)
         if ROWS.value is None:
             continue
@@ -275,24 +251,20 @@ def corrupted(model, title, split, recipe, dataset):
 
 def wanted_corruptions():
     """What the flags ask for."""
-    from keras_pointpeft.experiments import robustness
-
-    names = CORRUPTIONS.value
+    names = None if CORRUPTIONS.value == ["all"] else CORRUPTIONS.value
     try:
         severities = [int(text) for text in SEVERITIES.value]
-        return robustness.pairs(None if names == ["all"] else names, severities)
+        return experiments.robustness.pairs(names, severities)
     except ValueError as error:
         raise app.UsageError(str(error)) from error
 
 
 def make_model():
-    import keras_pointpeft
-
     source = MODEL_DIR.value or PRESET.value
     if ADAPTER.value is not None:
         # On a preset that the user names, or on the adapter's own.
         return keras_pointpeft.from_adapter(
-            ADAPTER.value, FLAGS["backbone"].value, source
+            ADAPTER.value, FLAGS.backbone, source
         )
     model = keras_pointpeft.from_preset(source)
     if not hasattr(model, "num_classes"):
@@ -303,22 +275,9 @@ def make_model():
     return model
 
 
-def check_published(preset):
-    if preset.weights is None:
-        raise app.UsageError(
-            "No tuned weights are published for this preset. Train it with "
-            "keras-pointpeft train and pass --adapter=DIR or --model_dir=DIR. "
-            f"Received: --preset={preset.name}"
-        )
-
-
 def print_table(preset, split, evaluation):
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"Accuracy on {split.name}, in percent")
-    for name in ("", "accuracy", "mean over classes", "protocol", "source"):
-        table.add_column(name)
+    heads = ("", "accuracy", "mean over classes", "protocol", "source")
+    table = Table(*heads, title=f"Accuracy on {split.name}, in percent")
     for row in published_rows(preset):
         others = row.get("measured_by")
         name = f"run again by the {others}" if others else "published"
@@ -343,9 +302,6 @@ def published_rows(preset):
     measured, then the tables of papers, and last what others have found who
     ran the method again.
     """
-    from keras_pointpeft.presets import cards
-    from keras_pointpeft.presets import results
-
     if preset is None:
         return []
     rows, weights = [], preset.weights or {}
@@ -357,18 +313,15 @@ def published_rows(preset):
                 "source": weights["source"],
             }
         )
-    path = cards.zoo_directory() / "results" / "published.csv"
+    path = presets.cards.zoo_directory() / "results" / "published.csv"
     return rows + [
         row
-        for row in results.read(path, results.PUBLISHED)
+        for row in presets.results.read(path, presets.results.PUBLISHED)
         if row["preset"] == preset.name and row["metric"] == "accuracy"
     ]
 
 
 def print_classes(split, evaluation):
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table("class", "clouds", "accuracy")
     for label, name in enumerate(split.class_names):
         clouds = int(evaluation.confusion[label].sum())

@@ -18,6 +18,7 @@ labels into --labelled, in the format they came in:
 from absl import app
 from absl import flags
 
+import keras_pointpeft
 from keras_pointpeft.commands import shared
 
 FLAGS = flags.FlagValues()
@@ -69,8 +70,6 @@ GROUPS = {
 
 
 def main(words):
-    from keras_pointpeft.files.progress import Progress
-
     if (ADAPTER.value is None) == (MODEL_DIR.value is None):
         raise app.UsageError(
             "Either --adapter=DIR or --model_dir=DIR says which model. "
@@ -81,18 +80,13 @@ def main(words):
         raise app.UsageError(
             "Name the files or folders to predict. Received: none"
         )
-    with Progress("starting Keras"):
-        import keras_pointpeft
-        from keras_pointpeft.experiments import predicting
-
-    with Progress("building the model"):
-        if ADAPTER.value is not None:
-            model = keras_pointpeft.from_adapter(
-                ADAPTER.value, FLAGS["backbone"].value
-            )
-        else:
-            model = keras_pointpeft.from_preset(MODEL_DIR.value)
-    found = predicting.predict_files(
+    if ADAPTER.value is not None:
+        model = keras_pointpeft.from_adapter(
+            ADAPTER.value, FLAGS.backbone
+        )
+    else:
+        model = keras_pointpeft.from_preset(MODEL_DIR.value)
+    found = keras_pointpeft.predict_files(
         model,
         words[1:],
         OUTPUT.value,

@@ -10,20 +10,18 @@ start from.
 from absl import app
 from absl import flags
 
+from keras_pointpeft import presets
+from keras_pointpeft.commands import shared
+
 FLAGS = flags.FlagValues()
-CARD = flags.DEFINE_string(
-    "card",
-    None,
-    "Print the model card of this preset instead.",
-    flag_values=FLAGS,
+CARD = shared.definer(FLAGS)(
+    "card", "string", "Print the model card of this preset instead."
 )
 GROUPS = {"What to print": ["card"]}
 USAGE = "[PATTERN...]"
 
 
 def main(words):
-    from keras_pointpeft import presets
-
     if CARD.value is not None:
         print(presets.card(CARD.value))
         return
@@ -35,9 +33,7 @@ def main(words):
 
 
 def table(names):
-    """The presets as lines: name, points, what trains, weights."""
-    from keras_pointpeft import presets
-
+    """The presets as lines: name, points, classes, what trains, weights."""
     rows = [("preset", "points", "classes", "trained", "weights")]
     for name in names:
         preset = presets.resolve(name)

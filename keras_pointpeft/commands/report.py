@@ -9,25 +9,17 @@ in 3D with what the blocks do. It needs the extra `viz`.
 
 from absl import flags
 
+from keras_pointpeft import reports
+from keras_pointpeft.commands import shared
+
 FLAGS = flags.FlagValues()
-RUN = flags.DEFINE_string(
-    "run",
-    None,
-    "Folder that training wrote.",
-    required=True,
-    flag_values=FLAGS,
+define = shared.definer(FLAGS)
+RUN = define("run", "string", "Folder that training wrote.", required=True)
+DATA = define(
+    "data", "string", "Folder of the data set's files, if it has moved."
 )
-DATA = flags.DEFINE_string(
-    "data",
-    None,
-    "Folder of the data set's files, if it has moved.",
-    flag_values=FLAGS,
-)
-OUTPUT = flags.DEFINE_string(
-    "output",
-    None,
-    "Folder to write to, the run's if left out.",
-    flag_values=FLAGS,
+OUTPUT = define(
+    "output", "string", "Folder to write to, the run's if left out."
 )
 
 USAGE = "--run=DIR [flags]"
@@ -35,14 +27,6 @@ GROUPS = {"The run": ["run", "data"], "What to write": ["output"]}
 
 
 def main(_):
-    from keras_pointpeft.files.progress import Progress
-
-    with Progress("starting Keras"):
-        from keras_pointpeft import reports
-
-    run = reports.read_run(RUN.value)
-    with Progress("reading the run's clouds"):
-        splits = reports.load_splits(run, DATA.value)
-    with Progress("writing the report"):
-        path = reports.write_report(RUN.value, *splits, output=OUTPUT.value)
+    splits = reports.load_splits(reports.read_run(RUN.value), DATA.value)
+    path = reports.write_report(RUN.value, *splits, output=OUTPUT.value)
     print(f"Written: {path}")

@@ -6,6 +6,8 @@ import sys
 from absl import app
 from absl import flags
 
+from keras_pointpeft import data
+
 # What is defined here belongs to the verb or script that asks for it.
 flags.disclaim_key_flags()
 
@@ -31,6 +33,8 @@ RECIPE = (
     "remat",
     "schedule",
 )
+# Arguments of loaders of data sets that flags of the same name set.
+LOADER = ("test_area", "on_bad", "up_axis", "bin_columns", "class_names")
 
 
 def definer(values):
@@ -211,26 +215,23 @@ def start_flags(values):
     )
 
 
-def loader_options(values, points=None):
+def loader_options(values, points=None, dataset=None):
     """Arguments of the data set's loader that flags have given."""
-    names = ("test_area", "on_bad", "up_axis", "bin_columns", "class_names")
-    options = {name: values[name].value for name in names if name in values}
-    if values["dataset"].value == "folder":
+    options = {name: values[name].value for name in LOADER if name in values}
+    if (dataset or values["dataset"].value) == "folder":
         options["num_points"] = points
     return {k: v for k, v in options.items() if v is not None}
 
 
 def need_data(values, preset, dataset=None):
-    """Raises UsageError where files are needed and `--data` is missing."""
-    from keras_pointpeft.data.registry import PROCEDURAL
-
+    """The data set's name; a UsageError where its `--data` is missing."""
     name = dataset or values["dataset"].value or (preset and preset.loader)
     if name is None:
         raise app.UsageError(
             "--dataset=NAME is missing: a directory does not name its data "
             "set, nor does a backbone. Received: no --dataset"
         )
-    if values["data"].value is None and name not in PROCEDURAL:
+    if values["data"].value is None and name not in data.PROCEDURAL:
         known = preset.dataset if preset is not None else name
         raise app.UsageError(
             f"--data=DIR is missing: the folder of {known}. Received: no --data"

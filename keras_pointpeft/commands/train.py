@@ -44,13 +44,21 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from keras_pointpeft import experiments
+from keras_pointpeft import presets
+from keras_pointpeft import reports
+from keras_pointpeft import training
 from keras_pointpeft.commands import shared
+from keras_pointpeft.files.progress import silent
 from keras_pointpeft.files.whole import whole_file
 
 FLAGS = flags.FlagValues()
 define = shared.definer(FLAGS)
 PRESET = define(
-    "preset", "string", "A preset, such as dapt_pointmae_scanobjectnn."
+    "preset",
+    "string",
+    "A preset, such as dapt_pointmae_scanobjectnn.",
+    required=True,
 )
 METHOD = define(
     "method", "string", "Another method on the preset's backbone and data set."
@@ -103,7 +111,6 @@ ALL_DEVICES = define(
     "Share each batch among all devices. On torch, use torchrun instead.",
     default=False,
 )
-flags.mark_flag_as_required("preset", flag_values=FLAGS)
 
 USAGE = "--preset=PRESET [--dataset=folder] [--data=DIR] [flags]"
 GROUPS = {
@@ -148,27 +155,15 @@ GROUPS = {
 
 
 def main(_):
-    from keras_pointpeft.files.progress import Progress
-    from keras_pointpeft.files.progress import silent
-
-    with Progress("starting Keras"):
-        from keras_pointpeft.training import parallel
-
-    with parallel.start(ALL_DEVICES.value):
+    with training.parallel.start(ALL_DEVICES.value):
         # Of several processes, one speaks.
-        with nullcontext() if parallel.writes() else silent():
+        with nullcontext() if training.parallel.writes() else silent():
             fine_tune()
-    parallel.finish()
+    training.parallel.finish()
 
 
 def fine_tune():
-    from keras_pointpeft import presets
-    from keras_pointpeft import training
-    from keras_pointpeft.experiments import runs
-    from keras_pointpeft.files.progress import Progress
-    from keras_pointpeft.presets import results
-    from keras_pointpeft.training import parallel
-
+    runs, writes = experiments.runs, training.parallel.writes()
     preset = presets.resolve(preset_name())
     if preset.method is None:
         raise app.UsageError(
@@ -183,22 +178,21 @@ def fine_tune():
             "best_on_test picks the epoch by the test split: the figure "
             "overstates accuracy, as most published ones do."
         )
-    train_split, test_split = (load(runs, preset, s) for s in ("train", "test"))
+    train_split, test_split = (load(preset, s) for s in ("train", "test"))
     test_split = runs.matched(test_split, train_split)
-    if FLAGS["dataset"].value is not None:
+    if FLAGS.dataset is not None:
         recipe = runs.for_own_data(recipe, train_split, changes)
     told = runs.task_arguments(preset, train_split, test_split, num_classes())
-    with Progress("building the model"):
-        model = runs.build_model(
-            preset,
-            recipe,
-            weights=FLAGS["weights"].value,
-            backbone_dir=FLAGS["backbone"].value,
-            **told,
-        )
-        runs.prepare(model, train_split, recipe)
+    model = runs.build_model(
+        preset,
+        recipe,
+        weights=FLAGS.weights,
+        backbone_dir=FLAGS.backbone,
+        **told,
+    )
+    runs.prepare(model, train_split, recipe)
     recipe = training.settled(recipe, model, train_split)
-    if parallel.writes():
+    if writes:
         model.peft_summary()
     output = pathlib.Path(
         OUTPUT.value or f"runs/{preset.name}_seed{recipe.seed}"
@@ -214,10 +208,10 @@ def fine_tune():
         resume=RESUME.value,
         tensorboard=TENSORBOARD.value,
         cache=CACHE.value,
-        callbacks=[live] if parallel.writes() else [],
-        about=about(runs, preset, recipe),
+        callbacks=[live] if writes else [],
+        about=about(preset, recipe),
     )
-    if not parallel.writes():
+    if not writes:
         return
     seconds = time.perf_counter() - begin
     adapter_bytes = model.save_adapter(output / "adapter")
@@ -237,32 +231,33 @@ def fine_tune():
             recipe,
             result,
             runs.dataset_name(
-                FLAGS["dataset"].value or preset.dataset,
-                FLAGS["test_area"].value,
+                FLAGS.dataset or preset.dataset,
+                FLAGS.test_area,
             ),
             adapter_bytes,
             seconds,
-            FLAGS["backbone"].value or FLAGS["weights"].value,
-            FLAGS["limit"].value,
+            FLAGS.backbone or FLAGS.weights,
+            FLAGS.limit,
         )
         columns = runs.result_columns(preset)
-        results.append_row(RESULTS.value, row, columns)
+        presets.results.append_row(RESULTS.value, row, columns)
     if REPORT.value:
         write_report(output, train_split, test_split)
 
 
-def about(runs, preset, recipe):
+def about(preset, recipe):
     """What the adapter is to know of this run besides clouds and recipe."""
+    limit = FLAGS.limit
     return {
         "preset": preset.name,
-        "dataset": FLAGS["dataset"].value or preset.loader,
-        "backbone": FLAGS["backbone"].value or FLAGS["weights"].value,
-        "test_area": FLAGS["test_area"].value,
-        "on_bad": FLAGS["on_bad"].value,
-        "up_axis": FLAGS["up_axis"].value,
-        "protocol": runs.protocol_of(recipe, preset, FLAGS["limit"].value),
+        "dataset": FLAGS.dataset or preset.loader,
+        "backbone": FLAGS.backbone or FLAGS.weights,
+        "test_area": FLAGS.test_area,
+        "on_bad": FLAGS.on_bad,
+        "up_axis": FLAGS.up_axis,
+        "protocol": experiments.runs.protocol_of(recipe, preset, limit),
         "command": shared.command_line(),
-        **names_of_points(runs, preset),
+        **names_of_points(preset),
     }
 
 
@@ -273,41 +268,33 @@ def num_classes():
     return len(names)
 
 
-def names_of_points(runs, preset):
+def names_of_points(preset):
     """Names of the classes of points, where somebody knows them."""
     if preset.task_class != "SemanticSegmenter":
         return {}
     if CLASS_NAMES.value is not None:
         return {"part_names": tuple(CLASS_NAMES.value)}
-    if FLAGS["dataset"].value not in (None, preset.loader):
+    if FLAGS.dataset not in (None, preset.loader):
         return {}
-    return runs.names_of_points(preset, NUM_CLASSES.value)
+    return experiments.runs.names_of_points(preset, NUM_CLASSES.value)
 
 
 def arguments(preset):
     """What the run was started with and the recipe does not say."""
-    data = FLAGS["data"].value
+    data = FLAGS.data
     return {
-        "dataset": FLAGS["dataset"].value,
+        "dataset": FLAGS.dataset,
         "data": data and str(pathlib.Path(data).resolve()),
-        "limit": FLAGS["limit"].value,
-        "test_area": None,
-        "on_bad": None,
-        "num_points": None,
-        "up_axis": None,
-        "bin_columns": None,
-        "class_names": None,
+        "limit": FLAGS.limit,
+        **dict.fromkeys((*shared.LOADER, "num_points")),
         **shared.loader_options(FLAGS, points_of(preset)),
         "num_classes": num_classes(),
-        "weights": FLAGS["weights"].value,
-        "backbone": FLAGS["backbone"].value,
+        "weights": FLAGS.weights,
+        "backbone": FLAGS.backbone,
     }
 
 
 def write_report(output, train_split, test_split):
-    from keras_pointpeft import reports
-    from keras_pointpeft.files.progress import Progress
-
     if missing := reports.missing_packages():
         logging.info(
             "No report, for want of %s: pip install keras-pointpeft[viz], "
@@ -316,9 +303,8 @@ def write_report(output, train_split, test_split):
             output,
         )
         return
-    with Progress("writing the report"):
-        path = reports.write_report(output, train_split, test_split)
-    print(f"To look at: {path}")
+    page = reports.write_report(output, train_split, test_split)
+    print(f"To look at: {page}")
 
 
 def preset_name():
@@ -328,24 +314,21 @@ def preset_name():
     return f"{METHOD.value}_{rest}"
 
 
-def load(runs, preset, split):
-    from keras_pointpeft.files.progress import Progress
-
-    dataset = shared.need_data(FLAGS, preset)
-    with Progress(f"reading the {split} split of {dataset}"):
-        return runs.load_split(
-            preset,
-            split,
-            FLAGS["data"].value,
-            FLAGS["dataset"].value,
-            FLAGS["limit"].value,
-            **shared.loader_options(FLAGS, points_of(preset)),
-        )
+def load(preset, split):
+    shared.need_data(FLAGS, preset)
+    return experiments.runs.load_split(
+        preset,
+        split,
+        FLAGS.data,
+        FLAGS.dataset,
+        FLAGS.limit,
+        **shared.loader_options(FLAGS, points_of(preset)),
+    )
 
 
 def points_of(preset):
     """Points of a cloud that is read from a folder."""
-    return FLAGS["num_points"].value or preset.num_points
+    return FLAGS.num_points or preset.num_points
 
 
 def print_result(preset, recipe, result, output):
