@@ -1,9 +1,9 @@
 """What each method costs on the same backbone and batch."""
 
-import datetime
 import statistics
 import tempfile
 import time
+from functools import partial
 
 import keras
 
@@ -15,7 +15,6 @@ from keras_pointpeft.files.progress import telling
 from keras_pointpeft.presets import results
 from keras_pointpeft.step.running import WARM_UP
 from keras_pointpeft.training import compile_for
-from keras_pointpeft.version import __version__
 
 CLOCK_IN_WORDS = {"wall": "seconds by the clock", "cpu": "seconds of CPU"}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -68,8 +67,8 @@ def measured(
         points = split.points[:batch_size, : recipe.num_points]
         batch = points, split.labels[:batch_size]
         rows.append(_sizes(entrant, model, batch, recipe))
-        trained[entrant.text] = _bound(cost.training_step, model, batch)
-        predicted[entrant.text] = _bound(model.predict_on_batch, points)
+        trained[entrant.text] = partial(cost.training_step, model, batch)
+        predicted[entrant.text] = partial(model.predict_on_batch, points)
     for name, steps in (
         ("step_seconds", trained),
         ("inference_seconds", predicted),
@@ -82,10 +81,6 @@ def measured(
             row[name] = round(median, 5)
             row.update(repeats=repeats, clock=clock)
     return rows
-
-
-def _bound(function, *arguments):
-    return lambda: function(*arguments)
 
 
 def _sizes(entrant, model, batch, recipe):
@@ -105,10 +100,7 @@ def _sizes(entrant, model, batch, recipe):
         "trained_parameters": sum(
             int(keras.ops.size(v)) for v in model.trainable_variables
         ),
-        "backend": keras.backend.backend(),
-        "device": runs.device_name(),
-        "version": __version__,
-        "date": datetime.date.today().isoformat(),
+        **runs.origin(),
     }
 
 

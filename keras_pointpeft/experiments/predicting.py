@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+from absl import logging
 
 from keras_pointpeft.data import augmentation as augmentations
 from keras_pointpeft.data.checks import BadClouds
@@ -152,8 +153,6 @@ def find_files(paths):
             f"Received: {_title(paths)} with {len(others)} other files"
         )
     if others:
-        from absl import logging
-
         logging.warning(
             "%d other files are left out: %s%s",
             len(others),

@@ -1,7 +1,6 @@
 """What a model takes files for, as a record and as a table."""
 
 import csv
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,8 +66,6 @@ def write_table(found, names, output, votes=1):
         output: path of the file.
         votes: int, how many passes there were.
     """
-    output = os.fspath(output)
-    os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     of_points = any(row.labels is not None for row in found)
     columns = ["file", "class", "confidence", "votes", "passes"]
     shares = "share of points" if of_points else "probability"

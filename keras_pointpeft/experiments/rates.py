@@ -1,16 +1,12 @@
 """A learning rate for each method: the same few are tried for all."""
 
 import dataclasses
-import datetime
 import math
-
-import keras
 
 from keras_pointpeft.experiments import runs
 from keras_pointpeft.presets import results
 from keras_pointpeft.training import objectives
 from keras_pointpeft.training import trainer
-from keras_pointpeft.version import __version__
 
 
 def chosen(
@@ -103,9 +99,6 @@ def _try(entrant, recipe, train_split, weights, backbone_dir, num_classes):
         "figure": objective.figure,
         "train_clouds": len(learned),
         "held_out_clouds": len(held),
-        "backend": keras.backend.backend(),
-        "device": runs.device_name(),
         "seconds": round(sum(e["seconds"] for e in result.history), 1),
-        "version": __version__,
-        "date": datetime.date.today().isoformat(),
+        **runs.origin(),
     }

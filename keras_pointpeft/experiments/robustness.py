@@ -5,11 +5,9 @@ A model that was trained on clean clouds is measured on each of
 """
 
 import dataclasses
-import datetime
 import math
 from collections import defaultdict
 
-import keras
 from rich.table import Table
 
 from keras_pointpeft.data.corruption import CORRUPTIONS
@@ -21,7 +19,6 @@ from keras_pointpeft.experiments import runs
 from keras_pointpeft.files.progress import Progress
 from keras_pointpeft.presets import model_card
 from keras_pointpeft.training import objectives
-from keras_pointpeft.version import __version__
 
 NOTE = """By `scripts/measure_corruptions.py`: trained on clean clouds, measured
 on `keras_pointpeft.data.CORRUPTIONS`. Accuracy in percent, of each corruption
@@ -154,10 +151,7 @@ def result_row(measured, **known) -> dict:
     return {
         **measured,
         "metric": "accuracy",
-        "backend": keras.backend.backend(),
-        "device": runs.device_name(),
-        "version": __version__,
-        "date": datetime.date.today().isoformat(),
+        **runs.origin(),
         **known,
     }
 
@@ -190,9 +184,11 @@ def summary(rows, baseline=None) -> list[dict]:
         values[row["preset"]][pair].append(float(row["value"]))
     kinds = {preset: set(found) for preset, found in values.items()}
     for preset, found in kinds.items():
-        if found != next(iter(kinds.values())):
+        clean = (CLEAN, 0) in found and len(found) > 1
+        if found != next(iter(kinds.values())) or not clean:
             raise ValueError(
-                "Presets are compared on the same corruptions and severities. "
+                "Presets are compared on clean clouds and on the same "
+                "corruptions and severities. "
                 f"Received: {preset} with {sorted(found)}"
             )
     if baseline is not None and baseline not in values:

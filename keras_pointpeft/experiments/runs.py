@@ -302,14 +302,11 @@ def result_row(
         "protocol": protocol_of(run, preset, limit),
         "trained_parameters": result.trained_parameters,
         "adapter_bytes": adapter_bytes,
-        "backend": keras.backend.backend(),
-        "device": device_name(),
         "seconds": round(seconds, 1),
         "train_clouds": result.train_clouds,
         "test_clouds": result.test_clouds,
         "weights": weights,
-        "version": __version__,
-        "date": datetime.date.today().isoformat(),
+        **origin(),
     }
 
 
@@ -371,6 +368,16 @@ def protocol_of(recipe, preset, limit=None) -> str:
 def dataset_name(dataset, test_area=None) -> str:
     """A data set's name in a result file, with the area tested on if given."""
     return dataset if test_area is None else f"{dataset}_area{test_area}"
+
+
+def origin() -> dict:
+    """Columns of a result that say where, when and by what it was measured."""
+    return {
+        "backend": keras.backend.backend(),
+        "device": device_name(),
+        "version": __version__,
+        "date": datetime.date.today().isoformat(),
+    }
 
 
 def device_name() -> str:

@@ -49,6 +49,8 @@ def test_the_guide_names_every_verb(capsys, monkeypatch):
         (["predict", "--adapter=x"], "Name the files"),
         (["predict", "x.ply"], "--adapter=DIR or --model_dir=DIR"),
         (["presets", "nothing*"], "No preset has such a name"),
+        (["compare", "--seeds=0,a"], "--seeds.*integers from 0"),
+        (["compare", "--seeds="], "--seeds.*integers from 0"),
     ],
 )
 def test_mistakes_are_explained(words, message, monkeypatch):

@@ -82,6 +82,11 @@ def test_summary():
     assert entry["clean"] == 70 and entry["by"]["outliers"] == 55
     with pytest.raises(ValueError, match="same corruptions.*other"):
         robustness.summary(rows[:-1])
+    # Without clean clouds, and with nothing else.
+    whole = rows_of("base", 80, 70, 50, 60, 40)
+    for some in (whole[1:], whole[:1]):
+        with pytest.raises(ValueError, match="on clean clouds.*base"):
+            robustness.summary(some)
     with pytest.raises(ValueError, match="baseline"):
         robustness.summary(rows, "third")
 

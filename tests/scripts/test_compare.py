@@ -2,8 +2,10 @@ import csv
 import dataclasses
 
 import keras
+import numpy as np
 import pytest
 
+from keras_pointpeft.data import make_shapes
 from keras_pointpeft.experiments import comparison
 from keras_pointpeft.experiments import runs
 from keras_pointpeft.experiments.comparison import Entrant
@@ -125,6 +127,34 @@ def test_an_entrant_is_read():
 def test_wrong_entrants(text, error, message):
     with pytest.raises(error, match=message):
         Entrant.from_text(text, "pointmaetiny", "shapes")
+
+
+def test_a_folder_is_read_with_the_points_of_the_recipe(run_script, tmp_path):
+    """Scans of 600 points are enough for a recipe that takes 512."""
+    made = make_shapes(
+        12, "scan", num_points=600, categories=("mug", "chair")
+    )
+    for number, (cloud, label) in enumerate(zip(made.points, made.labels)):
+        split = "train" if number // 2 % 3 else "test"
+        folder = tmp_path / "scans" / split / made.class_names[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{number}.npy", cloud)
+    run_script(
+        "compare.py",
+        "--methods=linear",
+        "--weights=random",
+        "--data=scans",
+        "--loader=folder",
+        "--epochs=1",
+        "--batch_size=4",
+        "--selection=last",
+        "--seeds=0",
+        "--name=folder",
+        "--output=results",
+    )
+    (row,) = read(tmp_path / "results" / "folder.csv")
+    assert row["dataset"] == "scans"
+    assert row["train_clouds"] == "8" and row["test_clouds"] == "4"
 
 
 def test_rates_are_chosen_before_methods_are_compared(run_script, tmp_path):
