@@ -32,8 +32,11 @@ def dead_parts(model, shares=None):
             continue
         value = np.asarray(keras.ops.convert_to_numpy(variable), "float32")
         if np.abs(value).max(initial=0) < ZERO:
+            effect = "so that it passes nothing on"
+            if "gate" in _name(variable):
+                effect = "a gate that is shut: what is behind it adds nothing"
             place = _place(variable.path)
-            told.append(f"{place} is 0 everywhere{_effect(variable)}.")
+            told.append(f"{place} is 0 everywhere, {effect}.")
     return told
 
 
@@ -58,17 +61,14 @@ def bank_in_words(nearest, entries):
 
 def _carries(variable):
     """Whether nothing passes where it is 0: a kernel or a gate, no bias."""
-    name = variable.path.rsplit("/", 1)[-1]
+    name = _name(variable)
     if any(part in name for part in _GATES):
         return True
     return len(variable.shape) > 1 and "bias" not in name
 
 
-def _effect(variable):
-    name = variable.path.rsplit("/", 1)[-1]
-    if "gate" in name:
-        return ", a gate that is shut: what is behind it adds nothing"
-    return ", so that it passes nothing on"
+def _name(variable):
+    return variable.path.rsplit("/", 1)[-1]
 
 
 def _place(path):

@@ -48,6 +48,15 @@ def _figure(width, height):
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def _grid(width, height, rows, columns):
+    """A figure of clouds in rows and columns, and its axes."""
+    figure = _figure(width, height)
+    shape = {"projection": "3d"}
+    return figure, figure.subplots(
+        rows, columns, squeeze=False, subplot_kw=shape
+    )
+
+
 def curves(found):
     """Loss and figures, epoch by epoch."""
     pairs = palette.curve_names(found.history)
@@ -178,10 +187,10 @@ def scales(found):
     return figure
 
 
-def _cloud(axes, points, values, title, cmap="viridis", size=3, **kwargs):
+def _cloud(axes, points, values, title, cmap="viridis", **kwargs):
     x, y, z = points.T
     drawn = axes.scatter(
-        x, y, z, c=values, s=size, cmap=cmap, linewidths=0, **kwargs
+        x, y, z, c=values, s=3, cmap=cmap, linewidths=0, **kwargs
     )
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()
@@ -202,11 +211,8 @@ def blocks(found):
         )
         if values
     ]
-    figure = _figure(2.6 * len(columns), 2.6 * len(rows))
-    shape = {"projection": "3d"}
-    grid = figure.subplots(
-        len(rows), len(columns), squeeze=False, subplot_kw=shape
-    )
+    wide, high = len(columns), len(rows)
+    figure, grid = _grid(2.6 * wide, 2.6 * high, high, wide)
     for line, (view, values, kind) in zip(grid, rows):
         for axes, block in zip(line, columns):
             title = f"block {block + 1}, {kind}"
@@ -226,9 +232,7 @@ def nearest(found):
     """Clouds and the nearest samples of the bank beside them."""
     views = [view for view in found.clouds if view.nearest]
     columns = 1 + max(len(view.nearest) for view in views)
-    figure = _figure(2.4 * columns, 2.4 * len(views))
-    shape = {"projection": "3d"}
-    grid = figure.subplots(len(views), columns, squeeze=False, subplot_kw=shape)
+    figure, grid = _grid(2.4 * columns, 2.4 * len(views), len(views), columns)
     for line, view in zip(grid, views):
         _cloud(line[0], view.points, palette.BLUE, view.title, None)
         for axes, (points, title) in zip(line[1:], view.nearest):
@@ -239,9 +243,7 @@ def nearest(found):
 def parts(found):
     """True and predicted labels side by side, and where they differ."""
     views = [view for view in found.clouds if view.parts is not None]
-    figure = _figure(11, 2.7 * len(views))
-    shape = {"projection": "3d"}
-    grid = figure.subplots(len(views), 3, squeeze=False, subplot_kw=shape)
+    figure, grid = _grid(11, 2.7 * len(views), len(views), 3)
     for line, view in zip(grid, views):
         true, predicted = view.parts
         for axes, labels, title in zip(

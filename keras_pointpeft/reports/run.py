@@ -2,7 +2,7 @@
 
 import csv
 import dataclasses
-import json
+import importlib.util
 import pathlib
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from keras_pointpeft import presets
 from keras_pointpeft.data.contract import Contract
 from keras_pointpeft.experiments import runs
+from keras_pointpeft.files.preset_folder import read_json
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_folder
 from keras_pointpeft.reports import findings
@@ -17,17 +18,19 @@ from keras_pointpeft.reports import html
 from keras_pointpeft.reports import png
 from keras_pointpeft.training.recipe import Recipe
 
-NEEDED = ("matplotlib", "plotly", "scikit-learn")
+# Modules that a report imports, and the packages that they come with.
+NEEDED = {
+    "matplotlib": "matplotlib",
+    "plotly": "plotly",
+    "sklearn": "scikit-learn",
+}
 
 
 def missing_packages():
     """Names of the packages that a report needs and that are missing."""
-    import importlib.util
-
-    modules = ("matplotlib", "plotly", "sklearn")
     return [
-        name
-        for name, module in zip(NEEDED, modules)
+        package
+        for module, package in NEEDED.items()
         if importlib.util.find_spec(module) is None
     ]
 
@@ -43,7 +46,8 @@ def read_run(folder) -> dict:
 
     Raises:
         FileNotFoundError: if it is no run folder, or the run has not ended.
-        ValueError: if the run was written by a version without reports.
+        ValueError: if its `result.json` is damaged, or was written by a
+            version without reports.
     """
     folder = pathlib.Path(folder)
     for name in ("result.json", "adapter"):
@@ -52,8 +56,7 @@ def read_run(folder) -> dict:
                 f"A run folder has a {name}; scripts/train.py writes it at "
                 f"the end of a run. Received: {str(folder)!r}"
             )
-    with open(folder / "result.json", encoding="utf-8") as file:
-        run = json.load(file)
+    run = read_json(folder / "result.json")
     if "arguments" not in run:
         raise ValueError(
             "This run does not say what it was started with: it was written "

@@ -31,20 +31,17 @@ OF_A_BANK = ("peft.bank_size", "peft.bank_recipe")
 
 def data_digest(split) -> str:
     """A short fingerprint of a split's clouds and labels, or of rooms."""
+    what, arrays = "clouds", (split.labels, split.points, split.channels)
     if isinstance(split, list):
-        digest = 0
-        for room in split:
-            for array in (room.points, room.labels, room.channels):
-                if array is not None:
-                    digest = zlib.crc32(np.ascontiguousarray(array), digest)
-        return f"{len(split)} rooms, {digest:08x}"
-    digest = zlib.crc32(np.ascontiguousarray(split.labels))
-    for start in range(0, len(split.points), 256):
-        part = np.ascontiguousarray(split.points[start : start + 256])
-        digest = zlib.crc32(part, digest)
-    if split.channels is not None:
-        digest = zlib.crc32(np.ascontiguousarray(split.channels), digest)
-    return f"{len(split)} clouds, {digest:08x}"
+        what = "rooms"
+        arrays = (x for r in split for x in (r.points, r.labels, r.channels))
+    digest = 0
+    for array in arrays:
+        # Part by part, for clouds may be mapped from a file.
+        for start in range(0, 0 if array is None else len(array), 256):
+            part = np.ascontiguousarray(array[start : start + 256])
+            digest = zlib.crc32(part, digest)
+    return f"{len(split)} {what}, {digest:08x}"
 
 
 def identity(model, recipe, split) -> dict:
@@ -120,10 +117,13 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         self.history = []
 
     def on_epoch_end(self, epoch, logs=None):
-        row = {"epoch": epoch}
-        row.update((name, float(value)) for name, value in logs.items())
-        self.history.append(row)
+        self.note(epoch, logs)
         self.save(epoch + 1)
+
+    def note(self, epoch, logs):
+        """Adds the figures of an epoch to the history."""
+        values = {name: float(value) for name, value in logs.items()}
+        self.history.append({"epoch": epoch, **values})
 
     def save(self, epochs_done):
         """Writes the state; `epochs_done` epochs are complete."""

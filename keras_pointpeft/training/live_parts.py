@@ -44,7 +44,7 @@ def _share(x):
 
 
 def shares_in_words(shares) -> list[str]:
-    """A sentence for each part, such as "scale: 100, 0, 37 % of the tokens".
+    """For each part, such as "scale lets 100, 0, 37 % through, block by block".
 
     Args:
         shares: dict, as `live_shares` gives.

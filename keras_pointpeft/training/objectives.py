@@ -1,5 +1,4 @@
-"""What a task is trained on and measured by; classification."""
-
+"""Which `Objective` a task has, by its kind."""
 
 from keras_pointpeft.training.objective import Objective
 

@@ -78,7 +78,6 @@ def measured(
         variables: list of the variables that `best` has values of.
         settle: function that is called before weights are measured.
     """
-
     model = objective.model
     settle()
     last = chosen = objective.measure(test_split, recipe)

@@ -15,6 +15,29 @@ SCHEDULES = ("auto", "epoch", "update")
 # twentieth of its peak in the last one. In 4 epochs it would end at a half.
 LONG = 15
 SELECTIONS = ("auto", "held_out", "last", "best_on_test")
+# What numbers must be, in words and as a test, and which numbers.
+RANGES = (
+    (
+        "at least 1",
+        lambda x: x >= 1,
+        ("epochs", "batch_size", "gradient_accumulation", "votes"),
+    ),
+    (
+        "at least 0",
+        lambda x: x >= 0,
+        ("warmup_epochs", "weight_decay", "warmup_learning_rate")
+        + ("min_learning_rate", "column_min_points", "seed"),
+    ),
+    ("positive", lambda x: x > 0, ("learning_rate", "column_size")),
+    ("in (0, 1]", lambda x: 0 < x <= 1, ("column_stride",)),
+    ("between 0 and 1", lambda x: 0 < x < 1, ("held_out_fraction",)),
+    ("in [0, 1)", lambda x: 0 <= x < 1, ("label_smoothing",)),
+    (
+        "positive or None",
+        lambda x: x is None or x > 0,
+        ("num_points", "cosine_epochs", "clip_norm", "updates"),
+    ),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,63 +197,21 @@ class Recipe:
         if self.warmup_epochs is None:
             warmup = _proportional(10, 300, self.epochs)
             object.__setattr__(self, "warmup_epochs", warmup)
-        if self.selection not in SELECTIONS:
-            raise ValueError(
-                f"`selection` must be one of {SELECTIONS}. "
-                f"Received: selection={self.selection!r}"
-            )
-        self._check(
-            lambda value: value >= 1,
-            "at least 1",
-            ("epochs", "batch_size", "gradient_accumulation", "votes"),
-        )
-        self._check(
-            lambda value: value >= 0,
-            "at least 0",
-            (
-                "warmup_epochs",
-                "weight_decay",
-                "warmup_learning_rate",
-                "min_learning_rate",
-                "column_min_points",
-                "seed",
-            ),
-        )
-        self._check(
-            lambda value: value > 0,
-            "positive",
-            ("learning_rate", "column_size"),
-        )
-        self._check(
-            lambda value: 0 < value <= 1, "in (0, 1]", ("column_stride",)
-        )
-        self._check(
-            lambda value: 0 < value < 1,
-            "between 0 and 1",
-            ("held_out_fraction",),
-        )
-        self._check(
-            lambda value: 0 <= value < 1, "in [0, 1)", ("label_smoothing",)
-        )
+        check_choice("selection", self.selection, SELECTIONS)
+        for meaning, holds, names in RANGES:
+            for name in names:
+                value = getattr(self, name)
+                if not holds(value):
+                    raise ValueError(
+                        f"`{name}` must be {meaning}. "
+                        f"Received: {name}={value!r}"
+                    )
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 "`warmup_epochs` must be less than `epochs`, or the learning "
                 "rate never reaches `learning_rate`. Received: "
                 f"warmup_epochs={self.warmup_epochs}, epochs={self.epochs}"
             )
-        for name in ("num_points", "cosine_epochs", "clip_norm", "updates"):
-            if getattr(self, name) is not None:
-                self._check(
-                    lambda value: value > 0, "positive or None", (name,)
-                )
-
-    def _check(self, holds, meaning, names):
-        for name in names:
-            value = getattr(self, name)
-            if not holds(value):
-                raise ValueError(
-                    f"`{name}` must be {meaning}. Received: {name}={value!r}"
-                )
 
     @classmethod
     def from_dict(cls, values: dict, **changes) -> "Recipe":

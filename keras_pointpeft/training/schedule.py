@@ -91,8 +91,8 @@ class CosineWithWarmup(keras.callbacks.LearningRateScheduler):
         warmup_learning_rate=1e-6,
         min_learning_rate=1e-6,
     ):
-        def schedule(epoch):
-            return cosine_with_warmup(
+        super().__init__(
+            lambda epoch, _: cosine_with_warmup(
                 epoch,
                 learning_rate,
                 epochs,
@@ -100,8 +100,7 @@ class CosineWithWarmup(keras.callbacks.LearningRateScheduler):
                 warmup_learning_rate,
                 min_learning_rate,
             )
-
-        super().__init__(lambda epoch, _: schedule(epoch))
+        )
 
 
 @serializable

@@ -294,7 +294,9 @@ def _callbacks(recipe, batches, best, state, log_dir, others, tensorboard):
     if tensorboard and parallel.writes():
         found.append(TensorBoardLog(log_dir))
     if log_dir is None or not parallel.writes():
-        return [*found, _History(state.history)]
+        # No state is written, but the epochs' figures are collected.
+        collect = keras.callbacks.LambdaCallback(on_epoch_end=state.note)
+        return [*found, collect]
     log = EpochLog(os.path.join(log_dir, LOG_FILE), state.history)
     return [*found, state, log]
 
@@ -309,18 +311,6 @@ def _rate_callback(recipe):
         recipe.warmup_learning_rate,
         recipe.min_learning_rate,
     )
-
-
-class _History(keras.callbacks.Callback):
-    """Collects the epochs' figures when no state is written."""
-
-    def __init__(self, history):
-        super().__init__()
-        self.rows = history
-
-    def on_epoch_end(self, epoch, logs=None):
-        values = {name: float(value) for name, value in logs.items()}
-        self.rows.append({"epoch": epoch, **values})
 
 
 def _check_callbacks(recipe, callbacks):

@@ -39,15 +39,6 @@ class Evaluation:
     votes: int
 
 
-def evaluation_batches(
-    split, batch_size=32, num_points=None, sampling="fps"
-) -> PointCloudDataset:
-    """A split in its own order, without augmentation."""
-    return PointCloudDataset(
-        split, batch_size=batch_size, num_points=num_points, sampling=sampling
-    )
-
-
 def vote_logits(
     model,
     split,
@@ -157,7 +148,12 @@ def evaluate(
     if contract is not None and contract.class_names:
         split = split.with_classes(contract.class_names)
     if votes == 1:
-        batches = evaluation_batches(split, batch_size, num_points, sampling)
+        batches = PointCloudDataset(
+            split,
+            batch_size=batch_size,
+            num_points=num_points,
+            sampling=sampling,
+        )
         logits = _predict(model, batches, "measuring, batch")
     else:
         logits = vote_logits(
