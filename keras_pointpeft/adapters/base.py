@@ -24,36 +24,6 @@ def remember_base(task):
         set_base(task.backbone)
 
 
-def base_backbone(backbone):
-    """The backbone without its method, with the base's own weights.
-
-    Args:
-        backbone: a `keras_pointpeft.models.PointBackbone` with a method.
-
-    Returns:
-        A new backbone of the same class, with `peft=None`.
-
-    Raises:
-        ValueError: if the base is not there any more.
-    """
-    peft = backbone.peft
-    if peft is not None and peft.replaces_base:
-        raise ValueError(
-            f"{type(peft).__name__} changes the backbone itself, so its base "
-            "is not there any more; load it again. "
-            f"Received: peft={type(peft).__name__}"
-        )
-    if base_values(backbone) is None:
-        raise ValueError(
-            "The weights came from where nobody says what the base's own "
-            f"were, of {sorted(changed_variables(backbone))}; load the base "
-            "by itself, with `peft=None`. Before training, "
-            "`adapters.remember_base` says that they are the base's. "
-            f"Received: peft={type(peft).__name__}"
-        )
-    return backbone.clone(peft=None)
-
-
 @contextlib.contextmanager
 def disable_adapters(task):
     """Gives the base under an adapter, for as long as it is needed.
@@ -77,4 +47,19 @@ def disable_adapters(task):
         tokens = base(points)["patch_tokens"]
     ```
     """
-    yield base_backbone(task.backbone)
+    backbone, peft = task.backbone, task.backbone.peft
+    if peft is not None and peft.replaces_base:
+        raise ValueError(
+            f"{type(peft).__name__} changes the backbone itself, so its base "
+            "is not there any more; load it again. "
+            f"Received: peft={type(peft).__name__}"
+        )
+    if base_values(backbone) is None:
+        raise ValueError(
+            "The weights came from where nobody says what the base's own "
+            f"were, of {sorted(changed_variables(backbone))}; load the base "
+            "by itself, with `peft=None`. Before training, "
+            "`adapters.remember_base` says that they are the base's. "
+            f"Received: peft={type(peft).__name__}"
+        )
+    yield backbone.clone(peft=None)

@@ -11,7 +11,7 @@ def write_card(file, config):
     """Writes the model card of an adapter.
 
     Args:
-        file: path.
+        file: `pathlib.Path`.
         config: dict, the contents of `adapter.json`.
     """
     peft = config["peft"]
@@ -45,5 +45,4 @@ Build the same model with the base's weights, then
 model.load_adapter("path or hf://owner/name")
 ```
 """
-    with open(file, "w", encoding="utf-8") as stream:
-        stream.write(text)
+    file.write_text(text, encoding="utf-8")

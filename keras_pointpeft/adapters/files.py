@@ -24,7 +24,9 @@ from keras_pointpeft.adapters.settings import check_as_built
 from keras_pointpeft.adapters.settings import differences
 from keras_pointpeft.adapters.settings import tell_unknown
 from keras_pointpeft.data.contract import Contract
+from keras_pointpeft.data.h5_files import open_h5
 from keras_pointpeft.files.hub import local_directory
+from keras_pointpeft.files.preset_folder import read_json
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_files
 from keras_pointpeft.peft.freezing import check_frozen
@@ -256,12 +258,24 @@ def write_arrays(file, arrays):
     pathlib.Path(file).write_bytes(image.getbuffer())
 
 
+def data_sets(file):
+    """All data sets of an open HDF5 file, a dict from their names."""
+    found = {}
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset):
+            found[name] = item
+
+    file.visititems(visit)
+    return found
+
+
 def read_config(path):
     """The JSON part of a saved adapter, as a dict.
 
     Raises:
         FileNotFoundError: if there is no adapter.
-        ValueError: for one of a later format.
+        ValueError: for one that is damaged, or of a later format.
 
     Example:
     ```python
@@ -281,8 +295,7 @@ def read_config(path):
             f"An adapter is a directory with {CONFIG_FILE} and "
             f"{WEIGHTS_FILE}; missing: {missing}. Received: {str(path)!r}"
         )
-    with open(directory / CONFIG_FILE, encoding="utf-8") as stream:
-        config = json.load(stream)
+    config = read_json(directory / CONFIG_FILE)
     if config.get("format") != FORMAT:
         raise ValueError(
             f"This version reads adapters of format {FORMAT}. "
@@ -369,14 +382,8 @@ def read_values(task, path):
         target = {k: v for k, v in target.items() if k not in kept}
     # Files of earlier versions have the names of scopes around the model.
     outside = {variable.path: name for name, variable in target.items()}
-    with h5py.File(pathlib.Path(path) / WEIGHTS_FILE, "r") as h5:
-        shapes = {}
-
-        def visit(name, item):
-            if isinstance(item, h5py.Dataset):
-                shapes[name] = item.shape
-
-        h5.visititems(visit)
+    with open_h5(pathlib.Path(path) / WEIGHTS_FILE) as h5:
+        shapes = {name: found.shape for name, found in data_sets(h5).items()}
         scoped = shapes.keys() == outside.keys()
         if scoped:
             shapes = {outside[path]: shape for path, shape in shapes.items()}

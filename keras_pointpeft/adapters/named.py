@@ -1,6 +1,5 @@
 """Several named adapters on one backbone, of which one is in place."""
 
-
 from keras_pointpeft.adapters.files import read_contract
 from keras_pointpeft.adapters.files import read_values
 from keras_pointpeft.adapters.files import split_variables

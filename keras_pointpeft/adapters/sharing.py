@@ -1,11 +1,13 @@
-"""Adapters for others: a model card, a hub, safetensors."""
+"""Adapters for others: on a hub, or as a safetensors file."""
 
 import os
 
 from keras_pointpeft.adapters.card import CONFIG_FILE
 from keras_pointpeft.adapters.card import WEIGHTS_FILE
+from keras_pointpeft.adapters.files import data_sets
 from keras_pointpeft.adapters.files import read_config
 from keras_pointpeft.adapters.files import write_adapter
+from keras_pointpeft.data.h5_files import open_h5
 from keras_pointpeft.files.hub import local_directory
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_file
@@ -47,6 +49,10 @@ def export_safetensors(path, file):
         path: directory that `save_adapter` wrote.
         file: path of the file.
 
+    Raises:
+        FileNotFoundError: if there is no adapter.
+        ValueError: if it is damaged.
+
     Example:
     ```python
     model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
@@ -54,19 +60,13 @@ def export_safetensors(path, file):
     keras_pointpeft.adapters.export_safetensors("my_task", "file.safetensors")
     ```
     """
-    import h5py
     from safetensors.numpy import save_file
 
     directory = local_directory(path)
+    read_config(directory)
     config = (directory / CONFIG_FILE).read_text(encoding="utf-8")
-    arrays = {}
-
-    def visit(name, item):
-        if isinstance(item, h5py.Dataset):
-            arrays[name] = item[()]
-
-    with h5py.File(directory / WEIGHTS_FILE, "r") as h5:
-        h5.visititems(visit)
+    with open_h5(directory / WEIGHTS_FILE) as h5:
+        arrays = {name: found[()] for name, found in data_sets(h5).items()}
     with whole_file(file) as place:
         save_file(arrays, place, metadata={"adapter": config})
 

@@ -54,13 +54,13 @@ def summary(task, print_fn=print):
         "share_without_head": (trainable - head) / (total - head),
     }
     if print_fn is not None:
-        print_fn(_table(report, "full" if peft is None else type(peft)))
+        print_fn(_table(report, peft))
     return report
 
 
-def _table(report, method):
-    title = getattr(method, "__name__", method)
-    table = Table(title=f"Trainable parameters: {title}")
+def _table(report, peft):
+    method = "full" if peft is None else type(peft).__name__
+    table = Table(title=f"Trainable parameters: {method}")
     table.add_column("component")
     table.add_column("parameters", justify="right")
     for name, size in report["components"].items():

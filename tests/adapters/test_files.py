@@ -105,6 +105,18 @@ def test_not_an_adapter(tmp_path):
         model.load_adapter(tmp_path)
 
 
+def test_a_damaged_file_is_named(tmp_path):
+    model = small_classifier(DAPT(rank=4))
+    model.save_adapter(tmp_path)
+    for name, message in (
+        (files.WEIGHTS_FILE, f"{files.WEIGHTS_FILE} cannot be read as an h5"),
+        (files.CONFIG_FILE, f"{files.CONFIG_FILE} is not JSON"),
+    ):
+        (tmp_path / name).write_text("{")
+        with pytest.raises(ValueError, match=message):
+            model.load_adapter(tmp_path)
+
+
 def test_a_file_in_the_way_is_not_overwritten(tmp_path):
     (tmp_path / "task").write_text("precious")
     with pytest.raises(ValueError, match="a file stands there"):
