@@ -10,6 +10,8 @@ from dataclasses import fields
 
 import numpy as np
 
+from keras_pointpeft.data.checks import check_choice
+from keras_pointpeft.data.checks import check_clouds
 from keras_pointpeft.data.clouds import to_float32
 from keras_pointpeft.data.normalization import unit_sphere
 
@@ -124,7 +126,7 @@ class Rotate(Augmentation):
     name = "rotate"
 
     def __post_init__(self):
-        _check_axis(self.axis)
+        check_choice("axis", self.axis, ("x", "y", "z"))
 
     def __call__(self, points, rng):
         points = _points(points)
@@ -154,7 +156,7 @@ class ScaleRotate(Augmentation):
 
     def __post_init__(self):
         _check_range(self.low, self.high)
-        _check_axis(self.axis)
+        check_choice("axis", self.axis, ("x", "y", "z"))
 
     def __call__(self, points, rng):
         points = _points(points)
@@ -338,11 +340,7 @@ def in_words(identifier) -> str:
 
 def _points(points):
     points = to_float32(points)
-    if points.ndim != 3 or points.shape[-1] != 3:
-        raise ValueError(
-            "`points` must have the shape (batch, points, 3). "
-            f"Received: {points.shape}"
-        )
+    check_clouds(points)
     return points
 
 
@@ -368,8 +366,3 @@ def _check_range(low, high):
         raise ValueError(
             f"The scale needs 0 < low <= high. Received: low={low}, high={high}"
         )
-
-
-def _check_axis(axis):
-    if axis not in ("x", "y", "z"):
-        raise ValueError(f"`axis` must be x, y or z. Received: {axis!r}")

@@ -41,6 +41,16 @@ def check_choice(what, value, choices):
         )
 
 
+def check_clouds(points):
+    """Raises `ValueError` unless points are `(clouds, points, 3)`."""
+    shape = points.shape
+    if len(shape) != 3 or shape[2] != 3:
+        raise ValueError(
+            "`points` must have the shape (clouds, points, 3). "
+            f"Received: {shape}"
+        )
+
+
 def check_size(what, shape, dtype, max_bytes=MAX_BYTES):
     """Refuses an array that a header declares, before it is allocated.
 
@@ -187,10 +197,11 @@ def check_dataset(dataset):
         dataset: `PointCloudDataset`, with its arguments as attributes.
     """
     shape = dataset.points.shape
-    if len(shape) != 3 or shape[2] != 3 or 0 in shape:
+    check_clouds(dataset.points)
+    if 0 in shape:
         raise ValueError(
-            "`points` must have the shape (clouds, points, 3). "
-            f"Received: {shape}"
+            "`points` must hold at least one cloud and point. "
+            f"Received: shape {shape}"
         )
     for what in ("labels", "weights"):
         value = getattr(dataset, what)

@@ -9,6 +9,7 @@ the published protocols.
 import numpy as np
 
 from keras_pointpeft.data.checks import check_choice
+from keras_pointpeft.data.checks import check_clouds
 from keras_pointpeft.files.progress import telling
 
 # A place is the same wherever a cloud lies if it is told apart to this part
@@ -102,10 +103,7 @@ def turned(points: np.ndarray, up_axis, to="y") -> np.ndarray:
     """
     if up_axis is None:
         return points
-    if up_axis not in ("x", "y", "z"):
-        raise ValueError(
-            f'`up_axis` must be "x", "y" or "z". Received: {up_axis!r}'
-        )
+    check_choice("up_axis", up_axis, ("x", "y", "z"))
     result = np.array(points)
     if up_axis != to:
         # A quarter turn about the third axis.
@@ -171,11 +169,7 @@ def farthest_point_indices(
     from keras_pointpeft.ops.accelerators import host
 
     points = nearby(points)
-    if points.ndim != 3 or points.shape[-1] != 3:
-        raise ValueError(
-            "`points` must have the shape (batch, points, 3). "
-            f"Received: {points.shape}"
-        )
+    check_clouds(points)
     batch, count, _ = points.shape
     if not 0 < num_samples <= count:
         raise ValueError(

@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_pointpeft.data.appearance import look
 from keras_pointpeft.data.checks import check_choice
+from keras_pointpeft.data.checks import check_clouds
 from keras_pointpeft.data.clouds import SAMPLING
 from keras_pointpeft.data.clouds import as_floats
 from keras_pointpeft.data.clouds import gather_points
@@ -173,10 +174,11 @@ def corrupt(points, corruption, severity, seed=0):
     """
     check(corruption, severity)
     points = as_floats(points)
-    if points.ndim != 3 or points.shape[-1] != 3 or not points.size:
+    check_clouds(points)
+    if not points.size:
         raise ValueError(
-            "`points` must have the shape (clouds, points, 3). "
-            f"Received: {points.shape}"
+            "There are no points to corrupt. "
+            f"Received: points of shape {points.shape}"
         )
     chosen = CORRUPTIONS[corruption]
     amount = chosen.amounts[severity - 1]
@@ -257,15 +259,8 @@ def sampled(split, num_points=None, sampling="fps", seed=0) -> Split:
 
 def check(corruption, severity):
     """Raises ValueError for an unknown corruption or severity."""
-    if corruption not in CORRUPTIONS:
-        raise ValueError(
-            f"A corruption is one of {list(CORRUPTIONS)}. "
-            f"Received: {corruption!r}"
-        )
-    if severity not in SEVERITIES:
-        raise ValueError(
-            f"A severity is one of {SEVERITIES}. Received: {severity!r}"
-        )
+    check_choice("corruption", corruption, CORRUPTIONS)
+    check_choice("severity", severity, SEVERITIES)
 
 
 def _share(cloud, amount):

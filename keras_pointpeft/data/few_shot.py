@@ -169,6 +169,11 @@ def _renamed(split, classes, name):
 
 
 def _episode_split(path, part, entries, ways, normalize, on_bad):
+    if not isinstance(entries, (list, tuple)):
+        raise ValueError(
+            f"{path} ({part}) must be a list of (points, label, class). "
+            f"Received: {type(entries).__name__}"
+        )
     bad = BadClouds(f"{path} ({part})", on_bad, len(entries))
     clouds, labels, ids, names = [], [], [], {}
     for index, entry in enumerate(entries):

@@ -26,7 +26,8 @@ from keras_pointpeft.data.normalization import prepared
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.files.progress import telling
 
-_PREFIXES = {"train": ("training", "train"), "test": ("test",)}
+# What files of a split begin with.
+PREFIXES = {"train": ("training", "train"), "test": ("test",)}
 
 
 @telling("reading clouds")
@@ -86,10 +87,10 @@ def load_h5(
     """
     path = os.fspath(data_dir)
     if not os.path.isfile(path):
-        check_choice("split", split, (*_PREFIXES, "val"))
+        check_choice("split", split, (*PREFIXES, "val"))
         names = [
             f"{prefix}{ending}"
-            for prefix in _PREFIXES.get(split, (split,))
+            for prefix in PREFIXES.get(split, (split,))
             for ending in ("_objectdataset.h5", ".h5")
         ]
         path = existing_file(

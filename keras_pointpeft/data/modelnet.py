@@ -7,8 +7,8 @@ import numpy as np
 
 from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import BadClouds
+from keras_pointpeft.data.checks import allocate
 from keras_pointpeft.data.checks import check_choice
-from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.checks import usable_clouds
 from keras_pointpeft.data.clouds import as_floats
 from keras_pointpeft.data.h5_files import open_h5
@@ -16,6 +16,7 @@ from keras_pointpeft.data.h5_files import read_array
 from keras_pointpeft.data.normalization import prepared
 from keras_pointpeft.data.restricted_pickle import load_arrays
 from keras_pointpeft.data.splits import Split
+from keras_pointpeft.data.text_files import read_lines
 from keras_pointpeft.data.text_files import read_table
 from keras_pointpeft.files.progress import telling
 
@@ -152,7 +153,7 @@ def _shape_names(data_dir, num_classes):
     for name in (f"modelnet{num_classes}_shape_names.txt", "shape_names.txt"):
         path = os.path.join(data_dir, name)
         if os.path.isfile(path):
-            names = _lines(path)
+            names = read_lines(path)
             if len(names) != num_classes:
                 raise ValueError(
                     f"{path} must name {num_classes} classes. "
@@ -172,6 +173,11 @@ def _read_dat(data_dir, split, num_classes, names, max_bytes):
             f"{path} must hold two lists, clouds and labels. "
             f"Received: {type(content).__name__}"
         )
+    if not all(isinstance(x, (list, tuple, np.ndarray)) for x in content):
+        raise ValueError(
+            f"{path} must hold two lists, clouds and labels. "
+            f"Received: {[type(x).__name__ for x in content]}"
+        )
     clouds, labels = content
     if len(clouds) != len(labels):
         raise ValueError(
@@ -188,7 +194,7 @@ def _read_h5(data_dir, split, num_classes, names, max_bytes):
         # The published list has another folder's path before each name.
         paths = [
             os.path.join(data_dir, os.path.basename(line))
-            for line in _lines(listing)
+            for line in read_lines(listing)
         ]
         missing = [path for path in paths if not os.path.isfile(path)]
         if missing:
@@ -217,7 +223,7 @@ def _read_h5(data_dir, split, num_classes, names, max_bytes):
 
 def _read_txt(data_dir, split, num_classes, names, max_bytes):
     (listing,) = _matching(data_dir, split, num_classes, "txt")
-    ids = _lines(listing)
+    ids = read_lines(listing)
     clouds, labels = [], []
     for shape in ids:
         label = shape.rsplit("_", 1)[0]
@@ -250,8 +256,7 @@ def _stack(clouds, num_points, normalize, ids, bad, max_bytes):
             need = "at least" if num_points else "as most have,"
             bad.add(ids[index], f"{size} points instead of {need} {wanted}")
     shape = (len(kept), wanted, 3)
-    check_size(bad.source, shape, "float32", max_bytes)
-    points = np.empty(shape, "float32")
+    points = allocate(bad.source, shape, max_bytes)
     for row, index in enumerate(kept):
         cloud = as_floats(np.asarray(clouds[index])[:, :3])
         if not np.isfinite(cloud).all():
@@ -276,8 +281,3 @@ def _label_array(path, labels):
             f"Received: {[f.tolist() for f in flat[:5]]}"
         )
     return np.array([int(f[0]) for f in flat], "int64")
-
-
-def _lines(path):
-    with open(path, encoding="utf-8") as file:
-        return [line.strip() for line in file if line.strip()]

@@ -7,12 +7,11 @@ import os
 import numpy as np
 
 from keras_pointpeft.data.checks import check_choice
-from keras_pointpeft.data.s3dis import Room
+from keras_pointpeft.data.rooms import Room
 from keras_pointpeft.data.splits import Split
 from keras_pointpeft.files.downloads import cache_directory
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_folder
-from keras_pointpeft.version import __version__
 
 # split: (clouds, domain, seed). Measured results refer to these.
 SPLITS = {
@@ -69,10 +68,8 @@ def load_shapes(
     }
     if num_points is not None:
         arguments["num_points"] = num_points
-    name = f"shapes {split}"
-    if not cache:
-        return _split(name, _make(arguments))
-    return _split(name, _cached(arguments))
+    made = _cached(arguments) if cache else _make(arguments)
+    return Split(name=f"shapes {split}", **made)
 
 
 @telling("making clouds")
@@ -169,14 +166,10 @@ def _make(arguments):
     return {
         "points": made.points,
         "labels": made.labels,
-        "part_labels": getattr(made, "part_labels", None),
+        "part_labels": made.part_labels,
         "class_names": made.class_names,
-        "part_names": getattr(made, "part_names", None),
+        "part_names": made.part_names,
     }
-
-
-def _split(name, made):
-    return Split(name=name, **made)
 
 
 def _cached(arguments):
@@ -197,8 +190,8 @@ def _cached(arguments):
 def _folder(arguments):
     from keras_pointpeft.data import shapes
 
-    version = getattr(shapes, "VERSION", __version__)
-    key = json.dumps({**arguments, "version": version}, sort_keys=True)
+    key = {**arguments, "version": shapes.VERSION}
+    key = json.dumps(key, sort_keys=True)
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     return os.path.join(cache_directory(), f"shapes-{digest}")
 
@@ -206,11 +199,9 @@ def _folder(arguments):
 def _write(folder, made):
     # Another process may be faster; its clouds are the same.
     with whole_folder(folder, last="names.json") as place:
-        arrays = []
-        for key in ("points", "labels", "part_labels"):
-            if made[key] is not None:
-                np.save(place / f"{key}.npy", made[key])
-                arrays.append(key)
+        arrays = ("points", "labels", "part_labels")
+        for key in arrays:
+            np.save(place / f"{key}.npy", made[key])
         names = {key: made[key] for key in ("class_names", "part_names")}
         text = json.dumps({**names, "arrays": arrays})
         (place / "names.json").write_text(text, encoding="utf-8")

@@ -25,7 +25,7 @@ DATASETS = {
     ),
     "modelnet40": ("modelnet", "load_modelnet", {"num_classes": 40}),
     "modelnet10": ("modelnet", "load_modelnet", {"num_classes": 10}),
-    "h5": ("scanobjectnn", "load_h5", {}),
+    "h5": ("h5_clouds", "load_h5", {}),
     "folder": ("folder", "load_folder", {}),
     "shapenetpart": ("shapenet", "load_shapenetpart", {}),
     "shapenet55": ("shapenet", "load_shapenet55", {}),

@@ -14,6 +14,7 @@ from keras_pointpeft.data.beside import Beside
 from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import UNLABELLED
 from keras_pointpeft.data.checks import BadClouds
+from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.clouds import turned
 from keras_pointpeft.data.columns import cover_room  # noqa: F401
@@ -87,10 +88,7 @@ def load_s3dis(
     rooms = keras_pointpeft.data.load_s3dis("stanford_indoor3d", "test")
     ```
     """
-    if split not in ("train", "test"):
-        raise ValueError(
-            f'`split` must be "train" or "test". Received: {split!r}'
-        )
+    check_choice("split", split, ("train", "test"))
     test = f"Area_{test_area}_"
     paths = [
         path

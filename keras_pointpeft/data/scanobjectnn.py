@@ -5,6 +5,7 @@ import os
 from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import existing_file
+from keras_pointpeft.data.h5_clouds import PREFIXES
 from keras_pointpeft.data.h5_clouds import load_h5  # noqa: F401
 from keras_pointpeft.data.h5_clouds import read_h5
 from keras_pointpeft.data.splits import Split
@@ -38,7 +39,6 @@ VARIANTS = {
     "objbg": ("OBJ_BG", "main_split", "objectdataset.h5"),
     "objonly": ("OBJ_ONLY", "main_split_nobg", "objectdataset.h5"),
 }
-_PREFIXES = {"train": ("training", "train"), "test": ("test",)}
 
 
 @telling("reading clouds")
@@ -87,9 +87,9 @@ def load_scanobjectnn(
     ```
     """  # noqa: E501
     check_choice("variant", variant, VARIANTS)
-    check_choice("split", split, _PREFIXES)
+    check_choice("split", split, PREFIXES)
     published, folder, ending = VARIANTS[variant]
-    name = f"{_PREFIXES[split][0]}_{ending}"
+    name = f"{PREFIXES[split][0]}_{ending}"
     places = [
         os.path.join(data_dir, folder),
         os.path.join(data_dir, "h5_files", folder),

@@ -10,13 +10,13 @@ from keras_pointpeft.data.checks import UNLABELLED
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import allocate
 from keras_pointpeft.data.checks import check_choice
-from keras_pointpeft.data.checks import check_size
 from keras_pointpeft.data.checks import existing_file
 from keras_pointpeft.data.geometry_files import read_cloud
 from keras_pointpeft.data.normalization import prepared
 from keras_pointpeft.data.shapenet_h5 import is_h5_layout
 from keras_pointpeft.data.shapenet_h5 import load_h5_parts
 from keras_pointpeft.data.splits import Split
+from keras_pointpeft.data.text_files import read_lines
 from keras_pointpeft.data.text_files import read_table
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.progress import track
@@ -124,12 +124,10 @@ def load_shapenetpart(
     bad.settle()
     wanted = num_points or max((len(t) for t in tables), default=0)
     shape = (len(tables), wanted, 3)
-    check_size(f"{root} ({split})", shape, "float32", max_bytes)
-    points = np.empty(shape, "float32")
+    points = allocate(f"{root} ({split})", shape, max_bytes)
     parts = np.empty(shape[:2], "int32")
     for row, table in enumerate(tables):
-        cloud = table[:, :3]
-        cloud = prepared(cloud, normalize)
+        cloud = prepared(table[:, :3], normalize)
         rng = np.random.default_rng((seed, row))
         chosen = rng.integers(0, len(table), wanted)
         if num_points is None:
@@ -194,8 +192,7 @@ def load_shapenet55(
         [os.path.join(data_dir, "ShapeNet-55", f"{split}.txt")],
         f'ShapeNet-55, split "{split}"',
     )
-    with open(listing, encoding="utf-8") as file:
-        names = [line.strip() for line in file if line.strip()]
+    names = read_lines(listing)
     for name in names:
         if os.path.basename(name) != name or not name.endswith(".npy"):
             raise ValueError(
@@ -248,8 +245,7 @@ def load_shapenet55(
 
 def _categories(path):
     """Names, and synset -> label, in the order of the file."""
-    with open(path, encoding="utf-8") as file:
-        rows = [line.split() for line in file if line.strip()]
+    rows = [line.split() for line in read_lines(path)]
     if not rows or any(len(row) != 2 for row in rows):
         raise ValueError(
             f"{path} must hold lines of a name and a synset. "
@@ -262,14 +258,9 @@ def _part_files(root, split, synsets):
     """Places `<synset>/<shape>` with labels."""
     files = []
     for part in _PART_SPLITS[split]:
+        name = f"shuffled_{part}_file_list.json"
         path = existing_file(
-            [
-                os.path.join(
-                    root,
-                    "train_test_split",
-                    f"shuffled_{part}_file_list.json",
-                )
-            ],
+            [os.path.join(root, "train_test_split", name)],
             f'ShapeNetPart, split "{part}"',
         )
         with open(path, encoding="utf-8") as file:
@@ -279,6 +270,10 @@ def _part_files(root, split, synsets):
                 raise ValueError(
                     f"{path} must be a JSON list. Received: {error}"
                 ) from error
+        if not isinstance(listed, list):
+            raise ValueError(
+                f"{path} must be a JSON list. Received: {type(listed).__name__}"
+            )
         for entry in listed:
             # "shape_data/<synset>/<shape>"
             pieces = str(entry).split("/")[-2:]

@@ -6,8 +6,9 @@ import numpy as np
 
 from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import existing_file
-from keras_pointpeft.data.scanobjectnn import read_h5
+from keras_pointpeft.data.h5_clouds import read_h5
 from keras_pointpeft.data.splits import Split
+from keras_pointpeft.data.text_files import read_lines
 
 LIST = "{}_hdf5_file_list.txt"
 
@@ -42,9 +43,7 @@ def load_h5_parts(
             [os.path.join(data_dir, LIST.format(part))],
             f'ShapeNetPart (h5), split "{part}"',
         )
-        with open(listing, encoding="utf-8") as file:
-            listed = [line.strip() for line in file if line.strip()]
-        for name in listed:
+        for name in read_lines(listing):
             # Only what lies in the folder itself.
             path = os.path.join(data_dir, os.path.basename(name))
             split = read_h5(
@@ -71,8 +70,7 @@ def _category_names(data_dir):
     path = os.path.join(data_dir, "all_object_categories.txt")
     if not os.path.isfile(path):
         return None
-    with open(path, encoding="utf-8") as file:
-        return tuple(line.split()[0] for line in file if line.strip())
+    return tuple(line.split()[0] for line in read_lines(path))
 
 
 def _check_parts(path, split, num_parts):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from keras_pointpeft.data.checks import check_clouds
 from keras_pointpeft.data.clouds import as_floats
 from keras_pointpeft.data.clouds import to_float32
 
@@ -72,16 +73,10 @@ class Split:
 
     def _check(self):
         shape = self.points.shape
-        if len(shape) != 3 or shape[2] != 3:
-            raise ValueError(
-                "`points` must have the shape (clouds, points, 3). "
-                f"Received: {shape}"
-            )
-        for what, size in (("labels", self.labels.shape), ("ids", None)):
+        check_clouds(self.points)
+        for what in ("labels", "ids"):
             value = getattr(self, what)
-            if value is None:
-                continue
-            size = (len(value),) if size is None else size
+            size = shape[:1] if value is None else np.shape(value)
             if size != shape[:1]:
                 raise ValueError(
                     f"`{what}` must have one entry for each of the "

@@ -1,6 +1,12 @@
-"""Tables of numbers in text files."""
+"""Text files: their lines, and tables of numbers."""
 
 import numpy as np
+
+
+def read_lines(path) -> list[str]:
+    """The lines of a text file without the empty ones."""
+    with open(path, encoding="utf-8") as file:
+        return [line.strip() for line in file if line.strip()]
 
 
 def read_table(path, columns, delimiter=None, dtype="float32"):

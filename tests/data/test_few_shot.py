@@ -40,6 +40,8 @@ CLOUD = np.random.default_rng(0).normal(size=(8, 6))
         [],
         {"train": []},
         {"train": [], "test": []},
+        {"train": 1, "test": []},
+        {"train": {"a": CLOUD}, "test": []},
         {"train": [CLOUD], "test": []},
         {"train": [(CLOUD, "a", 0)], "test": []},
         {"train": [(CLOUD, 5, 0)], "test": []},

@@ -116,9 +116,10 @@ def test_a_list_of_parts_that_is_no_json(tmp_path):
     lists = tmp_path / "train_test_split"
     lists.mkdir()
     path = lists / "shuffled_test_file_list.json"
-    path.write_text("not json")
-    with pytest.raises(ValueError, match="must be a JSON list"):
-        data.load("shapenetpart", tmp_path, split="test")
+    for text in ("not json", "1", '{"shape_data/02773838/a": 1}'):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="must be a JSON list"):
+            data.load("shapenetpart", tmp_path, split="test")
     path.write_text(json.dumps(["shape_data/../../etc/passwd"]))
     with pytest.raises(ValueError, match="must list shape_data"):
         data.load("shapenetpart", tmp_path, split="test")

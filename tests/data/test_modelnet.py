@@ -123,6 +123,8 @@ def test_bad_labels_and_coordinates(modelnet_dat):
         ([np.zeros((4, 2))], [1]),
         ([], []),
         (["text"], [1]),
+        (1, 2),
+        ({"a": 1}, "b"),
     ],
 )
 def test_wrong_content(modelnet_dat, clouds, labels):

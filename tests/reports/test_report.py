@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_pointpeft import data
+from keras_pointpeft import reports
 from keras_pointpeft.models import PartSegmenter
 from keras_pointpeft.models import PointM2AEBackbone
 from keras_pointpeft.peft import DAPT
@@ -199,3 +200,17 @@ def test_figures(found, tmp_path):
     for name in written:
         content = (tmp_path / "figures" / name).read_bytes()
         assert content.startswith(b"\x89PNG")
+
+
+def test_what_is_no_finished_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="has a result.json"):
+        reports.read_run(tmp_path)
+    (tmp_path / "adapter").mkdir()
+    for text, message in (
+        ("{", "result.json is not JSON"),
+        ("[]", "result.json must hold an object"),
+        ("{}", "written before there were reports"),
+    ):
+        (tmp_path / "result.json").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            reports.read_run(tmp_path)

@@ -110,7 +110,7 @@ def test_corrupted_clouds(run_script, tmp_path):
         *(("none", "512"), ("noise", "512"), ("dropout_local", "461"))
     ]
     for wrong, message in (
-        ("--corruptions=fog", "A corruption is one of"),
+        ("--corruptions=fog", "`corruption` must be one of"),
         ("--corruptions=all --votes=2", "without votes"),
     ):
         process = run_script(

@@ -1,5 +1,6 @@
 """PCD, the point clouds of PCL: ascii, binary and compressed."""
 
+import dataclasses
 import os
 import struct
 
@@ -44,9 +45,8 @@ def read(path, max_bytes):
     if not valid.any():
         return content
     gaps = len(valid) - int(valid.sum())
-    content = content.take(valid)
-    object.__setattr__(content, "left_out", (f"{gaps} invalid points (NaN)",))
-    return content
+    left_out = (f"{gaps} invalid points (NaN)",)
+    return dataclasses.replace(content.take(valid), left_out=left_out)
 
 
 def _header(file):
