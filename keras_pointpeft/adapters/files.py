@@ -1,4 +1,4 @@
-"""An adapter's life: save and load.
+"""The files of an adapter: saved, read, and loaded into a task.
 
 An adapter is all that fine-tuning changed: the trained variables of backbone
 and head, and statistics that moved. It is a directory of `adapter.json`
@@ -23,18 +23,16 @@ from keras_pointpeft.adapters.card import write_card
 from keras_pointpeft.adapters.settings import check_as_built
 from keras_pointpeft.adapters.settings import differences
 from keras_pointpeft.adapters.settings import tell_unknown
+from keras_pointpeft.adapters.variables import base_digest
+from keras_pointpeft.adapters.variables import kept_paths
+from keras_pointpeft.adapters.variables import split_variables
 from keras_pointpeft.data.contract import Contract
 from keras_pointpeft.data.h5_files import open_h5
 from keras_pointpeft.files.hub import local_directory
 from keras_pointpeft.files.preset_folder import read_json
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_files
-from keras_pointpeft.peft.freezing import check_frozen
 from keras_pointpeft.peft.freezing import note_base
-from keras_pointpeft.peft.freezing import trained_paths
-from keras_pointpeft.peft.method import is_added
-from keras_pointpeft.peft.method import paths_of
-from keras_pointpeft.peft.method import weights_of
 from keras_pointpeft.serialization import python_number
 
 FORMAT = 2
@@ -42,80 +40,6 @@ FORMAT = 2
 # ones: exponents of trained weights are much alike, which saves an eighth.
 PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 WORTH_PACKING = 4096  # bytes
-
-
-def split_variables(task):
-    """Splits a task's weights into the adapter's and the frozen base's.
-
-    Args:
-        task: a task with a `backbone`.
-
-    Returns:
-        Two dicts from path to variable: what an adapter holds (trained
-        variables, all of the head, the statistics of every BatchNorm that
-        follows its batches, and the method's own state), and the frozen
-        rest.
-
-    Raises:
-        ValueError: if two variables have one path.
-
-    Example:
-    ```python
-    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
-    adapter, base = keras_pointpeft.adapters.split_variables(model)
-    ```
-    """
-    peft = task.backbone.peft
-    follows = peft is None or peft.frozen_bn == "track"
-    check_frozen(task.backbone)
-    trained = trained_paths(task.backbone)
-    of_backbone = {id(v) for v in task.backbone.weights}
-    inside = paths_of(task)
-    adapter, base = {}, {}
-    for variable in task.weights:
-        if "seed_generator" in variable.path:
-            continue
-        path = inside.get(id(variable), variable.path)
-        # Statistics of the method's own layers are part of the adapter.
-        added = is_added(path)
-        mine = (
-            variable.path in trained
-            or id(variable) not in of_backbone
-            or (follows and "/moving_" in path)
-            or (added and "/moving_" in path)
-            or (peft is not None and peft.keeps(path))
-        )
-        part = adapter if mine else base
-        if path in part:
-            raise ValueError(
-                "Two variables share one path, so an adapter cannot tell "
-                f"them apart. Received: {path}"
-            )
-        part[path] = variable
-    return adapter, base
-
-
-def fingerprint(task):
-    """SHA-256 of the frozen weights that an adapter relies on.
-
-    Example:
-    ```python
-    model = keras_pointpeft.from_preset("dapt_pointmaetiny_shapes")
-    keras_pointpeft.adapters.fingerprint(model)  # 64 hexadecimal digits
-    ```
-    """
-    _, base = split_variables(task)
-    return _digest_of_base(base)
-
-
-def _digest_of_base(base):
-    """SHA-256 of a dict from paths to variables."""
-    digest = hashlib.sha256()
-    for path in sorted(base):
-        value = keras.ops.convert_to_numpy(base[path])
-        digest.update(path.encode())
-        digest.update(np.ascontiguousarray(value).astype("<f4").tobytes())
-    return digest.hexdigest()
 
 
 @telling("saving the adapter")
@@ -151,17 +75,17 @@ def save_adapter(task, path, state=True):
             "An adapter is saved to a directory, but a file stands there. "
             f"Received: path={str(path)!r}"
         )
-    adapter, _ = split_variables(task)
+    adapter, base = split_variables(task)
     backbone = task.backbone
     check_as_built(backbone)
-    kept = _state(task)
+    kept = kept_paths(task)
     if not state:
         adapter = {k: v for k, v in adapter.items() if k not in kept}
     values = {name: _stored(v, name in kept) for name, v in adapter.items()}
     config = {
         "format": FORMAT,
         "base_preset": getattr(task, "preset", None),
-        "base_fingerprint": fingerprint(task),
+        "base_fingerprint": base_digest(base),
         "weights_sha256": _digest(values),
         "backbone": type(backbone).__name__,
         "backbone_config": {
@@ -201,14 +125,6 @@ def write_adapter(directory, values, config):
         places[CONFIG_FILE].write_text(config, encoding="utf-8")
         write_card(places[CARD_FILE], json.loads(config))
         return sum(place.stat().st_size for place in places.values())
-
-
-def _state(task):
-    """Paths of what the method keeps without training it."""
-    peft = task.backbone.peft
-    if peft is None:
-        return set()
-    return {path for path in weights_of(task.backbone) if peft.keeps(path)}
 
 
 def _stored(variable, compact):
@@ -378,7 +294,7 @@ def read_values(task, path):
     check_as_built(task.backbone)
     target, base = split_variables(task)
     if not config.get("state", True):
-        kept = _state(task)
+        kept = kept_paths(task)
         target = {k: v for k, v in target.items() if k not in kept}
     # Files of earlier versions have the names of scopes around the model.
     outside = {variable.path: name for name, variable in target.items()}
@@ -407,7 +323,7 @@ def read_values(task, path):
             )
         if scoped:
             base = {variable.path: variable for variable in base.values()}
-        found = _digest_of_base(base)
+        found = base_digest(base)
         if found != config["base_fingerprint"]:
             raise ValueError(
                 "The adapter was trained on another frozen backbone: expected "

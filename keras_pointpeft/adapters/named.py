@@ -2,7 +2,7 @@
 
 from keras_pointpeft.adapters.files import read_contract
 from keras_pointpeft.adapters.files import read_values
-from keras_pointpeft.adapters.files import split_variables
+from keras_pointpeft.adapters.variables import split_variables
 from keras_pointpeft.data.contract import Contract
 from keras_pointpeft.peft.freezing import base_values
 from keras_pointpeft.peft.freezing import copies

@@ -1,6 +1,5 @@
 """Tells what a published checkpoint is, by the names in it."""
 
-
 from keras_pointpeft.checkpoints import layouts  # noqa: F401 (registers)
 from keras_pointpeft.checkpoints.layouts.registry import METHODS
 from keras_pointpeft.checkpoints.layouts.registry import SOURCES

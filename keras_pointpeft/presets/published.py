@@ -59,20 +59,18 @@ def build_from_file(description, file, stage=None, **kwargs):
         return build_and_load(
             description, lambda model: model.load_weights(path), **kwargs
         )
-    state = checkpoints.read_checkpoint(path)
-    source, state = checkpoints.identify(state, description.backbone_class)
-    check_stage(description.name, source, stage, path)
+    name = description.name
+    source, state = _read(name, path, description.backbone_class, stage)
 
     def load(model):
-        report = checkpoints.load_into(model, state)
-        logging.info("%s: %s", description.name, report)
+        logging.info("%s: %s", name, checkpoints.load_into(model, state))
 
     if description.method is None:
         return build_and_load(description, load, **kwargs)
     if source.stage != registry.FINE_TUNED:
         logging.warning(
             "%s: %s is %s; it fills the backbone, the rest starts fresh.",
-            description.name,
+            name,
             path,
             source.title,
         )
@@ -85,6 +83,14 @@ def build_from_file(description, file, stage=None, **kwargs):
         return build_and_load(description, load, **kwargs)
     published = published_mode(description, source, state)
     return build_and_load(published, load, **kwargs)
+
+
+def _read(name, path, backbone_class, stage):
+    """The `Source` of a preset's file, and its tensors by published names."""
+    state = checkpoints.read_checkpoint(path)
+    source, state = checkpoints.identify(state, backbone_class)
+    check_stage(name, source, stage, path)
+    return source, state
 
 
 def load_pretrained(backbone, description):
@@ -105,12 +111,9 @@ def load_pretrained(backbone, description):
     logging.info("%s: loading %s", name, path)
     plain = plain_backbone(backbone)
     if entry["format"] == "pth":
-        state = checkpoints.read_checkpoint(path)
         kind = type(backbone).__name__
-        source, state = checkpoints.identify(state, kind)
-        check_stage(name, source, entry.get("stage"), path)
-        report = checkpoints.load_into(plain, state)
-        logging.info("%s: %s", name, report)
+        _, state = _read(name, path, kind, entry.get("stage"))
+        logging.info("%s: %s", name, checkpoints.load_into(plain, state))
     else:
         plain.load_weights(path)
     copy_weights(plain, backbone)

@@ -89,7 +89,7 @@ def test_an_adapter_of_before_that_has_the_scope_in_its_paths(tmp_path):
     config = json.loads((tmp_path / "adapter.json").read_text())
     arrays = {v.path: files._stored(v, False) for v in adapter.values()}
     before = {v.path: v for v in base.values()}
-    config["base_fingerprint"] = files._digest_of_base(before)
+    config["base_fingerprint"] = files.base_digest(before)
     config["weights_sha256"] = files._digest(arrays)
     files.write_adapter(tmp_path, arrays, json.dumps(config))
     again = scoped("x")

@@ -2,6 +2,7 @@
 
 Importing this registers all of them; see `registry`.
 """
+# ruff: noqa: F401
 
 from keras_pointpeft.checkpoints.layouts import act
 from keras_pointpeft.checkpoints.layouts import classifier
@@ -29,32 +30,3 @@ from keras_pointpeft.checkpoints.layouts import vpt
 from keras_pointpeft.checkpoints.layouts.registry import Layout
 from keras_pointpeft.checkpoints.layouts.registry import Source
 from keras_pointpeft.checkpoints.layouts.registry import layout_of
-
-__all__ = [
-    "Layout",
-    "Source",
-    "act",
-    "classifier",
-    "dapt",
-    "ga_prompt",
-    "gft",
-    "idpt",
-    "layout_of",
-    "most",
-    "pcp_mae",
-    "point_bert",
-    "point_gpt",
-    "point_gst",
-    "point_lora",
-    "point_m2ae",
-    "point_mae",
-    "point_peft",
-    "point_pqae",
-    "ppt",
-    "pretraining",
-    "recon",
-    "segmentation",
-    "side_tuning",
-    "stag",
-    "vpt",
-]

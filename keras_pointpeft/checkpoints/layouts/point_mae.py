@@ -102,5 +102,3 @@ register_backbone(
     prefix="MAE_encoder.",
     segmentation=TOKENS,
 )
-
-
