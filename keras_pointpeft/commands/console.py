@@ -76,7 +76,7 @@ def run(verb, words=None, program=None):
     if {"-h", "--help", "--helpfull"} & set(words):
         print(help_text(module, program))
         return
-    for name in module.FLAGS:  # of an earlier call in this process
+    for name in module.FLAGS:  # values of an earlier call in this process
         module.FLAGS[name].unparse()
     try:
         rest = module.FLAGS([program, *words])
@@ -97,7 +97,7 @@ def help_text(module, program):
         for name in names:
             flag = module.FLAGS[name]
             lines.append(f"  {_spelled(flag)}")
-            # Values are said already.
+            # absl repeats the values of an enum in front of its help.
             text = re.sub(r"^<[^>]*>: ", "", flag.help)
             if flag.default not in (None, [], False, True):
                 text += f" By default {flag.default_as_str.strip(chr(39))}."

@@ -12,8 +12,9 @@ from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import check_clouds
 from keras_pointpeft.files.progress import telling
 
-# A place is the same wherever a cloud lies if it is told apart to this part
-# of the cloud's size, far above the noise that float64 has on maps.
+# Coordinates are rounded to this part of the cloud's size. That is far above
+# the rounding errors of map coordinates in float64, so that a cloud gives the
+# same float32 numbers wherever it lies.
 _GRID = 2.0**-22
 # A cloud is large if it has so many times the points that are wanted.
 _MANY = 8

@@ -117,7 +117,7 @@ def columns(room: Room, num_points, rng, size=1.0, stride=0.5):
             order = rng.permutation(len(inside))
             fill = -len(order) % num_points
             extra = rng.choice(order, fill, replace=fill > len(order))
-            # What only fills a block has its say in another place.
+            # Points that only fill the block are predicted where they belong.
             owned = np.append(order < own, np.zeros(fill, bool))
             order = np.concatenate([order, extra]).reshape(-1, num_points)
             points = room.near(inside[order])

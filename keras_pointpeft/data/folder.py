@@ -126,8 +126,9 @@ def load_folder(
 
     with Progress("reading scans", len(files)) as progress:
         for begin in range(0, len(files), _TOGETHER):
-            # One step for some files, and then the next: each takes less than
-            # a millisecond, and is faster with its code at hand.
+            # All of these files are read, and then all are normalised: a step
+            # takes under a millisecond, and is faster while its code is in the
+            # CPU's cache.
             some = files[begin : begin + _TOGETHER]
             numbers = range(begin, begin + len(some))
             rngs = [np.random.default_rng((seed, n)) for n in numbers]

@@ -445,7 +445,7 @@ def _at_hand(points):
             return None
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return None
-        # Without an operation where none is needed: steps are recorded.
+        # No operation that is not needed: a step that is kept records all.
         return (points.detach() if points.requires_grad else points).numpy()
     if backend == "tensorflow" and hasattr(points, "numpy"):
         return points.numpy() if "CPU" in points.device else None

@@ -10,7 +10,8 @@ from keras_pointpeft.data.clouds import check_units
 
 # Coarser coordinates than this, in metres, tell no shapes.
 _COARSEST = 0.02
-# Below the ground lies so small a part of a scene, if it is noise.
+# Points below the ground are noise if they are at most this share of a scene
+# and lie deeper than so many metres.
 _NOISE, _DEEP = 1e-3, 2.0
 # Points that are worked on at once; a scene may have many millions.
 AT_ONCE = 2**17

@@ -161,7 +161,7 @@ def updates_at_test_time():
 
 
 def _files(folder):
-    """Those of `scripts/compare.py` but what it tried of learning rates."""
+    """Files of `scripts/compare.py`, without those of tried learning rates."""
     paths = sorted(folder.glob("*.csv"))
     return [path for path in paths if not path.stem.endswith("_rates")]
 

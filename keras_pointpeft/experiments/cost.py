@@ -106,11 +106,12 @@ def bytes_kept(forward, own=()):
     """
     import torch
 
-    # Held, for a statistic that moves leaves its place in memory to others.
+    # Held: were a moving statistic replaced and freed meanwhile, another tensor
+    # could get its address, and would not be counted.
     held = [tensor.untyped_storage() for tensor in own]
     own = {storage.data_ptr() for storage in held}
-    # Weak, for what a part of the graph keeps that leads to no loss is freed
-    # with that part, and its place in memory is taken by something else.
+    # Weak references: parts of the graph that lead to no loss are freed, and
+    # what they kept no longer counts.
     kept = weakref.WeakSet()
 
     def pack(tensor):

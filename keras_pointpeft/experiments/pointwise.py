@@ -17,7 +17,7 @@ from keras_pointpeft.files.progress import Progress
 
 
 def targets_of(files, labelled):
-    """Where points with labels go: folders within each other stay so."""
+    """Paths to write labelled points to; subfolders are kept."""
     folders = [os.path.dirname(os.path.abspath(path)) for path in files]
     root = os.path.commonpath(folders)
     targets = [
@@ -39,7 +39,7 @@ def targets_of(files, labelled):
 
 
 def scenes(model, files, votes, batch_size, targets, bad, seed):
-    """Every point of a scene is in some of its columns."""
+    """`Prediction`s of scenes: columns that cover all points are predicted."""
 
     def labels_of(points):
         places = turned(points[:, :3], model.contract.up_axis, "z")
@@ -61,7 +61,11 @@ def scenes(model, files, votes, batch_size, targets, bad, seed):
 
 
 def parts(model, files, category, votes, batch_size, targets, bad, seed):
-    """Every point is in one of the blocks that the model sees."""
+    """`Prediction`s of parts: a cloud's points are divided into blocks.
+
+    Each block has as many points as the model takes and is spread over the
+    whole cloud; of several votes, each divides anew.
+    """
     contract = model.contract
     size = contract.num_points or 2048
     expected = contract.told(stored_points=size, sampling="first")
@@ -70,7 +74,6 @@ def parts(model, files, category, votes, batch_size, targets, bad, seed):
         counts = np.zeros((len(points), model.num_classes), "int32")
         for vote in range(votes):
             rng = np.random.default_rng((seed, vote))
-            # Each block is a thinned copy of the whole cloud.
             blocks = _blocks(len(points), size, rng)
             clouds = expected.prepare([points[block] for block in blocks])
             if not vote:

@@ -16,8 +16,8 @@ from keras_pointpeft.files.whole import put
 
 MIRROR_VARIABLE = "KERAS_POINTPEFT_RELEASES"
 CHUNK = 1 << 18
-# The host in the address of files that have none, so that a mirror can have
-# them.
+# Files that only a browser gets have no address; a mirror has them under this
+# host, which does not exist.
 BY_HAND = "by-hand.invalid"
 
 
@@ -171,8 +171,8 @@ def _receive(url, part, destination, sha256, timeout):
     """Writes the body of `url` to `part`, going on where `part` ends."""
     validator = _validator_path(part)
     start, headers = 0, {}
-    # Without a validator or a hash, a rest of another version of the file
-    # could not be told from the right one.
+    # Go on only where a validator or a hash can tell that the file has not
+    # changed since.
     if part.exists() and (validator.exists() or sha256):
         start = part.stat().st_size
         headers["Range"] = f"bytes={start}-"

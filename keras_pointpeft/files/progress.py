@@ -8,7 +8,8 @@ import time
 
 # Seconds without a word, at most.
 INTERVAL = 4.0
-# Pieces of work with less than this between them are one to who waits.
+# Work that begins within so many seconds after other work goes on with its
+# wait: a line is due as if there had been no gap.
 PAUSE = 1.0
 
 # The tasks that are running, the innermost one last.
@@ -98,7 +99,7 @@ class Progress:
 
 
 def _speak():
-    """One thread for all: who waits is to see a line in time, whosever."""
+    """The one thread that says a line every `INTERVAL` seconds of any work."""
     global _speaker
     with _changed:
         while _running:

@@ -52,6 +52,7 @@ def renew(model, batches):
         model(batches[index][0], training=True)
         sums = [a + b for a, b in zip(sums, snapshot(averages))]
     assign(state, before)
-    # From zero, an average takes this part of what a batch has.
-    parts = [1 - getattr(n, "momentum", MOMENTUM) for n in norms for _ in "mv"]
+    # An average that starts at 0 is this part of the batch's own after a step.
+    momenta = [getattr(n, "momentum", MOMENTUM) for n in norms]
+    parts = [1 - m for m in momenta for _ in ("mean", "variance")]
     assign(averages, [s / (count * part) for s, part in zip(sums, parts)])

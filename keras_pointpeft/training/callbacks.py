@@ -62,8 +62,6 @@ class EpochSeed(keras.callbacks.Callback):
         sequence = np.random.SeedSequence((self.seed, epoch, *self.process))
         seed = int(sequence.generate_state(1)[0])
         if keras.backend.backend() == "tensorflow":
-            # Its global seed is read when a function is traced, and setting
-            # it drops all kernels: seconds, every epoch.
             random.seed(seed)
             np.random.seed(seed)
         else:

@@ -19,13 +19,13 @@ from keras_pointpeft.training.callbacks import snapshot
 FORMAT = 1
 # What a finished run may have other values of, to be extended.
 LENGTHS = {"epochs", "updates", "warmup_epochs", "cosine_epochs"}
-# What files of earlier versions do not say: it was so.
+# How runs were trained whose files, of earlier versions, do not say it.
 LATER = {
     "balanced_sampling": False,
     "precision": "float32",
     "schedule": "epoch",
 }
-# What a bank that is filled decides.
+# Settings that filling a bank changes: they do not tell runs apart.
 OF_A_BANK = ("peft.bank_size", "peft.bank_recipe")
 
 
@@ -196,8 +196,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         )
 
     def _check(self, meta):
-        # Files of earlier versions do not say with which settings of model
-        # and method they were written: with these, one must believe.
+        # Files of earlier versions do not have the settings of model and
+        # method, "backbone.depth" and the like: they are taken to be the same.
         believed = {k: v for k, v in self.identity.items() if "." in k}
         theirs = {
             **believed,

@@ -79,8 +79,8 @@ def apply(task, batches, shown, where):
         where: `"memory"` or a directory for memory-mapped files.
 
     Returns:
-        A model to train in place of the task, which has its variables, and
-        the batches for it.
+        A model to train in place of the task, which has its variables, its
+        batches, and those to validate on, or None.
 
     Raises:
         ValueError: if clouds are not the same in each epoch, or the task

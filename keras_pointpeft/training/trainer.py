@@ -255,8 +255,8 @@ def _settle(model, batches, recipe):
     """What a short run needs before it is measured."""
     if recipe.moves_by == "epoch":
         return
-    # The batches, masks and noise of the epoch that would be next, however
-    # the model came by its weights.
+    # Drawn as in the epoch that would be next, so that averages depend on the
+    # weights alone, not on whether the run was interrupted.
     batches.epoch = recipe.epochs
     EpochSeed(recipe.seed, replicas.rank()).on_epoch_begin(recipe.epochs)
     averages.renew(model, batches)
