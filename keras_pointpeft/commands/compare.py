@@ -77,7 +77,7 @@ flags.register_validator(
     "must be integers from 0, such as 0,1,2",
     flag_values=FLAGS,
 )
-DATA = define("data", "string", "Folder of the clouds.")
+shared.data_flags(FLAGS, ("data", "test_area", "limit"))
 LOADER = define(
     "loader",
     "string",
@@ -96,14 +96,8 @@ WEIGHTS = define(
 AUGMENTATION = define(
     "augmentation", "list", "scale_translate, rotate ...; several in a row."
 )
-TEST_AREA = define(
-    "test_area", "string", "Area of a scene data set to test on."
-)
 NUM_CLASSES = define(
     "num_classes", "integer", "Classes of own scenes. The preset's by default."
-)
-LIMIT = define(
-    "limit", "integer", "At most so many clouds of each split.", lower_bound=1
 )
 shared.recipe_flags(
     FLAGS,
@@ -174,14 +168,14 @@ def main(_):
     )
     train_split, test_split = (
         runs.load_split(
-            first, part, DATA.value, LOADER.value, LIMIT.value, **options
+            first, part, FLAGS.data, LOADER.value, FLAGS.limit, **options
         )
         for part in ("train", "test")
     )
     # `--loader=shapes` needs no --data, and is not --dataset either.
-    dataset = DATA.value or LOADER.value or DATASET.value
+    dataset = FLAGS.data or LOADER.value or DATASET.value
     dataset = pathlib.Path(dataset).name
-    dataset = runs.dataset_name(dataset, TEST_AREA.value)
+    dataset = runs.dataset_name(dataset, FLAGS.test_area)
     output = pathlib.Path(OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
     file = output / f"{NAME.value or f'{backbone}_{dataset}'}.csv"
@@ -204,7 +198,7 @@ def main(_):
                 WEIGHTS.value,
                 directory,
                 NUM_CLASSES.value,
-                LIMIT.value,
+                FLAGS.limit,
             )
             logging.info("%s: rate %g", entrant.text, rates[entrant.text])
         return rates[entrant.text]
@@ -219,7 +213,7 @@ def main(_):
             recipe = training.settled(recipe, None, train_split)
             rows = results.read(file, columns)
             if comparison.known(
-                rows, entrant, recipe, dataset, weights, LIMIT.value
+                rows, entrant, recipe, dataset, weights, FLAGS.limit
             ):
                 continue
             state = state_folder(entrant, seed)
@@ -232,7 +226,7 @@ def main(_):
                 WEIGHTS.value,
                 directory,
                 NUM_CLASSES.value,
-                LIMIT.value,
+                FLAGS.limit,
                 state,
             )
             results.append_row(file, row, columns)

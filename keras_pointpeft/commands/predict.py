@@ -51,14 +51,7 @@ CATEGORY = define(
     "string",
     "The category of the clouds whose parts are predicted.",
 )
-ON_BAD = define(
-    "on_bad",
-    "enum",
-    "Whether files that cannot be used stop everything, or are left out with "
-    "a warning that names them.",
-    ["raise", "skip"],
-    default="raise",
-)
+shared.data_flags(FLAGS, ("on_bad",))
 shared.recipe_flags(FLAGS, ("votes", "batch_size", "seed"))
 
 USAGE = "--adapter=DIR [--output=FILE.csv] FILE_OR_FOLDER..."
@@ -92,7 +85,7 @@ def main(words):
         OUTPUT.value,
         LABELLED.value,
         category=CATEGORY.value,
-        on_bad=ON_BAD.value,
+        on_bad=FLAGS.on_bad or "raise",
         **shared.recipe_changes(FLAGS),
     )
     if OUTPUT.value is None:

@@ -54,9 +54,19 @@ def definer(values):
     return define
 
 
-def data_flags(values):
+def _some_of(values, names):
+    """A `definer` that leaves flags out whose names are not among these."""
+
+    def define(name, *arguments, **keywords):
+        if name in names:
+            definer(values)(name, *arguments, **keywords)
+
+    return define
+
+
+def data_flags(values, names=("data", "dataset", "limit", *LOADER)):
     """Which data, and how they are read."""
-    define = definer(values)
+    define = _some_of(values, names)
     define("data", "string", "Folder of the data set's files.")
     define(
         "dataset",
@@ -96,17 +106,8 @@ def data_flags(values):
 
 
 def recipe_flags(values, names=RECIPE):
-    """How a model is trained; what is left out is the preset's.
-
-    Args:
-        values: `absl.flags.FlagValues` to define them in.
-        names: which of them.
-    """
-
-    def define(name, *arguments, **keywords):
-        if name in names:
-            definer(values)(name, *arguments, **keywords)
-
+    """How a model is trained; what is left out is the preset's."""
+    define = _some_of(values, names)
     define("epochs", "integer", "Epochs.", lower_bound=1)
     define(
         "updates",
