@@ -74,9 +74,7 @@ def main(words):
             "Name the files or folders to predict. Received: none"
         )
     if ADAPTER.value is not None:
-        model = keras_pointpeft.from_adapter(
-            ADAPTER.value, FLAGS.backbone
-        )
+        model = keras_pointpeft.from_adapter(ADAPTER.value, FLAGS.backbone)
     else:
         model = keras_pointpeft.from_preset(MODEL_DIR.value)
     found = keras_pointpeft.predict_files(
