@@ -234,19 +234,18 @@ def corrupt_split(split, corruption, severity, seed=0) -> Split:
     )
 
 
-def sampled(split, num_points=None, sampling="fps", seed=0) -> Split:
+def sampled(split, num_points=None, sampling="fps") -> Split:
     """A split with `num_points` points of each cloud; None for all.
 
     Args:
         split: `Split`.
         num_points: int or None.
         sampling: string, see `keras_pointpeft.data.sample_points`.
-        seed: int, for the random kinds.
     """
     if num_points is None:
         return split
     check_choice("sampling", sampling, SAMPLING)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     chosen = sample_indices(split.points, num_points, sampling, rng)
     parts, beside = split.part_labels, split.channels
     return replace(

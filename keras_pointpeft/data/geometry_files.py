@@ -134,11 +134,11 @@ def open_content(
     return content
 
 
-def read_vertices(path, max_bytes=MAX_BYTES, bin_columns=None):
+def read_vertices(path, bin_columns=None):
     """What a file holds, of a mesh its vertices and triangles.
 
     Args:
-        path, max_bytes, bin_columns: see `read_cloud`.
+        path, bin_columns: see `read_cloud`.
 
     Returns:
         `formats.content.Content`.
@@ -147,7 +147,7 @@ def read_vertices(path, max_bytes=MAX_BYTES, bin_columns=None):
         ValueError: an unknown extension or a damaged file.
         ImportError: a package is needed that is not installed.
     """
-    return _open(path, max_bytes, bin_columns).owned()
+    return _open(path, MAX_BYTES, bin_columns).owned()
 
 
 def _open(path, max_bytes, bin_columns):

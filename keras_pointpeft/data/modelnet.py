@@ -233,7 +233,7 @@ def _read_txt(data_dir, split, num_classes, names, max_bytes):
                 f"classes {', '.join(names)}. Received: {shape!r}"
             )
         path = os.path.join(data_dir, label, f"{shape}.txt")
-        clouds.append(read_table(path, 3, ",", "float64"))
+        clouds.append(read_table(path, 3, ","))
         labels.append(names.index(label))
     return clouds, np.array(labels, "int64"), ids
 

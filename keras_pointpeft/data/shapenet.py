@@ -105,7 +105,7 @@ def load_shapenetpart(
     for place, label in track(files, "reading shapes"):
         path = os.path.join(root, *place.split("/")) + ".txt"
         try:
-            table = read_table(path, (0, 1, 2, 6), dtype="float64")
+            table = read_table(path, (0, 1, 2, 6))
         except ValueError as error:
             bad.add(place, str(error), path)
             continue

@@ -9,17 +9,16 @@ def read_lines(path) -> list[str]:
         return [line.strip() for line in file if line.strip()]
 
 
-def read_table(path, columns, delimiter=None, dtype="float32"):
+def read_table(path, columns, delimiter=None):
     """Reads the first `columns` numbers of every line.
 
     Args:
         path: string, the file.
         columns: int, or a sequence of the columns' positions.
         delimiter: string. Defaults to None, white space.
-        dtype: string, of the result.
 
     Returns:
-        Array `(lines, columns)`.
+        float64 array `(lines, columns)`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -34,7 +33,7 @@ def read_table(path, columns, delimiter=None, dtype="float32"):
             file.seek(0)
             return np.loadtxt(
                 file,
-                dtype=dtype,
+                dtype="float64",
                 delimiter=delimiter,
                 usecols=tuple(wanted),
                 ndmin=2,

@@ -26,7 +26,7 @@ class Features:
     agreement: tuple
 
 
-def embed(before, after, labels, class_names, seed=0):
+def embed(before, after, labels, class_names):
     """Draws features of clouds before and after training in the plane.
 
     Args:
@@ -34,7 +34,6 @@ def embed(before, after, labels, class_names, seed=0):
         after: array `(clouds, other features)`.
         labels: int array `(clouds,)`.
         class_names: tuple of strings.
-        seed: int.
 
     Returns:
         `Features`, or None for less than 5 clouds.
@@ -42,15 +41,15 @@ def embed(before, after, labels, class_names, seed=0):
     if len(labels) < 5:
         return None
     return Features(
-        _tsne(before, seed),
-        _tsne(after, seed),
+        _tsne(before),
+        _tsne(after),
         np.asarray(labels),
         class_names,
         (neighbor_accuracy(before, labels), neighbor_accuracy(after, labels)),
     )
 
 
-def _tsne(features, seed):
+def _tsne(features):
     from sklearn.manifold import TSNE
 
     features = np.asarray(features, "float64")
@@ -60,17 +59,18 @@ def _tsne(features, seed):
     )
     perplexity = min(30.0, (len(features) - 1) / 3)
     return TSNE(
-        perplexity=perplexity, init="pca", random_state=seed
+        perplexity=perplexity, init="pca", random_state=0
     ).fit_transform(features)
 
 
-def neighbor_accuracy(features, labels, count=5):
-    """Leave-one-out accuracy of a vote of nearest neighbours, by angle.
+def neighbor_accuracy(features, labels):
+    """Leave-one-out accuracy of a vote of five nearest neighbours, by angle.
+
+    The lowest label wins ties.
 
     Args:
         features: array `(clouds, features)`.
         labels: int array `(clouds,)`.
-        count: int. Neighbours that vote; the lowest label wins ties.
 
     Returns:
         float.
@@ -81,7 +81,7 @@ def neighbor_accuracy(features, labels, count=5):
     features = features / np.maximum(length, 1e-12)
     similar = features @ features.T
     np.fill_diagonal(similar, -np.inf)
-    nearest = np.argsort(-similar, axis=1, kind="stable")[:, :count]
+    nearest = np.argsort(-similar, axis=1, kind="stable")[:, :5]
     votes = np.zeros((len(labels), labels.max() + 1), int)
     rows = np.arange(len(labels))[:, None]
     np.add.at(votes, (rows, labels[nearest]), 1)

@@ -233,7 +233,7 @@ def as_labels(values):
     return known.astype("int32")
 
 
-def imported(package, path, extra="mesh"):
+def imported(package, path):
     """A package that only some formats need.
 
     Raises:
@@ -244,6 +244,6 @@ def imported(package, path, extra="mesh"):
     except ImportError as error:
         raise ImportError(
             f"{path} needs the package {package}: "
-            f"pip install keras-pointpeft[{extra}]. "
+            "pip install keras-pointpeft[mesh]. "
             "Received: it is not installed"
         ) from error
