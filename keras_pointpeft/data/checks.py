@@ -37,7 +37,8 @@ def check_choice(what, value, choices):
     """Raises `ValueError` unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(
-            f"`{what}` must be one of {sorted(choices)}. Received: {value!r}"
+            f"`{what}` must be one of {sorted(choices)}. "
+            f"Received: {what}={value!r}"
         )
 
 

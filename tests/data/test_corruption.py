@@ -211,8 +211,8 @@ def test_sampled():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("fog", 1), "one of .*'noise'.*Received: 'fog'"),
-        (("noise", 0), r"one of \(1, 2, 3, 4, 5\).*Received: 0"),
+        (("fog", 1), "one of .*'noise'.*Received: corruption='fog'"),
+        (("noise", 0), r"one of \[1, 2, 3, 4, 5\].*Received: severity=0"),
     ],
 )
 def test_errors(arguments, message):
