@@ -186,7 +186,7 @@ def test_wrong_arguments_and_shapes():
         augmentation.get({"name": "rotate", "angle": 3})
     with pytest.raises(ValueError, match="low"):
         augmentation.ScaleTranslate(low=2, high=1)
-    with pytest.raises(ValueError, match="batch, points, 3"):
+    with pytest.raises(ValueError, match="clouds, points, 3"):
         apply("rotate", np.zeros((4, 3)))
 
 

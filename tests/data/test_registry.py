@@ -72,6 +72,7 @@ def shapes(monkeypatch, tmp_path):
             labels=rng.integers(0, 2, num_clouds),
             part_labels=rng.integers(0, 4, (num_clouds, num_points)),
             class_names=("mug", "lamp"),
+            part_names=("body", "handle", "foot", "shade"),
         )
 
     module = types.ModuleType("keras_pointpeft.data.shapes")
