@@ -242,6 +242,16 @@ def sample_points(
     )
 
 
+def check_enough(available, wanted):
+    """Raises `ValueError` where clouds have fewer points than wanted."""
+    if available < wanted:
+        raise ValueError(
+            f"The clouds have {available} points, too few. Pass "
+            "`repeat_points=True` to repeat some. "
+            f"Received: num_points={wanted}"
+        )
+
+
 def sample_indices(
     points, num_points, sampling="random", rng=None, repeat_points=False
 ):
@@ -254,11 +264,7 @@ def sample_indices(
     batch, available = points.shape[:2]
     if available < num_points:
         if not repeat_points:
-            raise ValueError(
-                f"The clouds have {available} points, too few. Pass "
-                "`repeat_points=True` to repeat some. "
-                f"Received: num_points={num_points}"
-            )
+            check_enough(available, num_points)
         repeats = _repeats(available, num_points, sampling, rng)
         return np.tile(repeats, (batch, 1))
     if sampling == "fps" and num_points < available:

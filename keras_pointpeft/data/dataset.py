@@ -14,6 +14,7 @@ from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import check_dataset
 from keras_pointpeft.data.clouds import SAMPLING
 from keras_pointpeft.data.clouds import as_floats
+from keras_pointpeft.data.clouds import check_enough
 from keras_pointpeft.data.clouds import farthest_point_indices
 from keras_pointpeft.data.clouds import gather_points
 from keras_pointpeft.data.clouds import sample_indices
@@ -262,14 +263,13 @@ class PointCloudDataset(EpochDataset):
         check_dataset(self)
         available = points.shape[1]
         self.num_points = available if num_points is None else num_points
-        if self.num_points < 1 or (
-            available < self.num_points and not repeat_points
-        ):
+        if self.num_points < 1:
             raise ValueError(
-                f"The clouds have {available} points, too few. Pass "
-                "`repeat_points=True` to repeat some. "
+                "`num_points` must be at least 1. "
                 f"Received: num_points={num_points}"
             )
+        if not repeat_points:
+            check_enough(available, self.num_points)
         self.shard = (0, 1)
         self._order = (None, None)
         self._kept = {}

@@ -54,7 +54,6 @@ def load_shapes(
     Example:
 
     ```python
-
     train = keras_pointpeft.data.load("shapes", split="train", num_clouds=64)
     ```
     """
@@ -100,7 +99,6 @@ def load_programs(
     Example:
 
     ```python
-
     clouds = keras_pointpeft.data.load(
         "programs", split="pretrain", num_clouds=64
     )
@@ -140,7 +138,6 @@ def load_rooms(
     Example:
 
     ```python
-
     rooms = keras_pointpeft.data.load("rooms", split="test", num_rooms=2)
     ```
     """

@@ -253,6 +253,13 @@ def test_wrong_arguments(arguments):
         PointCloudDataset(**{**points, **arguments})
 
 
+def test_a_wrong_number_of_points_is_told_with_the_way_on():
+    points = np.zeros((4, 8, 3), "float32")
+    for num_points, message in ((0, "at least 1"), (9, "repeat_points=True")):
+        with pytest.raises(ValueError, match=message):
+            PointCloudDataset(points, num_points=num_points)
+
+
 def test_batch_out_of_range():
     with pytest.raises(IndexError, match="Received: 6"):
         make_dataset()[6]
