@@ -31,10 +31,11 @@ OF_A_BANK = ("peft.bank_size", "peft.bank_recipe")
 
 def data_digest(split) -> str:
     """A short fingerprint of a split's clouds and labels, or of rooms."""
-    what, arrays = "clouds", (split.labels, split.points, split.channels)
     if isinstance(split, list):
         what = "rooms"
         arrays = (x for r in split for x in (r.points, r.labels, r.channels))
+    else:
+        what, arrays = "clouds", (split.labels, split.points, split.channels)
     digest = 0
     for array in arrays:
         # Part by part, for clouds may be mapped from a file.

@@ -1,14 +1,18 @@
 import dataclasses
 import json
+import zlib
 
 import keras
 import numpy as np
 import pytest
 
+from keras_pointpeft.data import Room
+from keras_pointpeft.data import Split
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.training import Recipe
 from keras_pointpeft.training import TrainingCheckpoint
 from keras_pointpeft.training import train
+from keras_pointpeft.training.checkpoint import data_digest
 from keras_pointpeft.training.checkpoint import identity
 from tests.conftest import small_classifier
 from tests.faults import inject
@@ -329,3 +333,28 @@ def test_a_run_with_another_dropout_is_another_run(make_split):
     )
     differing = {name for name in one if one[name] != other[name]}
     assert differing == {"peft.dropout"}
+
+
+@pytest.mark.once
+def test_the_digest_of_data_is_that_of_all_bytes():
+    """In the order that state files of earlier versions have it in."""
+    rng = np.random.default_rng(0)
+    points = rng.random((300, 8, 3), "float32")
+    colors = rng.random((300, 8, 1), "float32")
+    split = Split(points, np.arange(300) % 3, "abc", channels=colors)
+    room = Room(points[:, 0], split.labels, "a", channels=colors[:, 0])
+    bare = Room(points[:, 1], split.labels, "b")
+    labels = split.labels.tobytes()
+    for data, count, parts in (
+        (split, "300 clouds", (labels, points, colors)),
+        (
+            [room, bare],
+            "2 rooms",
+            (points[:, 0], labels, colors[:, 0], points[:, 1], labels),
+        ),
+    ):
+        whole = b"".join(
+            part if isinstance(part, bytes) else part.tobytes()
+            for part in parts
+        )
+        assert data_digest(data) == f"{count}, {zlib.crc32(whole):08x}"
