@@ -3,6 +3,7 @@
 A new card joins by itself; a new backbone class needs a size in `TINY`.
 """
 
+import functools
 import inspect
 import json
 import re
@@ -73,6 +74,7 @@ ONE_PER_HOOK = {
 }
 
 
+@functools.cache
 def pairs():
     """A preset for each method, backbone class and settings of the method.
 
@@ -101,7 +103,7 @@ def pairs():
         seen.add(settings)
         if first:
             seen.add(method)
-    return found
+    return tuple(found)
 
 
 def one_of_each_method():

@@ -52,6 +52,7 @@ STAGES = ("pre-trained", "post-pre-trained", "fine-tuned")
 _added = []
 
 
+@functools.cache  # asked several times for each preset
 def zoo_directory():
     """Returns the folder of the zoo, installed or in the repository."""
     package = Path(__file__).parents[1]

@@ -6,6 +6,7 @@ A fence of `py` needs a network or an account and is only parsed. Commands are
 those of `test_commands.py`.
 """
 
+import functools
 import pathlib
 import re
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ def pages():
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
+@functools.cache  # a page is read by several tests
 def tokens(page):
     return MarkdownIt().parse((ROOT / page).read_text(encoding="utf-8"))
 
