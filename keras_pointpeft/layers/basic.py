@@ -10,6 +10,7 @@ from keras_pointpeft.ops.arithmetic import add_scaled
 from keras_pointpeft.ops.arithmetic import batch_norm
 from keras_pointpeft.ops.arithmetic import layer_norm
 from keras_pointpeft.ops.arithmetic import linear
+from keras_pointpeft.ops.plain import SHUT
 from keras_pointpeft.pieces import Piece
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
@@ -306,6 +307,25 @@ class Dropout(keras.layers.Dropout):
             if fast is not None:
                 return fast(shape, self.rate, like, self.seed_generator)
         return super().call(ops.ones(shape, like.dtype), training=True)
+
+    def gate(self, shape, like):
+        """What values in front of a GELU become at most in training.
+
+        So low that the activation and its slope are 0 for those that dropout
+        takes; the others are to be multiplied by `1 / (1 - rate)`.
+
+        Args:
+            shape: tuple of ints.
+            like: tensor with the type and device of the gate.
+
+        Returns:
+            tensor of that shape.
+        """
+        fast = accelerators.find("dropout_gate")
+        if fast is not None and self.seed is None:
+            return fast(shape, self.rate, like)
+        shut = self.mask(shape, like) == 0
+        return ops.cast(ops.where(shut, SHUT, float("inf")), like.dtype)
 
     def call(self, inputs, training=False):
         if not training or self.rate == 0:

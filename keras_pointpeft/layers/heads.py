@@ -9,16 +9,19 @@ from keras_pointpeft.layers.basic import LayerNormalization
 from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.basic import part_call
 from keras_pointpeft.ops.arithmetic import gelu
+from keras_pointpeft.ops.arithmetic import largest
+from keras_pointpeft.ops.arithmetic import split_at
 from keras_pointpeft.serialization import Configurable
 from keras_pointpeft.serialization import serializable
 
 POOLINGS = {
-    "first": lambda x: x[:, 0],
+    # Of one token, whose gradient then need not be filled up with zeros.
+    "first": lambda x: ops.squeeze(x, 1) if x.shape[1] == 1 else x[:, 0],
     "all": lambda x: ops.reshape(x, (-1, x.shape[1] * x.shape[2])),
     "mean": lambda x: ops.mean(x, axis=1),
-    "max": lambda x: ops.max(x, axis=1),
-    "mean+max": lambda x: ops.mean(x, axis=1) + ops.max(x, axis=1),
-    "max_but_first": lambda x: ops.max(x[:, 1:], axis=1),
+    "max": lambda x: largest(x, 1),
+    "mean+max": lambda x: ops.mean(x, axis=1) + largest(x, 1),
+    "max_but_first": lambda x: largest(x[:, 1:], 1),
 }
 
 # By what `use_norm` says.
@@ -135,7 +138,9 @@ class SplitTokens(Configurable, keras.layers.Layer):
 
     def call(self, tokens):
         bounds = self._bounds(tokens.shape[1])
-        return {name: tokens[:, a:b] for name, (a, b) in bounds.items()}
+        places = [a for a, _ in bounds.values() if a > 0]
+        parts = split_at(tokens, *places)
+        return dict(zip(bounds, parts[-len(bounds) :], strict=True))
 
     def compute_output_shape(self, input_shape):
         batch, total, dim = input_shape

@@ -8,6 +8,9 @@ from keras import ops
 HUGE = 1e30
 # Running squared distances start here, as in the published kernel.
 FAR = 1e10
+# What a gate of dropout that is shut lets through: the GELU and its slope are 0
+# there, in every type.
+SHUT = -1e4
 # The published kernel skips points whose squared norm, in float32, is at most
 # 0.001 in float64: those below the float32 nearest to it, which is larger.
 SKIPPED_SQUARED_NORM = float(np.float32(1e-3))

@@ -23,6 +23,7 @@ from keras_pointpeft.ops.accelerators import allowed
 if keras.config.backend() == "torch":
     import torch
 
+    from keras_pointpeft.ops.accelerators.torch_folds import StepFolds
     from keras_pointpeft.ops.accelerators.torch_step import Constants
     from keras_pointpeft.ops.accelerators.torch_step import Outputs
     from keras_pointpeft.ops.accelerators.torch_step import StepMasks
@@ -384,8 +385,8 @@ def torch_step(model, data):
     """As Keras' own step, with as little around it as it needs.
 
     Gradients are asked for and not kept with the variables, so that the
-    backward pass does not go through a node for each of them; and the masks
-    of the step are drawn together.
+    backward pass does not go through a node for each of them; the masks of
+    the step are drawn together, and so is made what its norms take in.
 
     Args:
         model: compiled Keras model.
@@ -395,16 +396,18 @@ def torch_step(model, data):
         dict of figures.
     """
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-    with masks_of(model).step():
-        y_pred = model(x, training=True)
-    loss = compute_loss(model, x, y, y_pred, weight)
-    batch = next(i for i in keras.tree.flatten(x) if i is not None).shape[0]
-    model.metrics[0].update_state(loss, sample_weight=batch)
     variables = model.trainable_variables
+    with _kept_for(model, "_step_folds", StepFolds).step():
+        with masks_of(model).step():
+            y_pred = model(x, training=True)
+        loss = compute_loss(model, x, y, y_pred, weight)
+        batch = next(i for i in keras.tree.flatten(x) if i is not None).shape[0]
+        model.metrics[0].update_state(loss, sample_weight=batch)
+        if variables:
+            scaled = model.optimizer.scale_loss(loss)
+            values = [variable.value for variable in variables]
+            gradients = torch.autograd.grad(scaled, values, allow_unused=True)
     if variables:
-        loss = model.optimizer.scale_loss(loss)
-        values = [variable.value for variable in variables]
-        gradients = torch.autograd.grad(loss, values, allow_unused=True)
         with torch.no_grad():
             model.optimizer.apply(list(gradients), variables)
     return model.compute_metrics(x, y, y_pred, sample_weight=weight)
@@ -422,11 +425,16 @@ def compute_loss(model, x, y, y_pred, weight):
 
 def masks_of(model):
     """The `StepMasks` of a model."""
-    found = model.__dict__.get("_step_masks")
+    return _kept_for(model, "_step_masks", StepMasks)
+
+
+def _kept_for(model, name, make):
+    """What one step of a model leaves for the next."""
+    found = model.__dict__.get(name)
     if found is None:
-        found = StepMasks()
+        found = make()
         # Not by plain assignment: Keras would search it for layers to track.
-        object.__setattr__(model, "_step_masks", found)
+        object.__setattr__(model, name, found)
     return found
 
 

@@ -12,12 +12,14 @@ from keras_pointpeft.ops import disable_accelerators
 from keras_pointpeft.ops.arithmetic import add_scaled
 from keras_pointpeft.ops.arithmetic import affine
 from keras_pointpeft.ops.arithmetic import attention
+from keras_pointpeft.ops.arithmetic import batch_norm
 from keras_pointpeft.ops.arithmetic import dynamic_adapter
 from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.ops.arithmetic import layer_norm
 from keras_pointpeft.ops.arithmetic import pooled
 from keras_pointpeft.ops.arithmetic import recomputed_gelu
 from keras_pointpeft.ops.arithmetic import split_at
+from keras_pointpeft.ops.plain import SHUT
 
 
 def numbers(*shape, seed=0):
@@ -102,15 +104,20 @@ def test_a_norm_takes_in_what_follows(scaled):
 
 
 def adapter(
-    x, gamma, beta, scale, bias, down, down_bias, up, up_bias, mask, leak=0.0
+    x, gamma, beta, scale, bias, down, down_bias, up, up_bias, kept, leak=0.0
 ):
+    gate, rate = None, 0.0
+    if kept is not None:
+        gate = ops.where(kept, float("inf"), SHUT)
+        gate, rate = ops.cast(gate, x.dtype), RATE
     return dynamic_adapter(
         x,
         (gamma, beta, 1e-5),
         (scale, bias),
         (down, down_bias),
         (up, up_bias),
-        mask,
+        gate,
+        rate,
         leak,
     )
 
@@ -134,27 +141,39 @@ def dropped_branch(x, scale, shift):
     return add_scaled(x * scale, x + shift, kept)
 
 
+def normalized_batch(x, scale, shift):
+    mean, variance = (ops.convert_to_tensor(v) for v in STATISTICS)
+    wide = ops.cast(x, "float32")
+    y, *moved = batch_norm(wide, scale, shift, mean, variance, 0.1, 0.9)
+    for value in moved:
+        y = y + value
+    return ops.cast(y, x.dtype)
+
+
+STATISTICS = numbers(8, seed=5), numbers(8, seed=6) ** 2
 ADAPTER = (
     *(X, SCALE, SHIFT, numbers(8, 1, seed=3), numbers(1, seed=4)),
     *(numbers(8, 3, seed=5), numbers(3, seed=6)),
     *(numbers(3, 8, seed=7), numbers(8, seed=8)),
 )
 KEPT = np.array([0.0, 1.25]).reshape(2, 1, 1)
-MASK = np.round(np.random.default_rng(9).random((2, 5, 3)), 0) * 2
+RATE = 0.6
+OPEN = np.random.default_rng(9).random((2, 5, 3)) >= RATE
 
 
 @pytest.mark.parametrize("dropped", [False, True])
 def test_dynamic_adapter(dropped):
     x, gamma, beta, scale, bias, down, down_bias, up, up_bias = ADAPTER
-    mask = MASK.astype("float32") if dropped else np.ones_like(MASK, "float32")
     normed = normalized(x, gamma, beta, 1e-5)
     hidden = normed @ down + down_bias
     erf = np.vectorize(math.erf)(hidden / np.sqrt(2))
-    hidden = hidden * (1 + erf) / 2 * mask
+    hidden = hidden * (1 + erf) / 2
+    if dropped:
+        hidden = hidden * OPEN / (1 - RATE)
     factor = np.maximum(normed @ scale + bias, 0)
     assert 0 < np.mean(factor > 0) < 1
     np.testing.assert_allclose(
-        found(adapter, *ADAPTER, mask),
+        found(lambda *x: adapter(*x, OPEN if dropped else None), *ADAPTER),
         (hidden @ up + up_bias) * factor,
         atol=1e-5,
     )
@@ -162,17 +181,15 @@ def test_dynamic_adapter(dropped):
 
 FUNCTIONS = {
     "dynamic_adapter": (
-        lambda *inputs: adapter(*inputs, mask=None),
+        lambda *inputs: adapter(*inputs, kept=None),
         ADAPTER,
     ),
     "dynamic_adapter_dropping": (
-        lambda *inputs: adapter(
-            *inputs, mask=ops.convert_to_tensor(MASK, dtype=inputs[0].dtype)
-        ),
+        lambda *inputs: adapter(*inputs, kept=OPEN),
         ADAPTER,
     ),
     "dynamic_adapter_leaking": (
-        lambda *inputs: adapter(*inputs, mask=None, leak=0.2),
+        lambda *inputs: adapter(*inputs, kept=None, leak=0.2),
         ADAPTER,
     ),
     "layer_norm": (
@@ -184,6 +201,8 @@ FUNCTIONS = {
         lambda x, scale, shift: affine(x.transpose(0, 1), scale, shift),
         (X, SCALE, SHIFT),
     ),
+    "batch_norm": (normalized_batch, (X, SCALE, SHIFT)),
+    "batch_norm_of_one": (normalized_batch, (X[:1, :1], SCALE, SHIFT)),
     "pooled": (pooled, (X, SCALE, SHIFT)),
     "add_scaled": (dropped_branch, (X, SCALE, SHIFT)),
     "frozen_norm": (frozen_norm, (X, SCALE, SHIFT)),

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from keras_pointpeft.ops.accelerators import allowed
 from keras_pointpeft.ops.accelerators import host
+from keras_pointpeft.ops.accelerators import torch_batch_norm
 from keras_pointpeft.ops.accelerators import torch_block
 from keras_pointpeft.ops.accelerators import torch_cuda
 from keras_pointpeft.ops.accelerators import torch_recompute
@@ -25,6 +26,8 @@ add_scaled = torch_block.add_scaled
 affine = torch_block.affine
 affine_gelu = torch_block.affine_gelu
 attention = torch_block.attention
+batch_norm = torch_batch_norm.batch_norm
+dropout_gate = torch_step.dropout_gate
 dropout_mask = torch_step.dropout_mask
 dynamic_adapter = torch_block.dynamic_adapter
 layer_norm = torch_block.layer_norm
@@ -195,10 +198,11 @@ class _Product(torch.autograd.Function):
 def clip_by_global_norm(gradients, norm):
     """As Keras does it, which makes four calls for each gradient."""
     total = torch.nn.utils.get_total_norm(gradients)
-    scale = norm * torch.clamp(1.0 / total, max=1.0 / norm)
+    inverse = torch.clamp(total, min=norm).reciprocal_()
     # If the norm is NaN or infinite, all gradients become NaN, as Keras has
     # it: `total - total` is 0 or NaN.
-    return torch._foreach_mul(gradients, scale + (total - total))
+    scale = torch.add(total - total, inverse, alpha=norm)
+    return torch._foreach_mul(gradients, scale)
 
 
 def add_up(sums, gradients, every=None):

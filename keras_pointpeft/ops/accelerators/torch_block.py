@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional
 
 from keras_pointpeft.ops.accelerators import torch_cuda
+from keras_pointpeft.ops.accelerators import torch_folds
 
 # Columns of a layer norm that fit the registers of one program of triton.
 MAX_DIM = 4096
@@ -65,37 +66,12 @@ def layer_norm_affine(x, gamma, beta, epsilon, scale, shift):
         tensor.dtype != torch.float32 for tensor in tensors
     ):
         return None
-    return _Norm.apply(*tensors, epsilon)
-
-
-class _Norm(torch.autograd.Function):
-    """A norm whose own scale and shift are frozen, with others folded in."""
-
-    @staticmethod
-    def forward(ctx, x, gamma, beta, scale, shift, epsilon):
-        folded = gamma * scale, torch.addcmul(shift, beta, scale)
-        y, mean, deviation = torch.native_layer_norm(
-            x, gamma.shape, *folded, epsilon
-        )
-        ctx.save_for_backward(x, gamma, beta, *folded, mean, deviation)
-        return y
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
-        x, gamma, beta, *folded, mean, deviation = ctx.saved_tensors
-        of_x, _, _, of_scale, of_shift, _ = ctx.needs_input_grad
-        of_x, to_scale, to_shift = torch.ops.aten.native_layer_norm_backward(
-            gradient, x, gamma.shape, mean, deviation, *folded,
-            (of_x, of_scale, of_scale or of_shift),
-        )  # fmt: skip
-        if of_scale:
-            to_scale = torch.addcmul(to_scale * gamma, to_shift, beta)
-        return of_x, None, None, to_scale, to_shift, None
+    pair = torch_folds.folded(gamma, beta, scale, shift)
+    return functional.layer_norm(x, gamma.shape, *pair, epsilon)
 
 
 class _NormKernel(torch.autograd.Function):
-    """The same as one kernel, in float32 whatever the values are."""
+    """Both as one kernel, in float32 whatever the values are."""
 
     @staticmethod
     def forward(ctx, x, gamma, beta, epsilon, scale, shift):
@@ -233,7 +209,7 @@ def attention(query, key, value, is_causal, scale):
     return mixed.transpose(1, 2)
 
 
-def dynamic_adapter(x, norm, scale, down, up, mask, leak):
+def dynamic_adapter(x, norm, scale, down, up, gate, rate, leak):
     """As `keras_pointpeft.ops.arithmetic`; None where it does not suit."""
     *affine, epsilon = norm
     tensors = (*affine, *scale, *down, *up)
@@ -246,9 +222,10 @@ def dynamic_adapter(x, norm, scale, down, up, mask, leak):
     ):
         return None
     rows = x.reshape(-1, x.shape[-1])
-    if mask is not None:
-        mask = mask.reshape(-1, mask.shape[-1])
-    rows = _DynamicAdapter.apply(rows, *tensors, mask, epsilon, leak)
+    if gate is not None:
+        gate = gate.reshape(-1, gate.shape[-1])
+    share = 1.0 if gate is None else 1.0 / (1.0 - rate)
+    rows = _DynamicAdapter.apply(rows, *tensors, gate, share, epsilon, leak)
     return rows.view(x.shape)
 
 
@@ -256,43 +233,48 @@ class _DynamicAdapter(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx, x, gamma, beta, scale, scale_bias, down, down_bias, up, up_bias,
-        mask, epsilon, leak,
+        gate, share, epsilon, leak,
     ):  # fmt: skip
         normed, mean, deviation = torch.native_layer_norm(
             x, gamma.shape, gamma, beta, epsilon
         )
         inner = torch.addmm(down_bias, normed, down)
         factor = torch._addmm_activation(scale_bias, normed, scale)
+        if gate is not None:
+            torch.minimum(inner, gate, out=inner)
         hidden = functional.gelu(inner)
-        if mask is not None:
-            hidden *= mask
-        ctx.epsilon, ctx.leak = epsilon, leak
+        ctx.share, ctx.epsilon, ctx.leak = share, epsilon, leak
         ctx.save_for_backward(
-            x, mean, deviation, inner, factor, mask,
+            x, mean, deviation, inner, factor,
+            # In the gate's place, which need not be kept.
+            None if gate is None else hidden,
             gamma, beta, scale, down, up, up_bias,
         )  # fmt: skip
-        return torch.addmm(up_bias, hidden, up).mul_(factor)
+        return torch.addmm(up_bias, hidden, up, alpha=share).mul_(factor)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient):
         (
-            x, mean, deviation, inner, factor, mask,
+            x, mean, deviation, inner, factor, hidden,
             gamma, beta, scale, down, up, up_bias,
         ) = ctx.saved_tensors  # fmt: skip
         normed = functional.layer_norm(x, gamma.shape, gamma, beta, ctx.epsilon)
-        hidden = functional.gelu(inner)
-        if mask is not None:
-            hidden *= mask
-        of_hidden, of_factor = _rows_backward(gradient @ up.t(), hidden, factor)
+        if hidden is None:
+            hidden = functional.gelu(inner)
+
+        def product(a, b):
+            # What is added to it, times 0, is of the right type.
+            return torch.addmm(up_bias[:1], a, b, beta=0, alpha=ctx.share)
+
+        of_hidden = product(gradient, up.t())
+        of_hidden, of_factor = _rows_backward(of_hidden, hidden, factor)
         of_factor = torch.addmv(of_factor, gradient, up_bias)[:, None]
         of_factor = torch.ops.aten.leaky_relu_backward(
             of_factor, factor, ctx.leak, False
         )
         of_up_bias = gradient.t() @ factor[:, 0]
-        of_up = hidden.mul_(factor).t() @ gradient
-        if mask is not None:
-            of_hidden *= mask
+        of_up = product((hidden * factor).t(), gradient)
         of_inner = torch.ops.aten.gelu_backward(of_hidden, inner)
         of_normed = torch.addmm(of_factor @ scale.t(), of_inner, down.t())
         of_x, of_gamma, of_beta = torch.ops.aten.native_layer_norm_backward(
@@ -304,7 +286,7 @@ class _DynamicAdapter(torch.autograd.Function):
             normed.t() @ of_factor, of_factor.sum(0),
             normed.t() @ of_inner, of_inner.sum(0),
             of_up, of_up_bias,
-            None, None, None,
+            None, None, None, None,
         )  # fmt: skip
 
 

@@ -176,8 +176,8 @@ class _Writer:
     def __init__(self, masks):
         self.masks = masks
 
-    def take(self, shape, rate, like):
-        found = taken(self._before(), shape, rate, like)
+    def take(self, shape, rate, like, gate=False):
+        found = taken(self._before(), shape, rate, like, gate)
         self.masks.append(found)
         return found
 
@@ -191,8 +191,8 @@ class _Writer:
 
 
 class _Fresh:
-    def take(self, shape, rate, like):
-        return draw_mask(shape, rate, like)
+    def take(self, shape, rate, like, gate=False):
+        return draw_mask(shape, rate, like, gate)
 
     def keep(self, draw):
         return draw()
@@ -202,7 +202,7 @@ class _Reader:
     def __init__(self, masks):
         self.masks = iter(list(masks))
 
-    def take(self, shape, rate, like):
+    def take(self, shape, rate, like, gate=False):
         return next(self.masks)
 
     def keep(self, draw):

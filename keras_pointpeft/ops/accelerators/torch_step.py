@@ -23,6 +23,8 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from keras_pointpeft.ops.plain import SHUT
+
 _MAKERS = {torch.as_tensor, torch.tensor, torch.asarray}
 _NUMBERS = (bool, int, float, complex)
 # Values of a mask up to which it is drawn with others of other rates.
@@ -149,6 +151,14 @@ def dropout_mask(shape, rate, like):
         return taken(SOURCES, shape, rate, like)
 
 
+def dropout_gate(shape, rate, like):
+    """`SHUT` with probability `rate`, else infinity; see `dropout_mask`."""
+    if like.device.type == "meta":
+        return torch.ones(shape, dtype=like.dtype, device="meta")
+    with torch.no_grad():
+        return taken(SOURCES, shape, rate, like, gate=True)
+
+
 def seeded_mask(shape, rate, like, generator):
     """The same from a `keras.random.SeedGenerator`, which moves on."""
     if like.device.type == "meta":
@@ -194,9 +204,16 @@ def _signed(number):
     return number - 2**64 if number >= 2**63 else number
 
 
-def draw_mask(shape, rate, like):
+def draw_mask(shape, rate, like, gate=False):
     mask = torch.empty(shape, dtype=like.dtype, device=like.device)
-    return mask.bernoulli_(1.0 - rate).div_(1.0 - rate)
+    mask.bernoulli_(1.0 - rate)
+    return _gates(mask > 0, mask.dtype) if gate else mask.div_(1.0 - rate)
+
+
+def _gates(kept, dtype):
+    """A gate for each value that is kept or not."""
+    shut = torch.full_like(kept, SHUT, dtype=dtype)
+    return shut.masked_fill_(kept, float("inf"))
 
 
 class StepMasks:
@@ -235,8 +252,8 @@ class StepMasks:
         """
         return [
             [
-                [list(shape), rate, str(dtype).removeprefix("torch.")]
-                for shape, rate, dtype, _ in plan.keys
+                [list(shape), rate, str(dtype).removeprefix("torch."), gate]
+                for shape, rate, dtype, _, gate in plan.keys
             ]
             for plan in self._plans.values()
         ]
@@ -245,18 +262,19 @@ class StepMasks:
         """Takes on what another process has come to know."""
         for keys in known:
             keys = [
-                (tuple(shape), rate, getattr(torch, dtype), device)
-                for shape, rate, dtype in keys
+                # States of before there were gates do not name them.
+                (tuple(shape), rate, getattr(torch, dtype), device, any(gate))
+                for shape, rate, dtype, *gate in keys
             ]
             self._plans[keys[0]] = _Plan(keys)
 
-    def take(self, shape, rate, like):
+    def take(self, shape, rate, like, gate=False):
         place = len(self._asked)
-        key = (tuple(shape), rate, like.dtype, like.device)
+        key = (tuple(shape), rate, like.dtype, like.device, gate)
         self._asked.append(key)
         plan = self._plans.get(self._asked[0])
         if plan is None or plan.keys[place : place + 1] != [key]:
-            return draw_mask(shape, rate, like)
+            return draw_mask(shape, rate, like, gate)
         if self._pool is None:
             self._pool = plan.draw()
         return self._pool[place]
@@ -269,15 +287,16 @@ class _Plan:
     """Masks that are drawn together.
 
     Args:
-        keys: list of their shapes, rates, types and devices.
+        keys: list of their shapes, rates, types, devices and whether they
+            are gates.
     """
 
     def __init__(self, keys):
         self.keys = keys
         self.kinds = {}
-        for place, (shape, rate, dtype, device) in enumerate(keys):
+        for place, (shape, rate, *others) in enumerate(keys):
             count = torch.Size(shape).numel()
-            kind = (None if count <= SMALL else rate, dtype, device)
+            kind = (None if count <= SMALL else rate, *others)
             self.kinds.setdefault(kind, []).append((place, count))
         self.chances = {}
 
@@ -285,18 +304,19 @@ class _Plan:
         """A list of masks."""
         found = [None] * len(self.keys)
         for kind, members in self.kinds.items():
-            rate, dtype, device = kind
+            rate, dtype, device, gate = kind
             counts = [count for _, count in members]
             drawn = torch.rand(sum(counts), device=device)
             keep = self._chances(kind, members) if rate is None else 1.0 - rate
-            drawn = (drawn < keep).to(dtype) / keep
+            kept = drawn < keep
+            drawn = _gates(kept, dtype) if gate else kept.to(dtype) / keep
             for (place, _), part in zip(members, drawn.split(counts)):
                 found[place] = part.view(self.keys[place][0])
         return found
 
     def _chances(self, kind, members):
         if kind not in self.chances:
-            _, dtype, device = kind
+            _, dtype, device, _ = kind
             values = [
                 1.0 - self.keys[place][1]
                 for place, count in members
@@ -308,10 +328,10 @@ class _Plan:
         return self.chances[kind]
 
 
-def taken(sources, shape, rate, like):
+def taken(sources, shape, rate, like, gate=False):
     if sources:
-        return sources[-1].take(shape, rate, like)
-    return draw_mask(shape, rate, like)
+        return sources[-1].take(shape, rate, like, gate)
+    return draw_mask(shape, rate, like, gate)
 
 
 def taped(sources, draw):

@@ -128,10 +128,10 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
         if not self.dynamic:
             hidden = gelu(self.down(self.norm(tokens)))
             return self.up(self.drop(hidden, training=training))
-        mask = None
+        gate, rate = None, 0.0
         if training and self.dropout:
             shape = (*ops.shape(tokens)[:-1], self.rank)
-            mask = self.drop.mask(shape, tokens)
+            gate, rate = self.drop.gate(shape, tokens), self.dropout
 
         def values(layer):
             both = (layer.kernel, layer.bias)
@@ -146,7 +146,8 @@ class DynamicAdapter(Configurable, keras.layers.Layer):
             scale,
             values(self.down),
             values(self.up),
-            mask,
+            gate,
+            rate,
             self.scale_leak,
         )
 
