@@ -207,7 +207,9 @@ class _Entry:
         self.graph, self.outputs = graph, outputs
         self.variables = model.variables
         self.trains = _trains(self.variables)
-        self.places = [v.value.data_ptr() for v in self.variables]
+        # Keras takes longer to find them than to look where they are.
+        self.values = [v.value for v in self.variables]
+        self.places = [x.data_ptr() for x in self.values]
         return found
 
     def _refuse(self, model, kind, reason):
@@ -231,7 +233,7 @@ class _Entry:
 
     def lasts(self):
         """The same when a function is made again, where there is more time."""
-        places = [v.value.data_ptr() for v in self.variables]
+        places = [x.data_ptr() for x in self.values]
         return self._holds() and places == self.places
 
 
