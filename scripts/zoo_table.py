@@ -50,7 +50,8 @@ A preset is a product of three cards: `<method>_<backbone>_<dataset>`, as in
 * `results/measured.csv`: one row per training run; `segmentation.csv` and
   `few_shot.csv` likewise; `compared/*.csv`, those of `scripts/compare.py`;
   `corrupted.csv`, of `scripts/measure_corruptions.py`; `probes.csv`, of
-  `scripts/probe.py`; `scales.csv`, of `scripts/measure_scales.py`;
+  `scripts/probe.py`; `scales.csv` and, of later code,
+  `scales_by_update.csv`, of `scripts/measure_scales.py`;
   `small_sets.csv`, of `scripts/measure_selection.py`; `methods.csv` and
   `methods_seconds.csv`, of `scripts/measure_methods.py`; `ablation.csv`, of
   `scripts/ablation.py`; `test_time.csv`, of `scripts/measure_test_time.py`;

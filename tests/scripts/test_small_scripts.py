@@ -175,18 +175,26 @@ def test_updates_at_test_time_are_measured(run_script, tmp_path):
     assert run_script(*arguments).stdout == ""
 
 
-def test_dead_scales_of_the_zoo_are_those_that_the_guides_tell():
-    rows = results.read(ROOT / "zoo/results/scales.csv", results.SCALES)
-    dead = {}
+@pytest.mark.parametrize(
+    ("name", "seeds"), [("scales", "012"), ("scales_by_update", "0")]
+)
+def test_dead_scales_of_the_zoo_are_those_that_the_guides_tell(name, seeds):
+    rows = results.read(ROOT / f"zoo/results/{name}.csv", results.SCALES)
+    dead, accuracy = {}, {}
     for row in rows:
-        if row["seed"] in ("0", "1", "2"):
-            own = dead.setdefault(row["method"], [])
-            own.append(int(row["shut_after"]))
+        if row["seed"] in seeds:
+            method = row["method"]
+            dead.setdefault(method, []).append(int(row["shut_after"]))
+            figure = float(row["last_accuracy"])
+            accuracy.setdefault(method, []).append(figure)
+    sets = 4 * len(seeds)
+    assert {len(own) for own in dead.values()} == {sets}
     guide = (ROOT / "docs/guides/comparing_methods.md").read_text("utf-8")
-    _, table = guide.split("| dead blocks of 60 |")
-    told = re.findall(r"\| (\d+) \|$", table.split("\n\n")[0], re.M)
-    assert [str(sum(own)) for own in dead.values()] == told
-    assert {len(own) for own in dead.values()} == {12}
+    _, table = guide.split(f"| dead blocks of {5 * sets} |")
+    told = re.findall(r"\| ([\d.]+) \| (\d+) \|$", table.split("\n\n")[0], re.M)
+    assert [int(count) for _, count in told] == [sum(x) for x in dead.values()]
+    means = [sum(x) / sets for x in accuracy.values()]
+    assert [float(mean) for mean, _ in told] == pytest.approx(means, abs=0.06)
 
 
 def test_which_runs_of_small_sets_are_known():
