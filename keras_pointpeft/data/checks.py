@@ -9,6 +9,8 @@ import numpy as np
 MAX_BYTES = 16 * 2**30
 # Labels of points that are not to be learnt and not to be measured.
 UNLABELLED = (-1, 255)
+# What readers of one file raise: its content, or a link to nowhere.
+UNUSABLE = (ValueError, FileNotFoundError)
 # Messages that list many clouds end about here.
 _LONGEST = 300
 

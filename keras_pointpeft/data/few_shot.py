@@ -1,5 +1,6 @@
 """Few-shot episodes: the official ones of ModelNet40, and own ones."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -157,14 +158,11 @@ def sample_episode(
 def _renamed(split, classes, name):
     labels = np.empty(split.num_classes, "int32")
     labels[classes] = np.arange(len(classes))
-    return Split(
-        split.points,
-        labels[split.labels],
-        tuple(split.class_names[c] for c in classes),
-        split.ids,
-        name,
-        split.part_labels,
-        split.part_names,
+    return dataclasses.replace(
+        split,
+        labels=labels[split.labels],
+        class_names=tuple(split.class_names[c] for c in classes),
+        name=name,
     )
 
 

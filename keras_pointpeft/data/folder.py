@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_pointpeft.data.beside import Beside
 from keras_pointpeft.data.checks import MAX_BYTES
+from keras_pointpeft.data.checks import UNUSABLE
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import allocate
 from keras_pointpeft.data.checks import tell_empty
@@ -17,14 +18,14 @@ from keras_pointpeft.data.geometry_files import open_content
 from keras_pointpeft.data.normalization import check_finite
 from keras_pointpeft.data.normalization import placed
 from keras_pointpeft.data.splits import Split
+from keras_pointpeft.files.folders import files_below
+from keras_pointpeft.files.folders import folders_in
 from keras_pointpeft.files.progress import Progress
 
 # Folders that are other splits of the same set.
 _SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 # Files of which some points are in memory, before they are normalised.
 _TOGETHER = 32
-# What file managers leave behind.
-_SYSTEM = ("thumbs.db", "desktop.ini")
 
 
 def load_folder(
@@ -136,7 +137,7 @@ def load_folder(
             for (path, label), rng in zip(some, rngs):
                 try:
                     drawn.append((path, label, *some_of(path, rng)))
-                except ValueError as error:
+                except UNUSABLE as error:
                     bad.add(place_of(path), str(error), path)
                 progress.advance()
             for path, label, content, brightest in drawn:
@@ -193,12 +194,12 @@ def _find(data_dir, split, class_names):
         root, middle = os.path.join(data_dir, split), ""
         roots = [
             os.path.join(data_dir, name)
-            for name in _folders(data_dir)
+            for name in folders_in(data_dir)
             if name == split or name in _SPLITS
         ]
     else:
         root, middle, roots = data_dir, split, [data_dir]
-    there = sorted({name for place in roots for name in _folders(place)})
+    there = sorted({name for place in roots for name in folders_in(place)})
     names = there if class_names is None else [str(n) for n in class_names]
     found = {
         name: sorted(_files(os.path.join(root, name, middle))) for name in there
@@ -249,29 +250,9 @@ def _nothing(data_dir, split):
     return FileNotFoundError(
         f"No clouds were found in {data_dir}. Expected {' or '.join(places)}, "
         f"of {' '.join(EXTENSIONS)}; all files of <class> folders are loaded "
-        f"with `split=None`. Received: folders {_folders(data_dir)[:8]}"
-    )
-
-
-def _folders(path):
-    """The names of the folders in one, without hidden ones."""
-    if not os.path.isdir(path):
-        return []
-    return sorted(
-        entry.name
-        for entry in os.scandir(path)
-        if entry.is_dir() and not _hidden(entry.name)
+        f"with `split=None`. Received: folders {folders_in(data_dir)[:8]}"
     )
 
 
 def _files(path):
-    """All files in a folder and those below it, without hidden ones."""
-    for folder, names, files in os.walk(path, followlinks=True):
-        names[:] = [name for name in names if not _hidden(name)]
-        for name in files:
-            if not _hidden(name) and name.lower() not in _SYSTEM:
-                yield os.path.join(folder, name)
-
-
-def _hidden(name):
-    return name.startswith((".", "__"))
+    return files_below(path) if os.path.isdir(path) else ()

@@ -13,6 +13,7 @@ import numpy as np
 from keras_pointpeft.data.beside import Beside
 from keras_pointpeft.data.checks import MAX_BYTES
 from keras_pointpeft.data.checks import UNLABELLED
+from keras_pointpeft.data.checks import UNUSABLE
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.checks import check_choice
 from keras_pointpeft.data.checks import check_size
@@ -109,7 +110,7 @@ def load_s3dis(
         name = os.path.splitext(os.path.basename(path))[0]
         try:
             content = _read(path, max_bytes)
-        except ValueError as error:
+        except UNUSABLE as error:
             bad.add(os.path.basename(path), str(error), path)
             continue
         points, labels = content.points, content.labels

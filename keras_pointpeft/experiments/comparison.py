@@ -195,8 +195,14 @@ def run(
     )
     runs.prepare(model, train_split, recipe)
     begin = time.perf_counter()
+    start = backbone_dir or weights
     result = trainer.train(
-        model, train_split, test_split, recipe, log_dir=log_dir
+        model,
+        train_split,
+        test_split,
+        recipe,
+        log_dir=log_dir,
+        about={"backbone": start},
     )
     seconds = time.perf_counter() - begin
     if log_dir is not None:
@@ -211,7 +217,7 @@ def run(
         dataset,
         adapter_bytes,
         seconds,
-        backbone_dir or weights,
+        start,
         limit,
     )
     row["changes"] = entrant.changes_text

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from keras_pointpeft.data.checks import UNUSABLE
 from keras_pointpeft.data.clouds import turned
 from keras_pointpeft.data.geometry_files import read_vertices
 from keras_pointpeft.data.labelled_files import labelled_path
@@ -114,7 +115,7 @@ def _each(model, files, votes, targets, bad, labels_of, what, up="y"):
                 # All points of the file, in its order.
                 content = read_vertices(path, bin_columns=columns)
                 points = finite(with_channels(model, content, up))
-            except ValueError as error:
+            except UNUSABLE as error:
                 bad.add(path, str(error))
             else:
                 labels = labels_of(points)

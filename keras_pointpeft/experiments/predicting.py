@@ -6,6 +6,7 @@ import numpy as np
 from absl import logging
 
 from keras_pointpeft.data import augmentation as augmentations
+from keras_pointpeft.data.checks import UNUSABLE
 from keras_pointpeft.data.checks import BadClouds
 from keras_pointpeft.data.geometry_files import EXTENSIONS
 from keras_pointpeft.data.geometry_files import read_content
@@ -16,6 +17,7 @@ from keras_pointpeft.experiments.prediction import class_names
 from keras_pointpeft.experiments.prediction import finite
 from keras_pointpeft.experiments.prediction import with_channels
 from keras_pointpeft.experiments.prediction import write_table
+from keras_pointpeft.files.folders import files_below
 from keras_pointpeft.files.progress import Progress
 from keras_pointpeft.presets.adapted import from_adapter
 
@@ -142,11 +144,9 @@ def find_files(paths):
             raise FileNotFoundError(
                 f"There is no such file or folder. Received: {path!r}"
             )
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(f for f in folders if not f.startswith("."))
-            for name in sorted(n for n in names if not n.startswith(".")):
-                known = os.path.splitext(name)[1].lower() in EXTENSIONS
-                (files if known else others).append(os.path.join(folder, name))
+        for file in files_below(path):
+            known = os.path.splitext(file)[1].lower() in EXTENSIONS
+            (files if known else others).append(file)
     if not files:
         raise FileNotFoundError(
             f"No files of points were found; they end in one of {EXTENSIONS}. "
@@ -174,7 +174,7 @@ def _read(files, bad, model, progress, batch_size):
             columns = model.contract.bin_columns
             content = read_content(path, known, bin_columns=columns)
             cloud = finite(with_channels(model, content), fewest)
-        except ValueError as error:
+        except UNUSABLE as error:
             bad.add(path, str(error))
             progress.advance()
             continue

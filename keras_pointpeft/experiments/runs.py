@@ -97,7 +97,7 @@ def matched(split, train_split):
     """A split with the labels of the training split, class by class."""
     if isinstance(split, list):
         return split
-    return split.with_classes(train_split.class_names)
+    return split.with_classes(train_split.class_names, train_split.part_names)
 
 
 def names_of_points(preset, num_classes=None) -> dict:

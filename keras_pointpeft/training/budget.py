@@ -70,6 +70,7 @@ def settled(recipe, model, split):
     """
     clouds = size_of(split, recipe)
     held_out = round(recipe.held_out_fraction * clouds)
+    held_out = min(held_out, _to_spare(split, clouds))
     if recipe.selection == "auto":
         enough = held_out >= HELD_OUT
         recipe = dataclasses.replace(
@@ -123,6 +124,17 @@ def size_of(split, recipe):
         return len(split)
     points = sum(len(room.points) for room in split)
     return -(-points // (recipe.num_points or 2048))
+
+
+def _to_spare(split, clouds):
+    """How many clouds, or columns, can be held out at most.
+
+    A class keeps its last cloud, and rooms are held out whole: of one alone,
+    nothing is.
+    """
+    if isinstance(split, list):
+        return clouds if len(split) > 1 else 0
+    return clouds - np.count_nonzero(np.bincount(split.labels))
 
 
 def _weights(weights, split):

@@ -25,6 +25,8 @@ LATER = {
     "precision": "float32",
     "schedule": "epoch",
 }
+# What training began from; whoever calls `train` need not tell it.
+START = "start.weights"
 # Settings that filling a bank changes: they do not tell runs apart.
 OF_A_BANK = ("peft.bank_size", "peft.bank_recipe")
 
@@ -45,8 +47,15 @@ def data_digest(split) -> str:
     return f"{len(split)} {what}, {digest:08x}"
 
 
-def identity(model, recipe, split) -> dict:
-    """What must be the same for a run to go on: model, recipe and data."""
+def identity(model, recipe, split, start=None) -> dict:
+    """What must be the same for a run to go on: model, recipe and data.
+
+    Args:
+        model: what trains.
+        recipe: `Recipe`.
+        split: the training split.
+        start: optional string, what the weights were before training.
+    """
     variables = [
         f"{v.name}{tuple(v.shape)}{'' if v.trainable else ' frozen'}"
         for v in model.variables
@@ -55,6 +64,12 @@ def identity(model, recipe, split) -> dict:
     settings = settings_of(model)
     for name in OF_A_BANK:
         settings.pop(name, None)
+    if start is not None:
+        settings[START] = os.fspath(start)
+    parts = getattr(split, "part_labels", None)
+    if parts is not None:
+        digest_of_parts = zlib.crc32(np.ascontiguousarray(parts))
+        settings["data.part_labels"] = f"{digest_of_parts:08x}"
     return {
         "model": f"{len(variables)} variables, {digest:08x}",
         "data": data_digest(split),
@@ -198,7 +213,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
 
     def _check(self, meta):
         # Files of earlier versions do not have the settings of model and
-        # method, "backbone.depth" and the like: they are taken to be the same.
+        # method, "backbone.depth" and the like, nor the start and the labels
+        # of parts: they are taken to be the same.
         believed = {k: v for k, v in self.identity.items() if "." in k}
         theirs = {
             **believed,
@@ -207,6 +223,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             "format": meta["format"],
             "keras_backend": meta["keras_backend"],
         }
+        if START not in self.identity:
+            theirs.pop(START, None)
         ours = {
             **self.identity,
             "format": FORMAT,

@@ -39,12 +39,7 @@ class Objective:
 
     def check(self, train_split, test_split):
         """Raises ValueError if model and splits do not fit each other."""
-        if tuple(train_split.class_names) != tuple(test_split.class_names):
-            raise ValueError(
-                "The two splits must have the same classes in the same "
-                f"order. Received: {train_split.class_names} and "
-                f"{test_split.class_names}"
-            )
+        check_names(train_split, test_split)
         classes = self.model.output_shape[-1]
         if classes != train_split.num_classes:
             raise ValueError(
@@ -119,3 +114,16 @@ class Objective:
             "accuracy": evaluation.accuracy,
             "mean_class_accuracy": evaluation.mean_class_accuracy,
         }
+
+
+def check_names(train_split, test_split):
+    """Raises ValueError if a label does not mean the same in two splits."""
+    for what, name in (("classes", "class_names"), ("parts", "part_names")):
+        ours, theirs = getattr(train_split, name), getattr(test_split, name)
+        if ours != theirs:
+            raise ValueError(
+                f"The two splits must have the same {what} in the same "
+                "order; `test.with_classes(train.class_names, "
+                "train.part_names)` matches them by name. "
+                f"Received: {ours} and {theirs}"
+            )

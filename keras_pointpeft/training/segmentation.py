@@ -11,6 +11,12 @@ from keras_pointpeft.training.metrics import mean_class_accuracy
 from keras_pointpeft.training.metrics import mean_iou
 from keras_pointpeft.training.metrics import overall_accuracy
 from keras_pointpeft.training.objective import Objective
+from keras_pointpeft.training.objective import check_names
+
+_UNLABELLED = (
+    "Points to learn from and points to measure on need labels; -1 and 255 "
+    "say that one has none. Received: no point with a label in "
+)
 
 
 def column_batches(rooms, recipe, augmentation="none") -> RoomDataset:
@@ -52,6 +58,7 @@ class Parts(Segmentation):
     figure = "instance_miou"
 
     def check(self, train_split, test_split):
+        check_names(train_split, test_split)
         for split in (train_split, test_split):
             if split.part_labels is None:
                 raise ValueError(
@@ -70,6 +77,8 @@ class Parts(Segmentation):
                     f"The model knows {self.model.num_classes} parts. "
                     f"Received: {split.name} with part {most}"
                 )
+            if most < 0:
+                raise ValueError(_UNLABELLED + split.name)
 
     def _targets(self, split):
         return {"point_labels": split.part_labels}
@@ -131,6 +140,10 @@ class Scenes(Segmentation):
                     f"The model has {self.model.num_classes} classes. "
                     f"Received: {room.name} with label {room.labels.max()}"
                 )
+        for rooms in (train_split, test_split):
+            if all(room.labels.max() < 0 for room in rooms):
+                names = ", ".join(room.name for room in rooms[:5])
+                raise ValueError(_UNLABELLED + (names or "no scene"))
 
     def training_batches(self, split, recipe):
         return column_batches(split, recipe, recipe.augmentation)

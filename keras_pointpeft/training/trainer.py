@@ -90,7 +90,8 @@ def train(
             the same clouds in each epoch: `augmentation="none"` and
             `sampling="fps"` or `"first"`.
         about: optional dict of arguments of `keras_pointpeft.data.Contract`,
-            what clouds and recipe do not say.
+            what clouds and recipe do not say. A state of a run from another
+            `"backbone"`, where both say theirs, is of another run.
 
     Returns:
         A `TrainingResult`.
@@ -139,7 +140,7 @@ def train(
     best = None if watched is None else BestEpoch(objective.figure)
     state = TrainingCheckpoint(
         state_path,
-        identity(fitted, recipe, train_split),
+        identity(fitted, recipe, train_split, (about or {}).get("backbone")),
         best,
     )
     start = 0

@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 
 import numpy as np
@@ -104,6 +105,26 @@ def test_queries_of_another_split():
     )
     assert all(i.startswith("train") for i in support.ids)
     assert all(i.startswith("test") for i in query.ids)
+
+
+def test_an_episode_keeps_what_clouds_have_beside_their_labels():
+    split = make_split()
+    count, points, _ = split.points.shape
+    # Each point says of which cloud it is.
+    own = np.repeat(np.arange(count), points).reshape(count, points)
+    source = {"dataset": "folder", "up_axis": "z", "channels": ("intensity",)}
+    split = dataclasses.replace(
+        split,
+        part_labels=own,
+        channels=own[..., None].astype("float32"),
+        source=source,
+    )
+    for part in sample_episode(split, 2, 3, 2, seed=1):
+        numbers = [split.ids.index(name) for name in part.ids]
+        np.testing.assert_array_equal(part.points, split.points[numbers])
+        np.testing.assert_array_equal(part.channels, split.channels[numbers])
+        np.testing.assert_array_equal(part.part_labels, own[numbers])
+        assert part.source == source
 
 
 @pytest.mark.parametrize("ways, shots, queries", [(6, 5, 5), (2, 0, 5)])

@@ -12,6 +12,7 @@ from keras_pointpeft.data import load_folder
 from keras_pointpeft.data import read_cloud
 from keras_pointpeft.data.contract import contract_of
 from keras_pointpeft.data.geometry_files import surface_points
+from keras_pointpeft.experiments.predicting import find_files
 from keras_pointpeft.training import Recipe
 
 from .conftest import make_clouds
@@ -241,6 +242,36 @@ def test_hidden_nested_and_unread_files_are_told(tmp_path):
     assert split.ids == ("train/pump/1.npy", "train/valve/site_a/1.npy")
     texts = " ".join(str(warning.message) for warning in told)
     assert "2 .rcp" in texts and "1 of 3 classes" in texts and "tank" in texts
+
+
+def test_linked_folders_are_read_once(tmp_path):
+    """Training and prediction find the same files, through links too."""
+    write_cloud(tmp_path / "disk" / "pump" / "site" / "1.npy")
+    write_cloud(tmp_path / "set" / "train" / "valve" / "2.npy")
+    write_cloud(tmp_path / "set" / "train" / "valve" / "__MACOSX" / "3.npy")
+    train = tmp_path / "set" / "train"
+    (train / "pump").symlink_to(tmp_path / "disk" / "pump")
+    # Back up, from inside: what is above is there already.
+    (train / "valve" / "loop").symlink_to(tmp_path / "set")
+    # To and fro between two places.
+    (tmp_path / "disk" / "pump" / "to").symlink_to(tmp_path / "disk" / "more")
+    write_cloud(tmp_path / "disk" / "more" / "4.npy")
+    (tmp_path / "disk" / "more" / "fro").symlink_to(tmp_path / "disk" / "pump")
+    expected = ("pump/site/1.npy", "pump/to/4.npy", "valve/2.npy")
+    split = load_folder(tmp_path / "set", "train", num_points=40)
+    assert split.ids == tuple(f"train/{name}" for name in expected)
+    found = find_files(train)
+    assert [path.removeprefix(f"{train}/") for path in found] == [*expected]
+
+
+def test_a_link_to_nowhere_is_a_bad_scan(tmp_path):
+    write_cloud(tmp_path / "pump" / "1.npy")
+    (tmp_path / "pump" / "2.npy").symlink_to(tmp_path / "nowhere.npy")
+    with pytest.raises(ValueError, match="1 of 2 clouds.*pump/2.npy"):
+        load_folder(tmp_path, None, num_points=40)
+    with pytest.warns(UserWarning, match="1 of 2 clouds.*pump/2.npy"):
+        split = load_folder(tmp_path, None, num_points=40, on_bad="skip")
+    assert split.ids == ("pump/1.npy",)
 
 
 def test_a_label_means_the_same_in_each_split(tmp_path):

@@ -90,7 +90,8 @@ def test_files_of_any_kind_at_any_place(adapter, folder, tmp_path):
 
 def test_what_cannot_be_used_is_named(adapter, folder, tmp_path, caplog):
     (folder / "broken.xyz").write_text("1 2 3\n4 5 nan\n")
-    with pytest.raises(ValueError, match="broken.xyz"):
+    (folder / "lost.npy").symlink_to(tmp_path / "nowhere.npy")
+    with pytest.raises(ValueError, match="broken.xyz.*lost.npy"):
         keras_pointpeft.predict_files(adapter, folder, tmp_path / "x.csv")
     assert not (tmp_path / "x.csv").exists()
     with pytest.warns(UserWarning, match="broken.xyz"):

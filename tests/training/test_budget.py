@@ -64,6 +64,23 @@ def test_an_epoch_is_chosen_by_a_part_that_can_choose():
     assert recipe.selection == "held_out"
 
 
+def test_what_cannot_be_held_out_chooses_no_epoch():
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 9, (40_000, 3))
+    halves = np.split(points, 2)
+    one, two = (
+        [data.Room(x, np.zeros(len(x), "int32"), f"plot {i}") for i, x in each]
+        for each in ([(0, points)], [*enumerate(halves)])
+    )
+    recipe = Recipe(num_points=32)  # 1,250 columns
+    for rooms, selection in ((one, "last"), (two, "held_out")):
+        assert settled(recipe, None, rooms).selection == selection
+    # A class keeps its last cloud: of 1,000 classes of one, none is left.
+    for classes, selection in ((1000, "last"), (900, "held_out")):
+        split = split_of(1000, classes)
+        assert settled(Recipe(), None, split).selection == selection
+
+
 def test_balanced_weights_count_every_class_alike():
     split = split_of(40, rare=10)
     recipe = settled(

@@ -222,6 +222,51 @@ def test_state_of_another_run_is_refused(make_model, make_split, tmp_path):
 
 
 @pytest.mark.once
+def test_a_run_from_another_start_is_another_run(
+    make_model, make_split, tmp_path
+):
+    recipe = dataclasses.replace(RECIPE, selection="last", epochs=1)
+    split, test = make_split(), make_split(seed=1)
+
+    def run(**about):
+        return train(
+            make_model(), split, test, recipe, log_dir=tmp_path, about=about
+        )
+
+    first = run(backbone="backbone")
+    with pytest.raises(
+        ValueError, match="start.weights: 'backbone' there, 'random' here"
+    ):
+        run(backbone="random")
+    # Who does not say goes on, and so does who says the same.
+    for about in ({}, {"backbone": "backbone"}):
+        assert run(**about).history == first.history
+
+
+@pytest.mark.once
+def test_a_run_of_other_parts_is_another_run():
+    rng = np.random.default_rng(0)
+    split = Split(
+        rng.normal(size=(4, 8, 3)),
+        np.zeros(4),
+        ("chair",),
+        part_labels=rng.integers(0, 2, (4, 8)),
+    )
+    other = dataclasses.replace(split, part_labels=1 - split.part_labels)
+    model = small_classifier()
+    found = [identity(model, RECIPE, x) for x in (split, other)]
+    differing = [name for name in found[0] if found[0][name] != found[1][name]]
+    assert differing == ["data.part_labels"]
+    # A state of before there was this is believed.
+    earlier = {k: v for k, v in found[0].items() if k not in differing}
+    meta = {"format": 1, "keras_backend": keras.backend.backend()}
+    state = TrainingCheckpoint("state.npz", found[1])
+    state._check({**meta, "epochs_done": 1, "identity": earlier})
+    with pytest.raises(ValueError, match="data.part_labels"):
+        state._check({**meta, "epochs_done": 1, "identity": found[0]})
+
+
+@pytest.mark.once
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"text"])
 def test_a_damaged_file_is_refused(make_model, make_split, tmp_path, content):
     (tmp_path / "state.npz").write_bytes(content)

@@ -120,6 +120,39 @@ def test_a_killed_run_of_parts_goes_on(tmp_path):
 
 
 @pytest.mark.once
+def test_nothing_is_trained_that_could_not_be_measured():
+    split, test = part_split(), part_split(seed=1)
+    bare = np.full_like(split.part_labels, -1)
+    turned = test.class_names[::-1]
+    for changes, message in (
+        ({"part_labels": bare}, "no point with a label in bars"),
+        ({"class_names": turned}, "same classes.*with_classes"),
+        ({"part_names": tuple("abcd")}, "same parts.*with_classes"),
+    ):
+        other = dataclasses.replace(test, **changes)
+        with pytest.raises(ValueError, match=message):
+            train(part_model(), split, other, RECIPE)
+    # Matched by their names, labels mean the same.
+    other = dataclasses.replace(
+        test, class_names=turned, labels=1 - test.labels
+    )
+    found = other.with_classes(split.class_names, split.part_names)
+    np.testing.assert_array_equal(found.labels, test.labels)
+    objective_of(part_model()).check(split, found)
+    (room,) = rooms(1)
+    blank = dataclasses.replace(room, labels=np.full_like(room.labels, -1))
+    scenes = objective_of(
+        models.SemanticSegmenter(
+            make_backbone(), 2, propagation_dims=(24, 16), head_dims=(16,)
+        )
+    )
+    scenes.check([room, blank], [blank, room])
+    for pair in (([room], [blank]), ([blank], [room])):
+        with pytest.raises(ValueError, match="no point with a label in room_0"):
+            scenes.check(*pair)
+
+
+@pytest.mark.once
 def test_scenes():
     recipe = dataclasses.replace(
         RECIPE,
