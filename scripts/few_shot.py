@@ -144,11 +144,9 @@ def load_splits(preset):
     options = {}
     if dataset == "folder":
         options["num_points"] = NUM_POINTS.value or preset.num_points
-    train, test = (
-        runs.load_split(preset, name, DATA.value, dataset, limit(), **options)
-        for name in ("train", "test")
+    return runs.load_splits(
+        preset, DATA.value, dataset, limit(), **options
     )
-    return train, runs.matched(test, train)
 
 
 def measure(preset, ways, shots, splits):

@@ -77,7 +77,10 @@ flags.register_validator(
     "must be integers from 0, such as 0,1,2",
     flag_values=FLAGS,
 )
-shared.data_flags(FLAGS, ("data", "test_area", "limit"))
+shared.data_flags(
+    FLAGS, ("data", "test_area", "limit", "up_axis", "bin_columns", "on_bad")
+)
+shared.channels_flag(FLAGS)
 LOADER = define(
     "loader",
     "string",
@@ -130,7 +133,17 @@ STATES = define(
 USAGE = "--backbone=BACKBONE --dataset=SET --methods=A,B,... [flags]"
 GROUPS = {
     "What to compare": ["methods", "backbone", "weights", "seeds"],
-    "On which clouds": ["dataset", "data", "loader", "num_points", "limit"],
+    "On which clouds": [
+        "dataset",
+        "data",
+        "loader",
+        "channels",
+        "num_points",
+        "up_axis",
+        "bin_columns",
+        "on_bad",
+        "limit",
+    ],
     "Scenes": ["test_area", "column_size", "num_classes"],
     "How long, and how": [
         "epochs",
@@ -166,11 +179,8 @@ def main(_):
     options = shared.loader_options(
         FLAGS, FLAGS.num_points or first.num_points, LOADER.value
     )
-    train_split, test_split = (
-        runs.load_split(
-            first, part, FLAGS.data, LOADER.value, FLAGS.limit, **options
-        )
-        for part in ("train", "test")
+    train_split, test_split = runs.load_splits(
+        first, FLAGS.data, LOADER.value, FLAGS.limit, **options
     )
     # `--loader=shapes` needs no --data, and is not --dataset either.
     dataset = FLAGS.data or LOADER.value or DATASET.value

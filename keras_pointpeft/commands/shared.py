@@ -35,6 +35,7 @@ RECIPE = (
 )
 # Arguments of loaders of data sets that flags of the same name set.
 LOADER = ("test_area", "on_bad", "up_axis", "bin_columns", "class_names")
+LOADER += ("channels",)
 
 
 def definer(values):
@@ -102,6 +103,16 @@ def data_flags(values, names=("data", "dataset", "limit", *LOADER)):
         "integer",
         "At most so many clouds of each split.",
         lower_bound=1,
+    )
+
+
+def channels_flag(values):
+    """What a model learns from beside the places of points."""
+    definer(values)(
+        "channels",
+        "list",
+        "What the points of own files have beside their place and the model "
+        "is to learn from: colors, normals, intensity, or several of them.",
     )
 
 

@@ -6,6 +6,8 @@ my_clouds/test/CLASS/FILE) or in ScanObjectNN's h5 layout:
     keras-pointpeft train --preset=dapt_pointmaetiny_shapes \\
         --dataset=folder --data=my_clouds --num_points=512
 
+The same with what points have beside their place, --channels=colors,intensity.
+
 The data set of the preset's name:
 
     keras-pointpeft train --preset=dapt_pointmae_scanobjectnn \\
@@ -64,6 +66,7 @@ METHOD = define(
     "method", "string", "Another method on the preset's backbone and data set."
 )
 shared.data_flags(FLAGS)
+shared.channels_flag(FLAGS)
 shared.start_flags(FLAGS)
 shared.recipe_flags(FLAGS)
 NUM_CLASSES = define(
@@ -119,6 +122,7 @@ GROUPS = {
         "dataset",
         "data",
         "class_names",
+        "channels",
         "num_points",
         "up_axis",
         "bin_columns",
@@ -178,8 +182,7 @@ def fine_tune():
             "best_on_test picks the epoch by the test split: the figure "
             "overstates accuracy, as most published ones do."
         )
-    train_split, test_split = (load(preset, s) for s in ("train", "test"))
-    test_split = runs.matched(test_split, train_split)
+    train_split, test_split = load(preset)
     if FLAGS.dataset is not None:
         recipe = runs.for_own_data(recipe, train_split, changes)
     told = runs.task_arguments(preset, train_split, test_split, num_classes())
@@ -314,11 +317,10 @@ def preset_name():
     return f"{METHOD.value}_{rest}"
 
 
-def load(preset, split):
+def load(preset):
     shared.need_data(FLAGS, preset)
-    return experiments.runs.load_split(
+    return experiments.runs.load_splits(
         preset,
-        split,
         FLAGS.data,
         FLAGS.dataset,
         FLAGS.limit,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dataclasses import field
 
 import keras
+import numpy as np
 from rich.table import Table
 
 from keras_pointpeft import peft
@@ -237,6 +238,9 @@ def _memory(model, split, recipe):
     if keras.backend.backend() != "torch":
         return None
     points = split.points[: recipe.batch_size, : recipe.num_points]
+    if split.channels is not None:
+        beside = split.channels[: recipe.batch_size, : recipe.num_points]
+        points = np.concatenate([points, beside], axis=-1)
     return cost.kept_for_backward(
         model, points, split.labels[: recipe.batch_size]
     )

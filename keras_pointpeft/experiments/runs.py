@@ -64,6 +64,25 @@ def load_split(
     return loaded
 
 
+def load_splits(preset, data_dir=None, dataset=None, limit=None, **options):
+    """Training and test split, in which labels and colours mean the same.
+
+    Args:
+        preset, data_dir, dataset, limit, **options: see `load_split`.
+
+    Returns:
+        `(train, test)`. Classes of the test split have the numbers of the
+        training split, and its colours are scaled like those.
+    """
+    where = (data_dir, dataset, limit)
+    train = load_split(preset, "train", *where, **options)
+    source = (train[0] if isinstance(train, list) else train).source or {}
+    if source.get("color_range") is not None:
+        options = {**options, "color_range": source["color_range"]}
+    test = load_split(preset, "test", *where, **options)
+    return train, matched(test, train)
+
+
 def recipe_for(preset, **changes) -> Recipe:
     """The recipe of a preset.
 
@@ -134,18 +153,22 @@ def task_arguments(preset, train_split, test_split, num_classes=None) -> dict:
         num_classes: optional int. Of scenes, the preset's by default.
 
     Returns:
-        dict of constructor arguments of the preset's task.
+        dict of constructor arguments of the preset's task and backbone.
     """
+    scenes = isinstance(train_split, list)
+    beside = (train_split[0] if scenes else train_split).channels
+    told = {} if beside is None else {"extra_channels": beside.shape[-1]}
     if preset.task_class == "PartSegmenter":
-        return part_arguments(train_split, test_split)
+        return {**told, **part_arguments(train_split, test_split)}
     if preset.task_class == "SemanticSegmenter":
         labels = [room.labels for room in train_split]
         count = num_classes or preset.task_config["num_classes"]
         return {
+            **told,
             "num_classes": count,
             "class_weights": losses.class_weights(labels, count),
         }
-    return {"num_classes": train_split.num_classes}
+    return {**told, "num_classes": train_split.num_classes}
 
 
 def part_arguments(*splits) -> dict:
@@ -415,6 +438,9 @@ def _check_same_backbone(source, target, where):
         # What is computed does not depend on it.
         "remat",
     )
+    if not theirs.get("extra_channels"):
+        # What they are worth is learnt from nothing.
+        ignored += ("extra_channels",)
     different = [
         f"{name}: {theirs.get(name)!r} there, {value!r} here"
         for name, value in ours.items()

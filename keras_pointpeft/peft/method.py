@@ -12,6 +12,8 @@ ADDED = r"(^|/)tuner[^/]*/"
 # What most methods train: what they add, and the class token.
 CLASS_TOKEN = r"(^|/)class_(tokens|norm)/"
 WITH_CLASS_TOKEN = (ADDED, CLASS_TOKEN)
+# What points have beside their place starts at nothing, under every method.
+CHANNELS = r"(^|/)tuner_channels/"
 # The patch encoder up to its first maximum, and the position embedding.
 FIRST_LAYERS = r"(^|/)patch_encoder[^/]*/(conv[012]|norm[01])/"
 POSITION = r"(^|/)position(_\d+)?/"
@@ -312,7 +314,8 @@ class PeftMethod(Configurable):
 
     def trains(self, path):
         """Whether the backbone's variable at `path` trains."""
-        return any(re.search(pattern, path) for pattern in self.trained)
+        trained = (CHANNELS, *self.trained)
+        return any(re.search(pattern, path) for pattern in trained)
 
     def keeps(self, path):
         """Whether the backbone's variable at `path` is the method's state."""
@@ -320,7 +323,7 @@ class PeftMethod(Configurable):
 
     def component(self, path):
         """The name of the part that the variable at `path` belongs to."""
-        for name, pattern in self.components.items():
+        for name, pattern in {"channels": CHANNELS, **self.components}.items():
             if re.search(pattern, path):
                 return name
         return "backbone"

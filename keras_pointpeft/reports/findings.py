@@ -188,7 +188,8 @@ def collect(
     chosen = _chosen(truth, predicted)
     shown = points[chosen]
     rooms = isinstance(train_split, list)
-    for i, cloud in zip(chosen, shown if rooms else upright(shown)):
+    places = shown[..., :3]
+    for i, cloud in zip(chosen, places if rooms else upright(places)):
         view = _view(cloud, truth[i], predicted[i], names)
         if parts and given.category is not None:
             view.title = f"{given.groups[given.category[i]]}, {view.title}"
@@ -269,7 +270,9 @@ def _add_blocks(found, backbone, points):
         ):
             if values is None:
                 continue
-            values = inspection.onto_points(points, seen.centers, values, size)
+            values = inspection.onto_points(
+                points[..., :3], seen.centers, values, size
+            )
             for view, row in zip(found.clouds, values):
                 getattr(view, name).append(row)
     if all(block.scale is not None for block in seen.blocks):
@@ -313,4 +316,4 @@ def _frozen(backbone, layer, points):
         layer.num_groups or backbone.num_groups,
         layer.group_size or backbone.group_size,
     )
-    return encoder.predict(points, verbose=0)
+    return encoder.predict(points[..., :3], verbose=0)

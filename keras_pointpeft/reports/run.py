@@ -79,21 +79,16 @@ def load_splits(run, data_dir=None):
     """
     preset, told = presets.resolve(run["preset"]), run["arguments"]
     names = ("test_area", "on_bad", "num_points", "up_axis")
-    names += ("bin_columns", "class_names")
+    names += ("bin_columns", "class_names", "channels")
     options = {name: told.get(name) for name in names}
     options = {k: v for k, v in options.items() if v is not None}
-    train_split, test_split = (
-        runs.load_split(
-            preset,
-            split,
-            data_dir or told["data"],
-            told["dataset"],
-            told["limit"],
-            **options,
-        )
-        for split in ("train", "test")
+    return runs.load_splits(
+        preset,
+        data_dir or told["data"],
+        told["dataset"],
+        told["limit"],
+        **options,
     )
-    return train_split, runs.matched(test_split, train_split)
 
 
 def describe(folder, train_split, test_split):
@@ -226,8 +221,10 @@ def write_task_report(
 
 
 def _features(backbone, given, recipe):
+    # It sees places alone, without what points have beside them.
+    points = given.points[given.some][..., :3]
     return backbone.frozen_pass().predict(
-        given.points[given.some], batch_size=recipe.batch_size, verbose=0
+        points, batch_size=recipe.batch_size, verbose=0
     )
 
 

@@ -116,6 +116,28 @@ class Objective:
         }
 
 
+def check_source(train_split, test_split):
+    """Raises ValueError if channels do not mean the same in two splits.
+
+    Args:
+        train_split: `keras_pointpeft.data.Split`, or a list of rooms.
+        test_split: the same.
+    """
+    splits = [train_split, test_split]
+    first = [x[:1] if isinstance(x, list) else [x] for x in splits]
+    sources = [x[0].source or {} for x in first if x]
+    for name in ("channels", "color_range"):
+        found = [x[name] for x in sources if x.get(name) is not None]
+        if len(found) == 2 and found[0] != found[1]:
+            raise ValueError(
+                "What points have beside their place must mean the same in "
+                "both splits: load the test split with the `channels` of the "
+                'training split, and with `color_range=train.source["color_'
+                'range"]` (of scenes, `train[0].source`). '
+                f"Received: {name} {found[0]} and {found[1]}"
+            )
+
+
 def check_names(train_split, test_split):
     """Raises ValueError if a label does not mean the same in two splits."""
     for what, name in (("classes", "class_names"), ("parts", "part_names")):

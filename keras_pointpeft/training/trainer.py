@@ -26,6 +26,7 @@ from keras_pointpeft.training.callbacks import TensorBoardLog
 from keras_pointpeft.training.checkpoint import TrainingCheckpoint
 from keras_pointpeft.training.checkpoint import identity
 from keras_pointpeft.training.checkpoint import schedule_of
+from keras_pointpeft.training.objective import check_source
 from keras_pointpeft.training.objectives import objective_of
 from keras_pointpeft.training.outcome import TrainingResult
 from keras_pointpeft.training.outcome import measured
@@ -330,6 +331,7 @@ def _check_callbacks(recipe, callbacks):
 
 def _check(model, train_split, test_split, recipe, log_dir, tensorboard):
     objective_of(model).check(train_split, test_split)
+    check_source(train_split, test_split)
     policies = {part.dtype_policy.name for part in model.layers if part.weights}
     if recipe.dtype not in policies:
         raise ValueError(

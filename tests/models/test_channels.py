@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from keras_pointpeft import models
+from keras_pointpeft.experiments.comparison import Entrant
+from keras_pointpeft.experiments.comparison import methods_for
 from keras_pointpeft.peft import DAPT
+from keras_pointpeft.peft import IDPT
+from keras_pointpeft.peft import LinearProbe
 
 from ..conftest import small_backbone
 from ..conftest import small_classifier
@@ -43,7 +47,7 @@ def test_without_training_nothing_changes(clouds, colored):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("peft", [None, DAPT(rank=4)])
+@pytest.mark.parametrize("peft", [None, DAPT(rank=4), LinearProbe()])
 def test_what_colors_say_is_learnt(colored, peft):
     model = small_classifier(peft, extra_channels=3)
     points, labels = colored
@@ -57,6 +61,21 @@ def test_what_colors_say_is_learnt(colored, peft):
     assert np.abs(first - second).max() > 1e-7
     with pytest.raises(ValueError, match=r"\(clouds, points, 6\)"):
         model.predict(points[..., :3], verbose=0)
+
+
+@pytest.mark.once
+def test_every_method_learns_what_channels_are_worth():
+    path = "point_mae_backbone/tuner_channels/kernel"
+    made = [
+        Entrant.from_text(name, "pointmaetiny", "shapes").method()
+        for name in methods_for("pointmaetiny", "shapes")
+    ]
+    assert len(made) > 15
+    for peft in (*made, IDPT(reference=True)):
+        assert peft.trains(path), peft
+        if not peft.replaces_base:
+            assert peft.component(path) == "channels"
+            assert not peft.trains("point_mae_backbone/block_0/fc1/kernel")
 
 
 @pytest.mark.once

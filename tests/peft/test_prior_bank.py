@@ -86,6 +86,20 @@ def test_build_from_batches_with_labels(clouds):
 
 
 @pytest.mark.once
+@pytest.mark.once
+def test_a_bank_is_of_places_alone(clouds):
+    points, labels = clouds
+    colors = np.random.default_rng(1).random(points.shape).astype("float32")
+    wide = np.concatenate([points, colors], axis=-1)
+    model = small_classifier(method(), extra_channels=3)
+    banks = [
+        PriorBank.build(model, each, verbose=0) for each in (points, wide)
+    ]
+    np.testing.assert_array_equal(banks[0].features, banks[1].features)
+    banks[1].sample(6).attach(model)
+    model.fit(wide, labels, verbose=0)
+
+
 def test_the_method_does_not_change_the_frozen_feature(clouds):
     points, labels = clouds
     model = small_classifier(method(prompt_dropout=0.0))

@@ -225,7 +225,9 @@ def test_state_of_another_run_is_refused(make_model, make_split, tmp_path):
 def test_a_run_from_another_start_is_another_run(
     make_model, make_split, tmp_path
 ):
-    recipe = dataclasses.replace(RECIPE, selection="last", epochs=1)
+    recipe = dataclasses.replace(
+        RECIPE, selection="last", epochs=1, warmup_epochs=0
+    )
     split, test = make_split(), make_split(seed=1)
 
     def run(**about):

@@ -168,7 +168,9 @@ class PriorBank:
             batches = track(batches, "building a bank, batch", total)
         features, found = [], []
         for points, part in batches:
-            feature = encoder(ops.convert_to_tensor(points), training=False)
+            # The frozen pass sees places alone.
+            places = ops.convert_to_tensor(points)[..., :3]
+            feature = encoder(places, training=False)
             features.append(ops.convert_to_numpy(ops.stop_gradient(feature)))
             found.append(part)
         if not features:
