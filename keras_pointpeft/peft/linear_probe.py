@@ -6,6 +6,9 @@ from keras_pointpeft.serialization import serializable
 class LinearProbe(PeftMethod):
     """Linear probing: the backbone is frozen and the head alone trains.
 
+    Where points have more than their place, `extra_channels`, the kernel that
+    reads it trains too: it starts at nothing, under every method.
+
     Args:
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
         train_class_token: bool. Whether the class token and its position train
