@@ -86,7 +86,6 @@ def test_build_from_batches_with_labels(clouds):
 
 
 @pytest.mark.once
-@pytest.mark.once
 def test_a_bank_is_of_places_alone(clouds):
     points, labels = clouds
     colors = np.random.default_rng(1).random(points.shape).astype("float32")
@@ -96,10 +95,13 @@ def test_a_bank_is_of_places_alone(clouds):
         PriorBank.build(model, each, verbose=0) for each in (points, wide)
     ]
     np.testing.assert_array_equal(banks[0].features, banks[1].features)
-    banks[1].sample(6).attach(model)
+    with pytest.raises(ValueError, match=r"Received: \(6, 64, 5\)"):
+        PriorBank.build(model, wide[..., :5], verbose=0)
+    banks[1].attach(model)
     model.fit(wide, labels, verbose=0)
 
 
+@pytest.mark.once
 def test_the_method_does_not_change_the_frozen_feature(clouds):
     points, labels = clouds
     model = small_classifier(method(prompt_dropout=0.0))

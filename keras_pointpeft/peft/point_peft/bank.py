@@ -163,7 +163,8 @@ class PriorBank:
         num_groups = num_groups or backbone.num_groups
         group_size = group_size or backbone.group_size
         encoder = backbone.frozen_pass(num_groups, group_size)
-        batches, total = batches_of(data, labels, batch_size)
+        width = backbone.input.shape[-1]
+        batches, total = batches_of(data, labels, batch_size, width)
         if verbose:
             batches = track(batches, "building a bank, batch", total)
         features, found = [], []
@@ -327,7 +328,7 @@ class PriorBank:
         )
 
 
-def batches_of(data, labels, batch_size):
+def batches_of(data, labels, batch_size, width=3):
     """Batches of points and labels, and how many there are if known.
 
     Args:
@@ -335,13 +336,15 @@ def batches_of(data, labels, batch_size):
             or a tuple of points and labels.
         labels: optional array `(clouds,)`, for an array of points.
         batch_size: int, for an array of points.
+        width: int, of the points that a model takes; those of an array may
+            have it, or be places alone.
 
     Returns:
         An iterable of pairs, where labels may be None, and an int or None.
     """
     if hasattr(data, "ndim"):
         points = np.asarray(data, "float32")
-        if points.ndim != 3 or points.shape[-1] != 3:
+        if points.ndim != 3 or points.shape[-1] not in (3, width):
             raise ValueError(
                 "Points must have the shape (clouds, points, 3). "
                 f"Received: {points.shape}"
