@@ -106,6 +106,7 @@ def test_colours_are_learnt_and_known_ever_after(
         "--dataset=folder",
         "--output=run",
         *COLORED[1:],
+        "--updates=160",
     )
     assert re.search(r": 100\.00 % last epoch", shown)
     assert (tmp_path / "run" / "report.html").is_file()
