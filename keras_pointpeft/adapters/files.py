@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import pathlib
+import re
 
 import h5py
 import keras
@@ -33,6 +34,7 @@ from keras_pointpeft.files.preset_folder import read_json
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.files.whole import whole_files
 from keras_pointpeft.peft.freezing import note_base
+from keras_pointpeft.peft.method import CHANNELS
 from keras_pointpeft.serialization import python_number
 
 FORMAT = 2
@@ -303,6 +305,10 @@ def read_values(task, path):
         scoped = shapes.keys() == outside.keys()
         if scoped:
             shapes = {outside[path]: shape for path, shape in shapes.items()}
+        # Before linear probing and its like trained this, it was of the base.
+        for name in target.keys() - shapes.keys():
+            if re.search(CHANNELS, name):
+                base[name] = target.pop(name)
         problems = differences(task, config)
         problems += [f"missing: {n}" for n in target if n not in shapes]
         problems += [f"unknown: {n}" for n in shapes if n not in target]

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from keras_pointpeft.experiments.comparison import methods_for
 from keras_pointpeft.peft import DAPT
 from keras_pointpeft.peft import IDPT
 from keras_pointpeft.peft import LinearProbe
+from keras_pointpeft.peft import method
 
 from ..conftest import small_backbone
 from ..conftest import small_classifier
@@ -281,3 +283,32 @@ def test_classes_and_parts_of_files_with_colours(tmp_path):
         rows = np.sort(batch[0, :, 3:].round(6), axis=0)
         expected = np.sort((colors / 255).round(6), axis=0)
         np.testing.assert_allclose(rows, expected, atol=1e-5)
+
+
+@pytest.mark.once
+def test_an_adapter_from_before_the_kernel_trained_loads(
+    colored, tmp_path, monkeypatch
+):
+    """Linear probing left the kernel at 0, as a part of the frozen base."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr(method, "CHANNELS", "(?!)")
+        before = small_classifier(LinearProbe(), extra_channels=3)
+        before.save_adapter(tmp_path)
+    with h5py.File(tmp_path / "adapter.weights.h5") as file:
+        names = []
+        file.visit(names.append)
+    assert not any("tuner_channels" in name for name in names)
+    model = small_classifier(LinearProbe(), extra_channels=3)
+    transplanted(before, model)
+    head = model.trainable_variables[-1]
+    head.assign(keras.ops.ones(head.shape))
+    model.load_adapter(tmp_path)
+    np.testing.assert_array_equal(
+        model.predict(colored[0], verbose=0),
+        before.predict(colored[0], verbose=0),
+    )
+    # A base whose kernel has learnt is another base.
+    kernel = model.backbone.get_layer("tuner_channels").kernel
+    kernel.assign(keras.ops.ones(kernel.shape))
+    with pytest.raises(ValueError, match="another frozen backbone"):
+        model.load_adapter(tmp_path)
