@@ -27,7 +27,7 @@ from tests.step.cases import cases_by_time
 
 STEPS = 5
 # Of a step of DAPT, views aside. The aim is 700; each block has 18 products.
-MOST_OPERATORS = 1032
+MOST_OPERATORS = 1028
 # Methods whose steps wait for the device within, and what says so.
 EAGER = {"pointgst": "_linalg_eigh"}
 

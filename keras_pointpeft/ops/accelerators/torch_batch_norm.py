@@ -36,9 +36,8 @@ class _BatchNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, gamma, beta, epsilon):
-        mean = x.mean(0)
+        variance, mean = torch.var_mean(x, 0, correction=0)
         centered = x - mean
-        variance = (centered * centered).mean(0)
         inverse = (variance + epsilon).rsqrt_()
         scale = gamma * inverse
         ctx.save_for_backward(centered, inverse, scale)
