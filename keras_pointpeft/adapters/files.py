@@ -298,17 +298,17 @@ def read_values(task, path):
     if not config.get("state", True):
         kept = kept_paths(task)
         target = {k: v for k, v in target.items() if k not in kept}
-    # Files of earlier versions have the names of scopes around the model.
-    outside = {variable.path: name for name, variable in target.items()}
     with open_h5(pathlib.Path(path) / WEIGHTS_FILE) as h5:
         shapes = {name: found.shape for name, found in data_sets(h5).items()}
+        # Before linear probing and its like trained this, it was of the base.
+        if not any(re.search(CHANNELS, name) for name in shapes):
+            for name in [n for n in target if re.search(CHANNELS, n)]:
+                base[name] = target.pop(name)
+        # Files of earlier versions have the names of scopes around the model.
+        outside = {variable.path: name for name, variable in target.items()}
         scoped = shapes.keys() == outside.keys()
         if scoped:
             shapes = {outside[path]: shape for path, shape in shapes.items()}
-        # Before linear probing and its like trained this, it was of the base.
-        for name in target.keys() - shapes.keys():
-            if re.search(CHANNELS, name):
-                base[name] = target.pop(name)
         problems = differences(task, config)
         problems += [f"missing: {n}" for n in target if n not in shapes]
         problems += [f"unknown: {n}" for n in shapes if n not in target]

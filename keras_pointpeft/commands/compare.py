@@ -133,17 +133,7 @@ STATES = define(
 USAGE = "--backbone=BACKBONE --dataset=SET --methods=A,B,... [flags]"
 GROUPS = {
     "What to compare": ["methods", "backbone", "weights", "seeds"],
-    "On which clouds": [
-        "dataset",
-        "data",
-        "loader",
-        "channels",
-        "num_points",
-        "up_axis",
-        "bin_columns",
-        "on_bad",
-        "limit",
-    ],
+    "On which clouds": ["dataset", "data", "loader", *shared.CLOUDS],
     "Scenes": ["test_area", "column_size", "num_classes"],
     "How long, and how": [
         "epochs",

@@ -34,8 +34,23 @@ RECIPE = (
     "schedule",
 )
 # Arguments of loaders of data sets that flags of the same name set.
-LOADER = ("test_area", "on_bad", "up_axis", "bin_columns", "class_names")
-LOADER += ("channels",)
+LOADER = (
+    "test_area",
+    "on_bad",
+    "up_axis",
+    "bin_columns",
+    "class_names",
+    "channels",
+)
+# How clouds that a model learns from are read, in the order of `--help`.
+CLOUDS = (
+    "channels",
+    "num_points",
+    "up_axis",
+    "bin_columns",
+    "on_bad",
+    "limit",
+)
 
 
 def definer(values):

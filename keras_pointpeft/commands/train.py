@@ -118,17 +118,7 @@ ALL_DEVICES = define(
 USAGE = "--preset=PRESET [--dataset=folder] [--data=DIR] [flags]"
 GROUPS = {
     "What to train": ["preset", "method", "weights", "backbone"],
-    "On which clouds": [
-        "dataset",
-        "data",
-        "class_names",
-        "channels",
-        "num_points",
-        "up_axis",
-        "bin_columns",
-        "on_bad",
-        "limit",
-    ],
+    "On which clouds": ["dataset", "data", "class_names", *shared.CLOUDS],
     "Scenes": ["test_area", "column_size", "num_classes"],
     "How long, and how": [
         "updates",

@@ -138,14 +138,13 @@ def check_source(train_split, test_split):
             )
 
 
-def check_names(train_split, test_split):
+def check_names(train_split, test_split, what="classes", name="class_names"):
     """Raises ValueError if a label does not mean the same in two splits."""
-    for what, name in (("classes", "class_names"), ("parts", "part_names")):
-        ours, theirs = getattr(train_split, name), getattr(test_split, name)
-        if ours != theirs:
-            raise ValueError(
-                f"The two splits must have the same {what} in the same "
-                "order; `test.with_classes(train.class_names, "
-                "train.part_names)` matches them by name. "
-                f"Received: {ours} and {theirs}"
-            )
+    ours, theirs = getattr(train_split, name), getattr(test_split, name)
+    if ours != theirs:
+        raise ValueError(
+            f"The two splits must have the same {what} in the same "
+            "order; `test.with_classes(train.class_names, "
+            "train.part_names)` matches them by name. "
+            f"Received: {ours} and {theirs}"
+        )

@@ -59,6 +59,7 @@ class Parts(Segmentation):
 
     def check(self, train_split, test_split):
         check_names(train_split, test_split)
+        check_names(train_split, test_split, "parts", "part_names")
         for split in (train_split, test_split):
             if split.part_labels is None:
                 raise ValueError(
