@@ -23,9 +23,9 @@ from keras_pointpeft.ops.accelerators import allowed
 if keras.config.backend() == "torch":
     import torch
 
-    from keras_pointpeft.ops.accelerators.torch_folds import StepFolds
     from keras_pointpeft.ops.accelerators.torch_step import Constants
     from keras_pointpeft.ops.accelerators.torch_step import Outputs
+    from keras_pointpeft.ops.accelerators.torch_step import StepFolds
     from keras_pointpeft.ops.accelerators.torch_step import StepMasks
 
 # Steps of the same shapes before one is kept. The first makes constants, the

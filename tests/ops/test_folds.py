@@ -9,8 +9,8 @@ if keras.config.backend() != "torch":
 
 import torch
 
-from keras_pointpeft.ops.accelerators.torch_folds import StepFolds
-from keras_pointpeft.ops.accelerators.torch_folds import folded
+from keras_pointpeft.ops.accelerators.torch_step import StepFolds
+from keras_pointpeft.ops.accelerators.torch_step import folded
 
 WIDTHS = (4, 4, 7)
 

@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from keras_pointpeft.ops.accelerators import allowed
 from keras_pointpeft.ops.accelerators import host
-from keras_pointpeft.ops.accelerators import torch_batch_norm
 from keras_pointpeft.ops.accelerators import torch_block
 from keras_pointpeft.ops.accelerators import torch_cuda
 from keras_pointpeft.ops.accelerators import torch_recompute
@@ -26,7 +25,7 @@ add_scaled = torch_block.add_scaled
 affine = torch_block.affine
 affine_gelu = torch_block.affine_gelu
 attention = torch_block.attention
-batch_norm = torch_batch_norm.batch_norm
+batch_norm = torch_block.batch_norm
 dropout_gate = torch_step.dropout_gate
 dropout_mask = torch_step.dropout_mask
 dynamic_adapter = torch_block.dynamic_adapter
