@@ -95,17 +95,29 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def kept():
+    """How many gigabytes were left when what is not used was last let go."""
+    return {"gigabytes": gigabytes()}
+
+
 @pytest.fixture(autouse=True, scope="module")
-def compiled_functions():
-    """Those of jax add up to gigabytes; until then other files use them."""
+def what_is_no_longer_used(kept):
+    """Goes when half a gigabyte has come in, jax' functions above three.
+
+    Looking for it behind each file took a twentieth of all tests' time.
+    """
     import keras
 
     yield
+    if gigabytes() < kept["gigabytes"] + 0.5:
+        return
     gc.collect()
     if keras.config.backend() == "jax" and gigabytes() > 3:
         import jax
 
         jax.clear_caches()
+    kept["gigabytes"] = gigabytes()
 
 
 @pytest.fixture

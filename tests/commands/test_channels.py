@@ -29,14 +29,14 @@ COLORED = (
 )
 
 
-def write(root, brightest=200):
+def write(root, brightest=200, training=16):
     """Two kinds of the same shape, which colour alone tells apart.
 
     Numbers up to `brightest` in training and, of darker scans, up to 1 in the
     test: taken for themselves, those would be fractions.
     """
     rng = np.random.default_rng(0)
-    for split, count, most in (("train", 16, brightest), ("test", 8, 1)):
+    for split, count, most in (("train", training, brightest), ("test", 8, 1)):
         for number in range(count):
             kind = ("dark", "light")[number % 2]
             folder = root / "scans" / split / kind
@@ -93,7 +93,7 @@ def test_colours_are_learnt_and_known_ever_after(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    write(tmp_path)
+    write(tmp_path, training=80)  # ten updates an epoch
     # The same light in both.
     for name in (tmp_path / "scans" / "test" / "light").iterdir():
         text = name.read_text().replace(" 1.00000 ", " 200.00000 ")

@@ -41,7 +41,8 @@ def run(folder, epochs, accumulation=1):
         cwd=ROOT,
         env={
             **os.environ,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+            "XLA_FLAGS": os.environ.get("XLA_FLAGS", "")
+            + " --xla_force_host_platform_device_count=2",
             "OMP_NUM_THREADS": "1",
         },
         capture_output=True,
