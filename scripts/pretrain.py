@@ -185,8 +185,10 @@ def main(_):
         raise app.UsageError(
             "There is nothing to do. Received: --epochs=0 --labelled_epochs=0"
         )
+    alone = keras_pointpeft.training.alone_in
     if EPOCHS.value:
-        state = fit(model, split, EPOCHS.value, output / "masked")
+        with alone(output / "masked") as folder:
+            state = fit(model, split, EPOCHS.value, folder)
     backbone = model.backbone
     if LABELLED_EPOCHS.value:
         from keras_pointpeft.models import PointCloudClassifier
@@ -197,7 +199,8 @@ def main(_):
                 f"--num_programs. Received: --data={DATA.value}, without any"
             )
         model = PointCloudClassifier(backbone, len(split.class_names))
-        state = fit(model, split, LABELLED_EPOCHS.value, output / "labelled")
+        with alone(output / "labelled") as folder:
+            state = fit(model, split, LABELLED_EPOCHS.value, folder)
     backbone.save_to_preset(output / "backbone")
     if HALF_WEIGHTS.value is not None:
         keras_pointpeft.checkpoints.write_half(backbone, HALF_WEIGHTS.value)
@@ -221,7 +224,6 @@ def fit(model, split, epochs, folder):
     from keras_pointpeft.training import make_optimizer
     from keras_pointpeft.training import telling_epochs
 
-    folder.mkdir(parents=True, exist_ok=True)
     by_epoch = SCHEDULE.value == "epoch"
     if by_epoch and WARMUP.value and 4 * (WARMUP.value + 1) > epochs:
         logging.warning(

@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = lazy.face(
         "TrainingCheckpoint": "training.checkpoint",
         "TrainingResult": "training.outcome",
         "WeightedCrossentropy": "step.losses",
+        "alone_in": "training.alone",
         "class_weights": "step.losses",
         "compile_for": "training.trainer",
         "confusion_matrix": "training.metrics",

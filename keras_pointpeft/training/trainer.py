@@ -15,6 +15,7 @@ from keras_pointpeft.step.precision import float32_products
 from keras_pointpeft.training import averages
 from keras_pointpeft.training import parallel
 from keras_pointpeft.training import stem_cache
+from keras_pointpeft.training.alone import alone_in
 from keras_pointpeft.training.budget import settled
 from keras_pointpeft.training.budget import warn_if_short
 from keras_pointpeft.training.callbacks import BestEpoch
@@ -99,8 +100,8 @@ def train(
 
     Raises:
         ValueError: if model, recipe and splits do not fit each other, the
-            state in `log_dir` is of another run, or the recipe leaves nothing
-            to keep in a cache.
+            state in `log_dir` is of another run, another run is writing
+            there, or the recipe leaves nothing to keep in a cache.
         NotANumber: if the loss becomes NaN or infinite.
 
     Example:
@@ -121,49 +122,51 @@ def train(
     ```
     """
     _check(model, train_split, test_split, recipe, log_dir, tensorboard)
-    recipe = settled(recipe, model, train_split)
-    state_path = os.path.join(log_dir or "", STATE_FILE)
-    recipe = _paced(recipe, state_path if log_dir and resume else None)
-    _check_callbacks(recipe, callbacks)
-    objective = objective_of(model)
-    learned, watched = _parts(objective, train_split, test_split, recipe)
-    batches = objective.training_batches(learned, recipe)
-    compile_for(model, recipe, objective, len(batches))
-    warn_if_short(recipe, len(batches))
-    if replicas.count() > 1:
-        batches.shard = (replicas.rank(), replicas.count())
-    shown = objective.fixed_batches(watched, recipe) if watched else None
-    fitted = model
-    if cache is not None:
-        model.make_ready(training=True)
-        fitted, batches, shown = stem_cache.apply(model, batches, shown, cache)
-        compile_for(fitted, recipe, objective, len(batches))
-    best = None if watched is None else BestEpoch(objective.figure)
-    state = TrainingCheckpoint(
-        state_path,
-        identity(fitted, recipe, train_split, (about or {}).get("backbone")),
-        best,
-    )
-    start = 0
-    if log_dir is not None:
-        os.makedirs(log_dir, exist_ok=True)
-        start = state.restore(fitted) if resume else 0
-        if replicas.mean_of_numbers([start]) != [start]:
-            raise ValueError(
-                "The processes do not see the same state to go on from; "
-                "`log_dir` must be a folder that they share. "
-                f"Received: log_dir={str(log_dir)!r}"
+    about = about or {}
+    with alone_in(log_dir), float32_products(recipe.precision):
+        recipe = settled(recipe, model, train_split)
+        state_path = os.path.join(log_dir or "", STATE_FILE)
+        recipe = _paced(recipe, state_path if log_dir and resume else None)
+        _check_callbacks(recipe, callbacks)
+        objective = objective_of(model)
+        learned, watched = _parts(objective, train_split, test_split, recipe)
+        batches = objective.training_batches(learned, recipe)
+        compile_for(model, recipe, objective, len(batches))
+        warn_if_short(recipe, len(batches))
+        if replicas.count() > 1:
+            batches.shard = (replicas.rank(), replicas.count())
+        shown = objective.fixed_batches(watched, recipe) if watched else None
+        fitted = model
+        if cache is not None:
+            model.make_ready(training=True)
+            fitted, batches, shown = stem_cache.apply(
+                model, batches, shown, cache
             )
-    if start:
-        logging.info("Going on after epoch %d of %d", start, recipe.epochs)
-    model.contract = contract_of(
-        train_split,
-        recipe,
-        version=__version__,
-        date=datetime.date.today().isoformat(),
-        **(about or {}),
-    )
-    with float32_products(recipe.precision):
+            compile_for(fitted, recipe, objective, len(batches))
+        best = None if watched is None else BestEpoch(objective.figure)
+        state = TrainingCheckpoint(
+            state_path,
+            identity(fitted, recipe, train_split, about.get("backbone")),
+            best,
+        )
+        start = 0
+        if log_dir is not None:
+            start = state.restore(fitted) if resume else 0
+            if replicas.mean_of_numbers([start]) != [start]:
+                raise ValueError(
+                    "The processes do not see the same state to go on from; "
+                    "`log_dir` must be a folder that they share. "
+                    f"Received: log_dir={str(log_dir)!r}"
+                )
+        if start:
+            logging.info("Going on after epoch %d of %d", start, recipe.epochs)
+        model.contract = contract_of(
+            train_split,
+            recipe,
+            version=__version__,
+            date=datetime.date.today().isoformat(),
+            **about,
+        )
         if start < recipe.epochs:
             steps = len(batches) * (recipe.epochs - start)
             with (

@@ -38,7 +38,5 @@ def test_killed_runs(tmp_path, kills):
     ).groups()
     assert int(variables) > 50 and differ == "[]"
     # No line of the log is lost or there twice, and no file is left over.
-    assert (
-        "epochs logged True files ['end.npz', 'log.csv', 'state.npz']"
-        in process.stdout
-    )
+    files = [".run.lock", "end.npz", "log.csv", "state.npz"]
+    assert f"epochs logged True files {files}" in process.stdout
