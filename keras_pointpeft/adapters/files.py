@@ -22,6 +22,7 @@ from keras_pointpeft.adapters.card import CONFIG_FILE
 from keras_pointpeft.adapters.card import WEIGHTS_FILE
 from keras_pointpeft.adapters.card import write_card
 from keras_pointpeft.adapters.settings import check_as_built
+from keras_pointpeft.adapters.settings import described
 from keras_pointpeft.adapters.settings import differences
 from keras_pointpeft.adapters.settings import tell_unknown
 from keras_pointpeft.adapters.variables import base_digest
@@ -78,8 +79,7 @@ def save_adapter(task, path, state=True):
             f"Received: path={str(path)!r}"
         )
     adapter, base = split_variables(task)
-    backbone = task.backbone
-    check_as_built(backbone)
+    description = described(task)
     kept = kept_paths(task)
     if not state:
         adapter = {k: v for k, v in adapter.items() if k not in kept}
@@ -89,15 +89,7 @@ def save_adapter(task, path, state=True):
         "base_preset": getattr(task, "preset", None),
         "base_fingerprint": base_digest(base),
         "weights_sha256": _digest(values),
-        "backbone": type(backbone).__name__,
-        "backbone_config": {
-            name: getattr(backbone, name) for name in backbone.config_names
-        },
-        "peft": keras.saving.serialize_keras_object(backbone.peft),
-        "task": type(task).__name__,
-        "task_config": {
-            name: getattr(task, name) for name in task.config_names
-        },
+        **description,
         "parameters": int(
             sum(np.prod(v.shape) for k, v in adapter.items() if k not in kept)
         ),

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 
 import keras
 from absl import logging
@@ -13,31 +14,78 @@ from keras_pointpeft.serialization import python_number
 NO_METHOD = "Full"
 
 
-def differences(task, config):
-    """Settings that an adapter was trained with and a task has otherwise.
+def described(model):
+    """What a file of weights says of the model that they belong to.
+
+    Args:
+        model: a backbone, or a model with a `backbone`.
+
+    Raises:
+        ValueError: if the method was changed after the model was built.
+    """
+    task, backbone = _parts(model)
+    check_as_built(backbone)
+    found = {
+        "backbone": type(backbone).__name__,
+        "backbone_config": _values(backbone),
+        "peft": keras.saving.serialize_keras_object(backbone.peft),
+    }
+    if task is not None:
+        found.update(task=type(task).__name__, task_config=_values(task))
+    return found
+
+
+def differences(model, config, whole=False):
+    """Settings that weights were trained with and a model has otherwise.
 
     Only those that change what is computed in inference: a class says by
     `training_only` which do not. What an adapter of an earlier version does
     not have is what was the only way then, the constructor's default.
 
     Args:
-        task: a task with a `backbone`.
-        config: dict, the contents of `adapter.json`.
+        model: a backbone, or a model with a `backbone`.
+        config: dict, as `described` gives it.
+        whole: bool. Whether the weights are all that there are, and no
+            adapter: then a method that adds nothing is as good as none.
 
     Returns:
         A list of strings, one for each.
     """
-    backbone, peft = task.backbone, task.backbone.peft
-    saved = config["peft"] or {"class_name": NO_METHOD, "config": {}}
+    task, backbone = _parts(model)
+    peft, saved = backbone.peft, config["peft"]
+    whose = "the saved model" if whole else "the adapter"
+    if whole and getattr(peft, "adds_nothing", False):
+        peft = None
+    if whole and saved is not None:
+        name = saved.get("registered_name")
+        known = keras.saving.get_registered_object(name)
+        saved = None if getattr(known, "adds_nothing", False) else saved
+    saved = saved or {"class_name": NO_METHOD, "config": {}}
     method = NO_METHOD if peft is None else type(peft).__name__
-    found = _other_class("backbone", backbone, config["backbone"])
+    found = _other_class(whose, "backbone", backbone, config["backbone"])
     if peft is not None or saved["class_name"] != NO_METHOD:
-        found += _other_class("peft", peft, saved["class_name"], method)
+        name = saved["class_name"]
+        found += _other_class(whose, "peft", peft, name, method)
     if found:
         return found
-    found += _other_values("peft", peft, saved["config"])
-    found += _other_values("backbone", backbone, config.get("backbone_config"))
-    return found + _other_values("task", task, config["task_config"])
+    parts = {
+        "peft": (peft, saved["config"]),
+        "backbone": (backbone, config.get("backbone_config")),
+        "task": (task, config.get("task_config")),
+    }
+    for part, (owner, values) in parts.items():
+        found += _other_values(whose, part, owner, values)
+    return found
+
+
+def _parts(model):
+    """A task, if it is one, and its backbone."""
+    backbone = getattr(model, "backbone", None)
+    return (None, model) if backbone is None else (model, backbone)
+
+
+def _values(owner):
+    return {name: getattr(owner, name) for name in owner.config_names}
 
 
 def settings_of(task):
@@ -64,8 +112,7 @@ def own_settings(owner, training=False):
     if not isinstance(owner, Configurable):
         return {}
     if isinstance(owner, keras.Layer):
-        # Without what Keras adds.
-        config = {name: getattr(owner, name) for name in owner.config_names}
+        config = _values(owner)  # without what Keras adds
     else:
         config = owner.get_config()
     return {
@@ -101,15 +148,15 @@ def tell_unknown(path, config):
         )
 
 
-def _other_class(name, found, saved, own=None):
+def _other_class(whose, name, found, saved, own=None):
     names = [own] if own else []
     names += [base.__name__ for base in type(found).__mro__]
     if saved in names:
         return []
-    return [f"{name}: the adapter has {saved}, this model {names[0]}"]
+    return [f"{name}: {whose} has {saved}, this model {names[0]}"]
 
 
-def _other_values(part, owner, saved):
+def _other_values(whose, part, owner, saved):
     if owner is None or saved is None:
         return []
     cls = type(owner)
@@ -118,7 +165,7 @@ def _other_values(part, owner, saved):
     found = own_settings(owner)
     then, now = cls.effective(saved), cls.effective(found)
     return [
-        f"{part}.{name}: the adapter was trained with {saved[name]!r}, "
+        f"{part}.{name}: {whose} was trained with {saved[name]!r}, "
         f"this model has {value!r}"
         for name, value in found.items()
         if name in saved
@@ -148,11 +195,13 @@ def _same(saved, found):
 
 def _plain(value):
     """A value as JSON has it, where tuples are lists."""
-    return json.loads(json.dumps(value, default=_number_or_text))
+    return json.loads(json.dumps(value, default=number_or_text))
 
 
-def _number_or_text(value):
+def number_or_text(value):
+    """What JSON has for a value that it does not know."""
     try:
         return python_number(value)
     except TypeError:
-        return str(value)
+        # Where an object lies is no part of what it is.
+        return re.sub(" at 0x[0-9a-f]+", "", str(value))

@@ -14,6 +14,7 @@ from keras_pointpeft.files.progress import telling
 from keras_pointpeft.layers import PointPatches
 from keras_pointpeft.layers import TokenPooling
 from keras_pointpeft.layers.recompute import check_remat
+from keras_pointpeft.models.saving import Saving
 from keras_pointpeft.models.trunk import frozen_pass
 from keras_pointpeft.models.trunk import normalized
 from keras_pointpeft.peft.freezing import freeze
@@ -28,7 +29,7 @@ from keras_pointpeft.pieces import make_pieces
 from keras_pointpeft.serialization import Configurable
 
 
-class PointBackbone(Configurable, keras_hub.models.Backbone):
+class PointBackbone(Configurable, Saving, keras_hub.models.Backbone):
     """Base of all point-cloud backbones.
 
     A backbone takes points `(batch, points, 3)` and returns a dict of
@@ -159,11 +160,6 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
 
     def quantize(self, mode, **kwargs):
         refuse_quantization(mode)
-
-    def save(self, filepath, *args, **kwargs):
-        """Saves the whole model, see `keras.Model.save`."""
-        refuse_old_format(filepath)
-        super().save(filepath, *args, **kwargs)
 
     @property
     def remat(self):
@@ -353,8 +349,6 @@ class PointBackbone(Configurable, keras_hub.models.Backbone):
         """
         from keras_pointpeft import presets
 
-        if str(preset) not in presets.list_presets():
-            return super().from_preset(preset, load_weights, **kwargs)
         model = presets.from_preset(preset, load_weights, **kwargs)
         model = getattr(model, "backbone", model)
         if not isinstance(model, cls):
@@ -453,17 +447,6 @@ def show_parameters(model):
     """
     if hasattr(model, "torch_params"):
         model._track_variables()
-
-
-def refuse_old_format(filepath):
-    """Raises ValueError for a file that Keras could not load again."""
-    if str(filepath).endswith((".h5", ".hdf5")):
-        raise ValueError(
-            "Keras' old format does not say of which classes a model is, nor "
-            "what its base was: save `model.keras`, or the weights alone by "
-            "`save_weights('model.weights.h5')`. "
-            f"Received: filepath={str(filepath)!r}"
-        )
 
 
 def refuse_quantization(mode):

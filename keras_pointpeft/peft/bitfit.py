@@ -22,6 +22,7 @@ class BitFit(PeftMethod):
     """
 
     trained = (r"(^|/)(bias|beta)$", r"(^|/)class_tokens/")
+    adds_nothing = True
     components = {
         "class token": r"(^|/)class_tokens/",
         "biases": r"(^|/)(bias|beta)$",

@@ -18,6 +18,7 @@ class Full(PeftMethod):
 
     trained = (r"",)
     replaces_base = True
+    adds_nothing = True
 
     def __init__(self):
         super().__init__("track")

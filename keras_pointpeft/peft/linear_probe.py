@@ -26,6 +26,7 @@ class LinearProbe(PeftMethod):
     """
 
     renamed = {"class_token": "train_class_token"}
+    adds_nothing = True
     components = {"class token": r"(^|/)class_tokens/"}
 
     def __init__(self, frozen_bn="inference", train_class_token=False):

@@ -116,7 +116,9 @@ class PeftMethod(Configurable):
       which a hierarchical one always has; `dense_parts`: into how many equal
       parts blocks are then divided, of each of which the last one is read;
     * `replaces_base`: whether it trains so much of the backbone that no base
-      is left.
+      is left;
+    * `adds_nothing`: whether a model with it computes what one without does,
+      from the same weights.
 
     Args:
         frozen_bn: `"inference"` or `"track"`. What the BatchNorms of the
@@ -150,6 +152,7 @@ class PeftMethod(Configurable):
     dense_parts = 3
     frozen_bn = "inference"
     replaces_base = False
+    adds_nothing = False
 
     def __init__(self, frozen_bn="inference"):
         if frozen_bn not in ("inference", "track"):

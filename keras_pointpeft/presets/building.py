@@ -65,6 +65,8 @@ def build_from_entry(description, entry, **kwargs):
         entry: dict, what `weights.json` says of the weights.
         **kwargs: see `build`.
     """
+    import keras
+
     from keras_pointpeft.presets import published
 
     path = find_file(entry, description.name)
@@ -79,7 +81,7 @@ def build_from_entry(description, entry, **kwargs):
             published.load_pretrained(model.backbone, description)
             model.load_adapter(path)
         else:
-            model.load_weights(path)
+            keras.saving.load_weights(model, path)
 
     return published.build_and_load(description, load, **kwargs)
 

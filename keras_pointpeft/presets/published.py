@@ -3,6 +3,7 @@
 import dataclasses
 import os
 
+import keras
 from absl import logging
 
 from keras_pointpeft import checkpoints
@@ -115,7 +116,7 @@ def load_pretrained(backbone, description):
         _, state = _read(name, path, kind, entry.get("stage"))
         logging.info("%s: %s", name, checkpoints.load_into(plain, state))
     else:
-        plain.load_weights(path)
+        keras.saving.load_weights(plain, path)
     copy_weights(plain, backbone)
 
 

@@ -94,18 +94,19 @@ def test_another_setting_of_the_method_is_refused(
 ):
     model = stirred(make_task(method(**arguments), depth=2))
     model.save_adapter(tmp_path)
+    model.save_weights(tmp_path / "model.weights.h5")
     for name, value in others.items():
         other = make_task(method(**{**arguments, name: value}), depth=2)
         before = logits(other)
         saved = getattr(model.backbone.peft, name)
-        words = (
-            f"peft.{name}: the adapter was trained with {saved!r}, this "
-            f"model has {value!r}"
-        )
+        words = f"was trained with {saved!r}, this model has {value!r}"
         with pytest.raises(ValueError) as error:
             other.load_adapter(tmp_path)
-        assert words in str(error.value)
+        assert f"peft.{name}: the adapter {words}" in str(error.value)
         assert "from_adapter" in str(error.value)
+        with pytest.raises(ValueError) as error:
+            other.load_weights(tmp_path / "model.weights.h5")
+        assert f"peft.{name}: the saved model {words}" in str(error.value)
         np.testing.assert_array_equal(logits(other), before)
         # It is no idle question: with these weights it computes another thing.
         theirs = adapters.split_variables(other)[0]
@@ -123,6 +124,10 @@ def test_settings_of_training_may_differ(method, arguments, others, tmp_path):
     for path, variable in adapters.split_variables(model)[1].items():
         theirs[path].assign(variable.numpy())
     other.load_adapter(tmp_path)
+    np.testing.assert_array_equal(logits(other), logits(model))
+    other = make_task(method(**{**arguments, **others}))
+    model.save_weights(tmp_path / "model.weights.h5")
+    other.load_weights(tmp_path / "model.weights.h5")
     np.testing.assert_array_equal(logits(other), logits(model))
 
 
@@ -258,10 +263,11 @@ def test_a_method_that_is_changed_after_building(tmp_path):
     for act in (
         lambda: model.save_adapter(tmp_path / "adapter"),
         lambda: model.save(tmp_path / "model.keras"),
+        lambda: model.save_weights(tmp_path / "model.weights.h5"),
         lambda: model.save_to_preset(tmp_path / "preset"),
     ):
         with pytest.raises(ValueError, match="alpha` was changed after"):
             act()
-    assert not [*tmp_path.glob("adapter")]
+    assert not [*tmp_path.glob("adapter"), *tmp_path.glob("*.weights.h5")]
     model.backbone.peft.alpha = None
     model.save_adapter(tmp_path / "adapter")

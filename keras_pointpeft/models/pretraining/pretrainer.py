@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_pointpeft.models.backbone import refuse_old_format
+from keras_pointpeft.models.saving import Saving
 from keras_pointpeft.ops import random
 from keras_pointpeft.ops.chamfer import chamfer_distance
 from keras_pointpeft.serialization import Configurable
@@ -12,7 +12,7 @@ from keras_pointpeft.step.running import Stepping
 LOSSES = {"chamfer_l2": "l2", "chamfer_l1": "l1"}
 
 
-class Pretrainer(Configurable, Stepping, keras.Model):
+class Pretrainer(Configurable, Saving, Stepping, keras.Model):
     """A model that trains the layers of a backbone in place.
 
     A subclass tracks those of the backbone's layers that take part; the
@@ -26,6 +26,14 @@ class Pretrainer(Configurable, Stepping, keras.Model):
     """
 
     config_names = ()
+    training_only = (
+        "mask_ratio",
+        "mask_type",
+        "num_kept",
+        "center_weight",
+        "decoder_drop_path_rate",
+        "seed",
+    )
 
     def __init__(self, backbone, seed=None, dtype=None, **kwargs):
         dtype = backbone.dtype_policy if dtype is None else dtype
@@ -56,11 +64,6 @@ class Pretrainer(Configurable, Stepping, keras.Model):
         """
         draw = keras.initializers.RandomNormal
         redraw(self.drawn_layers(), draw, seed, stddev=0.02)
-
-    def save(self, filepath, *args, **kwargs):
-        """Saves the whole model, see `keras.Model.save`."""
-        refuse_old_format(filepath)
-        super().save(filepath, *args, **kwargs)
 
     def get_config(self):
         config = super().get_config()

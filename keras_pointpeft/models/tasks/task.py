@@ -19,9 +19,9 @@ from keras_pointpeft.data.incoming import integer_labels
 from keras_pointpeft.data.incoming import is_symbolic
 from keras_pointpeft.files import preset_folder
 from keras_pointpeft.files.progress import Progress
-from keras_pointpeft.models.backbone import refuse_old_format
 from keras_pointpeft.models.backbone import refuse_quantization
 from keras_pointpeft.models.backbone import show_parameters
+from keras_pointpeft.models.saving import Saving
 from keras_pointpeft.peft.freezing import check_frozen
 from keras_pointpeft.peft.freezing import freeze_again
 from keras_pointpeft.peft.freezing import note_base
@@ -42,7 +42,9 @@ WRITERS = {
 CONTRACT = "contract.json"
 
 
-class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
+class PointTask(
+    AdapterLife, Configurable, Saving, Stepping, keras_hub.models.Task
+):
     """Base of all tasks on a `PointBackbone`.
 
     It trains on every kind of data source (Keras' own `fit`, not the
@@ -538,7 +540,6 @@ class PointTask(AdapterLife, Configurable, Stepping, keras_hub.models.Task):
 
     def save(self, filepath, *args, **kwargs):
         """Saves the whole model, see `keras.Model.save`."""
-        refuse_old_format(filepath)
         self._put_in_place()
         super().save(filepath, *args, **kwargs)
 
