@@ -110,9 +110,10 @@ class Recipe:
             epoch to the next, as published; `"update"`, at every step of the
             optimizer, so that the rate falls to `min_learning_rate` in however
             few epochs; or `"auto"`, by update in runs of fewer than 15 epochs.
-            A run that goes on keeps what it began with. After a run by update
-            the averages of every BatchNorm that trained are estimated anew,
-            from batches of the training clouds.
+            A run that goes on keeps what it began with. In a run by update
+            the averages of every BatchNorm that trains are estimated anew,
+            from batches of the training clouds, before an epoch is validated
+            and at the end.
 
     Raises:
         ValueError: for a value out of range, or an unknown name.

@@ -260,11 +260,12 @@ def _settle(model, batches, recipe):
     """What a short run needs before it is measured."""
     if recipe.moves_by == "epoch":
         return
-    # Drawn as in the epoch that would be next, so that averages depend on the
-    # weights alone, not on whether the run was interrupted.
-    batches.epoch = recipe.epochs
-    EpochSeed(recipe.seed, replicas.rank()).on_epoch_begin(recipe.epochs)
-    averages.renew(model, batches)
+    renewed = averages.RenewedAverages(batches, _seed(recipe))
+    renewed.settle(model, recipe.epochs)
+
+
+def _seed(recipe):
+    return EpochSeed(recipe.seed, replicas.rank())
 
 
 def _parts(objective, train_split, test_split, recipe):
@@ -288,12 +289,14 @@ def _callbacks(recipe, batches, best, state, log_dir, others, tensorboard):
     found = [
         _rate_callback(recipe),
         FollowEpoch(batches),
-        EpochSeed(recipe.seed, replicas.rank()),
+        _seed(recipe),
         EpochTimer(),
         parallel.MeanOfReplicas(),
         StopOnNaN(state.path if log_dir is not None else None),
     ]
     if best is not None:
+        if recipe.moves_by == "update":
+            found.append(averages.RenewedAverages(batches, _seed(recipe)))
         found.append(best)
     found.extend(others)
     if tensorboard and parallel.writes():

@@ -131,3 +131,25 @@ def test_the_selected_epoch_has_its_own(make_model, make_split, monkeypatch):
     result = train(model, split, make_split(seed=1), recipe)
     assert result.best_epoch == 0
     assert off(model, split) < 1e-5
+
+
+def test_epochs_are_chosen_by_averages_of_their_own(make_model, make_split):
+    """And are trained as if nobody chose."""
+    model, split, test = make_model(), make_split(), make_split(seed=1)
+    validated = []
+
+    class Look(keras.callbacks.Callback):
+        def on_test_begin(self, logs=None):
+            validated.append(off(self.model, split))
+
+    recipe = dataclasses.replace(RECIPE, selection="best_on_test")
+    result = train(model, split, test, recipe, callbacks=[Look()])
+    assert len(validated) == RECIPE.epochs and max(validated) < 1e-5
+    plain = train(make_model(), split, test, RECIPE)
+    for chosen, last in zip(result.history, plain.history, strict=True):
+        assert chosen["loss"] == pytest.approx(last["loss"], rel=1e-6)
+    # By epoch, as published, they are those that have gathered.
+    validated.clear()
+    recipe = dataclasses.replace(recipe, schedule="epoch")
+    train(make_model(), split, test, recipe, callbacks=[Look()])
+    assert len(validated) == RECIPE.epochs and min(validated) > 1e-3
