@@ -27,6 +27,7 @@ from keras_pointpeft.peft.freezing import freeze_again
 from keras_pointpeft.peft.freezing import note_base
 from keras_pointpeft.peft.method import weights_of
 from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.step import one_batch
 from keras_pointpeft.step.running import Stepping
 from keras_pointpeft.step.running import check_jit
 from keras_pointpeft.step.running import check_not_compiled
@@ -352,6 +353,9 @@ class PointTask(
         door = self._warning_door()
         x, _ = door.source(x)
         with door.telling(), self._running():
+            if one_batch.suits(self, x, kwargs):
+                verbose = kwargs.get("verbose", "auto")
+                return one_batch.predict(self, x, verbose)
             return keras.Model.predict(self, x, **kwargs)
 
     def train_on_batch(self, x, y=None, **kwargs):
