@@ -34,6 +34,23 @@ def positive_integer(name, value) -> int:
     return number
 
 
+def positive_integers(name, values) -> tuple:
+    """At least one number of things, likewise; see `positive_integer`."""
+    found = tuple(positive_integer(name, value) for value in values)
+    if not found:
+        raise ValueError(
+            f"`{name}` must have at least one entry. Received: {name}=()"
+        )
+    return found
+
+
+def whole_number(name, value) -> int:
+    """Like `positive_integer`, but 0 is one, too."""
+    if isinstance(value, bool) or value != 0:
+        return positive_integer(name, value)
+    return 0
+
+
 def python_number(value):
     """The `default` of `json.dumps` for numbers of NumPy.
 

@@ -281,12 +281,23 @@ class Dropout(keras.layers.Dropout):
     Output shape:
         As the input's.
 
+    Raises:
+        ValueError: if `rate` is negative, or 1 or more: of nothing that is
+            left, backends make nothing or NaN.
+
     Example:
     ```python
     drop = keras_pointpeft.layers.Dropout(0.1)
     tokens = drop(np.random.rand(2, 32, 96), training=True)
     ```
     """
+
+    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(
+                f"`rate` must be at least 0 and below 1. Received: rate={rate}"
+            )
+        super().__init__(rate, noise_shape, seed, **kwargs)
 
     def mask(self, shape, like):
         """What training multiplies values by: 0, or `1 / (1 - rate)`.
@@ -370,10 +381,6 @@ class DropPath(Configurable, keras.layers.Layer):
 
     def __init__(self, rate, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(
-                f"`rate` must be at least 0 and below 1. Received: rate={rate}"
-            )
         self.rate = rate
         self.seed = seed
         self.dropout = Dropout(

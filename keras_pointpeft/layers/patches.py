@@ -17,7 +17,19 @@ from keras_pointpeft.ops.arithmetic import in_parts
 from keras_pointpeft.ops.arithmetic import largest
 from keras_pointpeft.ops.arithmetic import linear
 from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import positive_integer
+from keras_pointpeft.serialization import positive_integers
 from keras_pointpeft.serialization import serializable
+
+
+def check_encoder_dims(name, dims):
+    """Three or four positive widths, as a tuple; see `PatchEncoder`."""
+    dims = positive_integers(name, dims)
+    if len(dims) not in (3, 4):
+        raise ValueError(
+            f"`{name}` must be three or four widths. Received: {name}={dims}"
+        )
+    return dims
 
 
 @serializable
@@ -44,8 +56,9 @@ class PointPatches(Configurable, keras.layers.Layer):
         the points) `(batch, num_groups, group_size)`.
 
     Raises:
-        ValueError: if points do not have 3 coordinates, or a cloud has fewer
-            points than groups or points per patch.
+        ValueError: if points do not have 3 coordinates, a cloud has fewer
+            points than groups or points per patch, or these are no positive
+            integers.
 
     Example:
     ```python
@@ -58,8 +71,8 @@ class PointPatches(Configurable, keras.layers.Layer):
     def __init__(self, num_groups, group_size, skip_origin=False, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
-        self.num_groups = num_groups
-        self.group_size = group_size
+        self.num_groups = positive_integer("num_groups", num_groups)
+        self.group_size = positive_integer("group_size", group_size)
         self.skip_origin = skip_origin
 
     def build(self, input_shape):
@@ -130,6 +143,9 @@ class PatchEncoder(Configurable, keras.layers.Layer):
     Output shape:
         `(batch, groups, dim)`.
 
+    Raises:
+        ValueError: if `hidden_dims` are not three or four positive integers.
+
     Example:
     ```python
     encode = keras_pointpeft.layers.PatchEncoder(96, hidden_dims=(32, 64, 128))
@@ -147,7 +163,7 @@ class PatchEncoder(Configurable, keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.dim = dim
-        self.hidden_dims = tuple(hidden_dims)
+        self.hidden_dims = check_encoder_dims("hidden_dims", hidden_dims)
         self.frozen_statistics = frozen_statistics
         self.joined = joined
 

@@ -21,6 +21,7 @@ from keras_pointpeft.ops.arithmetic import gelu
 from keras_pointpeft.ops.arithmetic import recomputed
 from keras_pointpeft.ops.arithmetic import recomputed_gelu
 from keras_pointpeft.serialization import Configurable
+from keras_pointpeft.serialization import positive_integer
 from keras_pointpeft.serialization import serializable
 
 
@@ -85,6 +86,7 @@ class TransformerBlock(Configurable, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        positive_integer("num_heads", num_heads)
         if dim % num_heads:
             raise ValueError(
                 "`num_heads` must divide `dim`. "

@@ -24,6 +24,7 @@ from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import Where
 from keras_pointpeft.peft.parts import insert_behind
 from keras_pointpeft.peft.parts import remove_behind
+from keras_pointpeft.serialization import whole_number
 
 
 def cloud_inputs(extra_channels=0):
@@ -37,6 +38,7 @@ def cloud_inputs(extra_channels=0):
         extra_channels)`, `(batch, points, 3)` and `(batch, points,
         extra_channels)`, None without such.
     """
+    extra_channels = whole_number("extra_channels", extra_channels)
     points = keras.Input((None, 3 + extra_channels), name="points")
     if not extra_channels:
         return points, points, None

@@ -10,7 +10,9 @@ from keras_pointpeft.models.assembly import Assembly
 from keras_pointpeft.models.assembly import cloud_inputs
 from keras_pointpeft.models.backbone import PointBackbone
 from keras_pointpeft.models.trunk import Stage
+from keras_pointpeft.serialization import positive_integer
 from keras_pointpeft.serialization import serializable
+from keras_pointpeft.serialization import whole_number
 
 
 @serializable
@@ -87,6 +89,9 @@ class PointGPTBackbone(PointBackbone):
         dtype=None,
         **kwargs,
     ):
+        positive_integer("dim", dim)
+        generator_depth = whole_number("generator_depth", generator_depth)
+
         # === Functional Model ===
         points, *cloud = cloud_inputs(extra_channels)
         stage = Stage(

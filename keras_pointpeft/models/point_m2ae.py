@@ -8,6 +8,7 @@ from keras_pointpeft.models.assembly import Assembly
 from keras_pointpeft.models.assembly import cloud_inputs
 from keras_pointpeft.models.backbone import PointBackbone
 from keras_pointpeft.models.trunk import Stage
+from keras_pointpeft.serialization import positive_integers
 from keras_pointpeft.serialization import serializable
 
 
@@ -99,10 +100,10 @@ class PointM2AEBackbone(PointBackbone):
         **kwargs,
     ):
         stages = {
-            "num_groups": tuple(num_groups),
-            "group_sizes": tuple(group_sizes),
-            "dims": tuple(dims),
-            "depths": tuple(depths),
+            "num_groups": positive_integers("num_groups", num_groups),
+            "group_sizes": positive_integers("group_sizes", group_sizes),
+            "dims": positive_integers("dims", dims),
+            "depths": positive_integers("depths", depths),
             "radii": tuple(radii),
         }
         if len({len(values) for values in stages.values()}) > 1:

@@ -10,6 +10,7 @@ from keras_pointpeft.models.assembly import Assembly
 from keras_pointpeft.models.assembly import cloud_inputs
 from keras_pointpeft.models.backbone import PointBackbone
 from keras_pointpeft.models.trunk import Stage
+from keras_pointpeft.serialization import positive_integer
 from keras_pointpeft.serialization import serializable
 
 
@@ -46,6 +47,7 @@ class PlainBackbone(PointBackbone):
         dtype=None,
         **kwargs,
     ):
+        positive_integer("dim", dim)
         token_dim = self.usual_token_dim if token_dim is None else token_dim
 
         # === Functional Model ===

@@ -6,6 +6,7 @@ from keras_pointpeft.models.assembly import Assembly
 from keras_pointpeft.models.assembly import cloud_inputs
 from keras_pointpeft.models.backbone import PointBackbone
 from keras_pointpeft.models.trunk import Stage
+from keras_pointpeft.serialization import positive_integer
 from keras_pointpeft.serialization import serializable
 
 
@@ -84,6 +85,8 @@ class ReConBackbone(PointBackbone):
         dtype=None,
         **kwargs,
     ):
+        positive_integer("dim", dim)
+
         def contrast():
             layer = ContrastTokens(
                 dim,

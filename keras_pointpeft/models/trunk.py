@@ -8,9 +8,11 @@ import numpy as np
 from keras import ops
 
 from keras_pointpeft.layers import PointPatches
+from keras_pointpeft.layers.patches import check_encoder_dims
 from keras_pointpeft.ops import gather
 from keras_pointpeft.peft.freezing import NOT_OF_THE_BASE
 from keras_pointpeft.pieces import Piece
+from keras_pointpeft.serialization import positive_integer
 from keras_pointpeft.serialization import serializable
 
 
@@ -52,6 +54,12 @@ class Stage:
     next_patches: tuple = (None, None)
     encoder: list = dataclasses.field(default_factory=list)
     blocks: list = dataclasses.field(default_factory=list)
+
+    def __post_init__(self):
+        positive_integer("depth", self.depth)
+        if self.token_dim is not None:
+            positive_integer("token_dim", self.token_dim)
+        check_encoder_dims("encoder_dims", self.encoder_dims)
 
     @property
     def suffix(self):

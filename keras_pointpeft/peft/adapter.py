@@ -74,7 +74,7 @@ class Adapter(PeftMethod):
 
     def __init__(self, rank=32, sites=SITES, frozen_bn="inference"):
         self.rank = check_positive("rank", rank)
-        self.sites = check_sites(sites, SITES)
+        self.sites = check_sites(sites, SITES, fewest=1)
         super().__init__(frozen_bn)
 
     def block_tuner(self, where):

@@ -59,7 +59,7 @@ class LoRA(PeftMethod):
         self.rank = check_positive("rank", rank)
         self.alpha = alpha
         self.dropout = dropout
-        self.targets = check_sites(targets, TARGETS, "targets")
+        self.targets = check_sites(targets, TARGETS, "targets", fewest=1)
         super().__init__(frozen_bn)
 
     @classmethod

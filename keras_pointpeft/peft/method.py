@@ -383,7 +383,12 @@ def paths_of(model, inside=""):
     return found
 
 
-def check_sites(sites, allowed=BLOCK_SITES, name="sites"):
+def check_sites(sites, allowed=BLOCK_SITES, name="sites", fewest=0):
+    if len(sites) < fewest:
+        raise ValueError(
+            f"`{name}` must name some of {allowed}: at none of them, nothing "
+            f"is added. Received: {name}={tuple(sites)!r}"
+        )
     if unknown := sorted(set(sites) - set(allowed)):
         raise ValueError(
             f"`{name}` must be some of {allowed}. Received: {unknown}"

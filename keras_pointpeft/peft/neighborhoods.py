@@ -55,10 +55,11 @@ class PatchNeighborhoods(Configurable, keras.layers.Layer):
     ):
         # Coordinates stay float32 under every dtype policy.
         super().__init__(autocast=False, **kwargs)
-        if not 0 < num_groups <= num_patches or group_size > num_patches:
+        if not all(0 < x <= num_patches for x in (num_groups, group_size)):
             raise ValueError(
                 "Neighbourhoods of patches need at least as many patches as "
-                "there are neighbourhoods, and patches in each. Received: "
+                "there are neighbourhoods, and patches in each, which must be "
+                "one or more. Received: "
                 f"num_groups={num_groups}, group_size={group_size}, "
                 f"num_patches={num_patches}"
             )

@@ -164,6 +164,12 @@ class PPT(PeftMethod):
         reference=False,
     ):
         self.reference = reference
+        if num_prompts is not None:
+            num_prompts = check_positive("num_prompts", num_prompts)
+        if prompt_group_size is not None:
+            prompt_group_size = check_positive(
+                "prompt_group_size", prompt_group_size
+            )
         self.num_prompts = num_prompts
         self.prompt_group_size = prompt_group_size
         self.rank = check_positive("rank", rank)

@@ -3,6 +3,7 @@ from keras import ops
 
 from keras_pointpeft.layers.basic import Linear
 from keras_pointpeft.layers.patches import PatchEncoder
+from keras_pointpeft.layers.patches import check_encoder_dims
 from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.serialization import Configurable
@@ -84,7 +85,7 @@ class SideTuning(PeftMethod):
     }
 
     def __init__(self, encoder_dims=(128, 256, 512), frozen_bn="inference"):
-        self.encoder_dims = tuple(encoder_dims)
+        self.encoder_dims = check_encoder_dims("encoder_dims", encoder_dims)
         super().__init__(frozen_bn)
 
     def side_tuner(self, where):

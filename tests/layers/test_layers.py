@@ -7,6 +7,7 @@ from keras_pointpeft.layers import BatchNorm
 from keras_pointpeft.layers import ClassificationHead
 from keras_pointpeft.layers import ClassTokens
 from keras_pointpeft.layers import CodedPositionMLP
+from keras_pointpeft.layers import Dropout
 from keras_pointpeft.layers import DropPath
 from keras_pointpeft.layers import PatchEncoder
 from keras_pointpeft.layers import PointPatches
@@ -131,9 +132,12 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
 
 
 @pytest.mark.once
-def test_drop_path_refuses_a_rate_of_one():
-    with pytest.raises(ValueError, match="Received: rate=1.0"):
-        DropPath(1.0)
+@pytest.mark.parametrize("kind", (Dropout, DropPath))
+@pytest.mark.parametrize("rate", (1.0, -0.1, float("nan")))
+def test_rates_that_leave_nothing(kind, rate):
+    """On torch, what is left of nothing would be NaN."""
+    with pytest.raises(ValueError, match=f"below 1. Received: rate={rate}"):
+        kind(rate)
 
 
 def test_patches_are_the_nearest_points():

@@ -74,6 +74,7 @@ class PointCloudClassifier(PointTask):
         num_classes = positive_integer("num_classes", num_classes)
         pooling = backbone.head_inputs if pooling is None else dict(pooling)
         head_dims = backbone.head_dims if head_dims is None else head_dims
+        head_dims = tuple(positive_integer("head_dims", x) for x in head_dims)
         head_norm = backbone.head_norm if head_norm is None else head_norm
         head_dtype = keras.dtype_policies.get(
             head_dtype or backbone.dtype_policy
@@ -103,7 +104,7 @@ class PointCloudClassifier(PointTask):
         # === Config ===
         self.num_classes = num_classes
         self.pooling = pooling
-        self.head_dims = tuple(head_dims)
+        self.head_dims = head_dims
         self.head_norm = head_norm
         self.dropout = dropout
         self.head_activation = head_activation

@@ -3,6 +3,7 @@ import numpy as np
 
 from keras_pointpeft.files.progress import telling
 from keras_pointpeft.models.tasks.segmenter import PointSegmenter
+from keras_pointpeft.serialization import positive_integer
 from keras_pointpeft.serialization import serializable
 
 # Category by category, the parts of ShapeNetPart.
@@ -91,6 +92,8 @@ class PartSegmenter(PointSegmenter):
         head_dtype=None,
         **kwargs,
     ):
+        num_classes = positive_integer("num_classes", num_classes)
+        num_categories = positive_integer("num_categories", num_categories)
         if category_parts is None:
             category_parts = (tuple(range(num_classes)),) * num_categories
             if (num_classes, num_categories) == (50, 16):

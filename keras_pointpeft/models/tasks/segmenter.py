@@ -5,6 +5,7 @@ from keras_pointpeft.layers import PointHead
 from keras_pointpeft.models.tasks.decoders import DECODERS
 from keras_pointpeft.models.tasks.task import PointTask
 from keras_pointpeft.serialization import positive_integer
+from keras_pointpeft.serialization import positive_integers
 
 
 class PointSegmenter(PointTask):
@@ -41,10 +42,18 @@ class PointSegmenter(PointTask):
         num_classes = positive_integer("num_classes", num_classes)
         way = DECODERS[backbone.segmentation_decoder]
         blocks = backbone.dense_blocks if blocks is None else tuple(blocks)
+        if not blocks or not set(blocks) <= set(range(backbone.depth)):
+            raise ValueError(
+                "`blocks` must name some of the backbone's blocks 0 to "
+                f"{backbone.depth - 1}. Received: blocks={blocks}"
+            )
         if propagation_dims is None:
             propagation_dims = way.propagation_dims(backbone.dim)
-        propagation_dims = tuple(propagation_dims)
-        head_dims = tuple(head_dims or way.head_dims)
+        propagation_dims = positive_integers(
+            "propagation_dims", propagation_dims
+        )
+        head_dims = way.head_dims if head_dims is None else head_dims
+        head_dims = positive_integers("head_dims", head_dims)
         head_dtype = keras.dtype_policies.get(
             head_dtype or backbone.dtype_policy
         )

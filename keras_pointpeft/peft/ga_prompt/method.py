@@ -12,6 +12,7 @@ from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.serialization import serializable
+from keras_pointpeft.serialization import whole_number
 
 
 @serializable
@@ -55,7 +56,8 @@ class GAPrompt(PeftMethod):
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Raises:
-        ValueError: for an unknown `propagation` or `frozen_bn`.
+        ValueError: for an unknown `propagation` or `frozen_bn`, or a number
+            that is no positive integer (`prompt_blocks` may be 0).
 
     Example:
     ```python
@@ -111,7 +113,7 @@ class GAPrompt(PeftMethod):
         self.point_factor = point_factor
         self.perturbation = perturbation
         self.num_prompts = check_positive("num_prompts", num_prompts)
-        self.prompt_blocks = prompt_blocks
+        self.prompt_blocks = whole_number("prompt_blocks", prompt_blocks)
         self.prompt_dropout = prompt_dropout
         self.adapter_rank = check_positive("adapter_rank", adapter_rank)
         self.adapter_dropout = adapter_dropout

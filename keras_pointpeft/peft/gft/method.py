@@ -11,6 +11,7 @@ from keras_pointpeft.peft.method import FIRST_LAYERS
 from keras_pointpeft.peft.method import WITH_CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
 from keras_pointpeft.peft.method import check_positive
+from keras_pointpeft.serialization import positive_integers
 from keras_pointpeft.serialization import serializable
 
 
@@ -87,14 +88,7 @@ class GFT(PeftMethod):
     ):
         self.num_prompts = check_positive("num_prompts", num_prompts)
         self.num_neighbors = check_positive("num_neighbors", num_neighbors)
-        self.graph_dims = tuple(
-            check_positive("graph_dims", dim) for dim in graph_dims
-        )
-        if not self.graph_dims:
-            raise ValueError(
-                "`graph_dims` must name at least one width. "
-                f"Received: graph_dims={graph_dims!r}"
-            )
+        self.graph_dims = positive_integers("graph_dims", graph_dims)
         self.graph_dim = check_positive("graph_dim", graph_dim)
         self.every = check_positive("every", every)
         self.rank = check_positive("rank", rank)

@@ -3,6 +3,8 @@
 [Zha et al., ICCV 2023](https://arxiv.org/abs/2304.07221).
 """
 
+import operator
+
 from keras_pointpeft.peft.idpt.insertion import READS
 from keras_pointpeft.peft.idpt.insertion import PromptInsertion
 from keras_pointpeft.peft.idpt.insertion import PromptPosition
@@ -40,7 +42,8 @@ class IDPT(PeftMethod):
         num_heads: int. Attention heads of the module `"transformer"`.
         reads: which tokens the head reads: `"all"` (class token, prompt and
             patches), `"prompt_and_class"`, `"patches_and_class"` or
-            `"prompt"`.
+            `"prompt"`. With a tuple of blocks, no prompt is left for it, and
+            this is taken for `"patches_and_class"`.
         reference: bool. Whether the prompt's position stays as it starts.
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
@@ -83,12 +86,10 @@ class IDPT(PeftMethod):
                 f"`reads` must be one of {sorted(READS)}. "
                 f"Received: reads={reads!r}"
             )
-        if not hasattr(prompt_block, "__index__"):
-            prompt_block = tuple(prompt_block)
-        self.prompt_block = prompt_block
+        self.prompt_block = _blocks(prompt_block)
         self.module = module
         self.num_neighbors = check_positive("num_neighbors", num_neighbors)
-        self.num_heads = num_heads
+        self.num_heads = check_positive("num_heads", num_heads)
         self.reads = reads
         self.reference = reference
         super().__init__(frozen_bn)
@@ -132,6 +133,11 @@ class IDPT(PeftMethod):
     def passing_tuners(self, where):
         chosen = self.prompt_block
         chosen = chosen if isinstance(chosen, tuple) else ()
+        if not set(chosen) <= set(range(where.depth)):
+            raise ValueError(
+                "Each of `prompt_block` must be one of the blocks 0 to "
+                f"{where.depth - 1}. Received: prompt_block={chosen}"
+            )
         layers = {
             block: InstancePrompt(
                 self.module,
@@ -145,3 +151,21 @@ class IDPT(PeftMethod):
         }
         name = f"tuner_passing_position_{where.blocks.start}"
         return layers, PromptPosition(dtype=where.dtype, name=name)
+
+
+def _blocks(prompt_block):
+    """An int, or a tuple of ints."""
+    several = hasattr(prompt_block, "__iter__")
+    try:
+        found = tuple(
+            operator.index(x)
+            for x in (prompt_block if several else (prompt_block,))
+        )
+    except TypeError:
+        found = ()
+    if not found:
+        raise ValueError(
+            "`prompt_block` must be the number of a block, or a tuple of some. "
+            f"Received: prompt_block={prompt_block!r}"
+        )
+    return found if several else found[0]

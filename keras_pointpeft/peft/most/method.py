@@ -13,6 +13,7 @@ from keras_pointpeft.peft.most.fusion import BlockFusion
 from keras_pointpeft.peft.most.fusion import fused_blocks
 from keras_pointpeft.peft.most.neighbor_graph import NeighborGraph
 from keras_pointpeft.serialization import serializable
+from keras_pointpeft.serialization import whole_number
 
 
 @serializable
@@ -84,7 +85,7 @@ class MoST(PeftMethod):
     ):
         self.monarch_blocks = check_positive("monarch_blocks", monarch_blocks)
         self.num_neighbors = check_positive("num_neighbors", num_neighbors)
-        self.fusions = fusions and check_positive("fusions", fusions)
+        self.fusions = whole_number("fusions", fusions)
         self.reference = reference
         self.neutral_start = neutral_start
         super().__init__(frozen_bn)

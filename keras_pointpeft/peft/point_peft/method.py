@@ -1,12 +1,15 @@
 from keras_pointpeft.peft.method import ADDED
 from keras_pointpeft.peft.method import CLASS_TOKEN
 from keras_pointpeft.peft.method import PeftMethod
+from keras_pointpeft.peft.method import check_positive
 from keras_pointpeft.peft.point_peft.block import NormDelta
 from keras_pointpeft.peft.point_peft.block import PointPEFTTuner
 from keras_pointpeft.peft.point_peft.block import TokenNeighborhoods
 from keras_pointpeft.peft.point_peft.prior import PriorQuery
 from keras_pointpeft.peft.point_peft.prior import prior_layer
+from keras_pointpeft.serialization import positive_integers
 from keras_pointpeft.serialization import serializable
+from keras_pointpeft.serialization import whole_number
 
 
 @serializable
@@ -48,7 +51,7 @@ class PointPEFT(PeftMethod):
             learned alone and no second pass is made.
         bank_size: int. Room for so many features in the bank.
         prior_num_groups: int or None. Patches of the pass that makes the query;
-            None for the backbone's own number.
+            None for the backbone's own number. Of several stages, a tuple.
         prior_group_size: int or None. Points per patch, likewise.
         prior_rank: int. Width of the prior's adapters.
         prompt_dropout: float. Dropout rate of the learned prompts.
@@ -79,8 +82,9 @@ class PointPEFT(PeftMethod):
         frozen_bn: `"inference"` or `"track"`, see `PeftMethod`.
 
     Raises:
-        ValueError: for an unknown `prompt_place`, or for `num_prompts` or
-            `neighborhood_ratio` out of range.
+        ValueError: for an unknown `prompt_place`, or a number that is no
+            positive integer (`prompt_blocks` may be 0, and without a prior
+            `bank_size`).
 
     Example:
     ```python
@@ -151,29 +155,28 @@ class PointPEFT(PeftMethod):
                 "one entry of the bank: `num_prompts` must be at least 3. "
                 f"Received: num_prompts={num_prompts}"
             )
-        if neighborhood_ratio < 1:
-            raise ValueError(
-                "`neighborhood_ratio` must be at least 1. "
-                f"Received: neighborhood_ratio={neighborhood_ratio}"
-            )
-        self.num_prompts = num_prompts
-        self.prompt_blocks = prompt_blocks
+        self.num_prompts = check_positive("num_prompts", num_prompts)
+        self.prompt_blocks = whole_number("prompt_blocks", prompt_blocks)
         self.prior = prior
-        self.bank_size = bank_size
-        self.prior_num_groups = prior_num_groups
-        self.prior_group_size = prior_group_size
-        self.prior_rank = prior_rank
+        # Without a prior there is none.
+        check_bank = check_positive if prior else whole_number
+        self.bank_size = check_bank("bank_size", bank_size)
+        self.prior_num_groups = _sizes("prior_num_groups", prior_num_groups)
+        self.prior_group_size = _sizes("prior_group_size", prior_group_size)
+        self.prior_rank = check_positive("prior_rank", prior_rank)
         self.prompt_dropout = prompt_dropout
-        self.adapter_rank = adapter_rank
+        self.adapter_rank = check_positive("adapter_rank", adapter_rank)
         self.adapter_dropout = adapter_dropout
         self.adapter_scale = adapter_scale
         if adapter_start is None:
             adapter_start = "xavier" if reference else "zero"
         self.adapter_start = adapter_start
         self.geometry_adapter = geometry_adapter
-        self.neighborhood_ratio = neighborhood_ratio
-        self.attention_dim = attention_dim
-        self.num_heads = num_heads
+        self.neighborhood_ratio = check_positive(
+            "neighborhood_ratio", neighborhood_ratio
+        )
+        self.attention_dim = check_positive("attention_dim", attention_dim)
+        self.num_heads = check_positive("num_heads", num_heads)
         self.center_scale = center_scale
         self.propagation_scale = propagation_scale
         self.reference = reference
@@ -262,3 +265,10 @@ class PointPEFT(PeftMethod):
         layer = prior_layer(backbone)
         if layer is not None:
             layer.require_filled()
+
+
+def _sizes(name, size):
+    """None, a positive integer, or a tuple of some."""
+    if isinstance(size, (list, tuple)):
+        return positive_integers(name, size)
+    return None if size is None else check_positive(name, size)
