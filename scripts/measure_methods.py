@@ -8,7 +8,9 @@ process: seconds of a training step and of inference, bytes that a step keeps
 for its backward pass (torch), bytes of the adapter. With --compared, a file of
 scripts/compare.py (accuracy after equal updates), `.png` beside --output has
 accuracy against seconds and bytes. With --seconds, each method is then trained
-for as many updates as fit in that time, into `_seconds.csv`.
+for as many updates as fit in that time, into `_seconds.csv`. --nomeasure takes
+what --output has already, as it was measured on a machine with nothing else to
+do.
 """
 
 import pathlib
@@ -37,7 +39,9 @@ SECONDS = flags.DEFINE_integer(
     "seconds", None, "Train each method for so long, by its measured step."
 )
 SEEDS = flags.DEFINE_list("seeds", ["0"], "Of --seconds.")
-DRAW = flags.DEFINE_bool("draw", False, "Only draw, from what is there.")
+MEASURE = flags.DEFINE_bool(
+    "measure", True, "Whether to measure, or to take what --output has."
+)
 
 
 def main(_):
@@ -48,14 +52,14 @@ def main(_):
     from keras_pointpeft.reports import pareto
 
     path = pathlib.Path(OUTPUT.value)
-    if not DRAW.value:
-        methods = METHODS.value
-        if methods == ["all"]:
-            methods = comparison.methods_for(BACKBONE.value, DATASET.value)
-        entrants = [
-            comparison.Entrant.from_text(text, BACKBONE.value, DATASET.value)
-            for text in methods
-        ]
+    methods = METHODS.value
+    if methods == ["all"]:
+        methods = comparison.methods_for(BACKBONE.value, DATASET.value)
+    entrants = [
+        comparison.Entrant.from_text(text, BACKBONE.value, DATASET.value)
+        for text in methods
+    ]
+    if MEASURE.value:
         split = runs.load_split(
             entrants[0].preset, "test", limit=BATCH_SIZE.value
         )
@@ -66,8 +70,8 @@ def main(_):
         for row in rows:
             results.append_row(path, row, results.METHODS)
             print(row, flush=True)
-        if SECONDS.value is not None:
-            train_for(entrants, rows, path)
+    if SECONDS.value is not None:
+        train_for(entrants, path)
     if COMPARED.value is None:
         return
     compared = results.read(COMPARED.value, results.COMPARED)
@@ -81,23 +85,24 @@ def main(_):
     )
 
 
-def train_for(entrants, costs, path):
+def train_for(entrants, path):
     """Trains each method for --seconds, by what a step of it takes."""
     from keras_pointpeft.experiments import comparison
     from keras_pointpeft.experiments import runs
     from keras_pointpeft.presets import results
     from keras_pointpeft.training import settled
 
+    steps = steps_of(entrants, results.read(path, results.METHODS))
     file = path.with_name(f"{path.stem}_seconds.csv")
     train, test = (
         runs.load_split(entrants[0].preset, part) for part in ("train", "test")
     )
     for seed in map(int, SEEDS.value):
-        for entrant, row in zip(entrants, costs):
+        for entrant, step in zip(entrants, steps):
             recipe = runs.recipe_for(
                 entrant.preset,
                 batch_size=BATCH_SIZE.value,
-                updates=max(1, round(SECONDS.value / row["step_seconds"])),
+                updates=max(1, round(SECONDS.value / step)),
                 selection="last",
                 seed=seed,
             )
@@ -110,6 +115,27 @@ def train_for(entrants, costs, path):
             row = comparison.run(entrant, recipe, train, test, DATASET.value)
             results.append_row(file, row, results.COMPARED)
             print(row, flush=True)
+
+
+def steps_of(entrants, rows):
+    """Seconds of a step of each, at the batch that it is trained with."""
+    found = []
+    for entrant in entrants:
+        measured = [
+            float(row["step_seconds"])
+            for row in rows
+            if row["preset"] == entrant.preset.name
+            and row["changes"] == entrant.changes_text
+            and row["batch_size"] == str(BATCH_SIZE.value)
+        ]
+        if len(measured) != 1:
+            raise ValueError(
+                f"--output has no step of {entrant.text} with a batch of "
+                f"{BATCH_SIZE.value}: measure without --nomeasure. Received: "
+                f"--output={OUTPUT.value!r}"
+            )
+        found += measured
+    return found
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from absl import flags
 import keras_pointpeft
 from keras_pointpeft import checkpoints
 from keras_pointpeft import data
+from keras_pointpeft.experiments.comparison import Entrant
 from keras_pointpeft.presets import results
 from tests.conftest import imported_script
 from tests.scripts.conftest import ROOT
@@ -206,3 +207,25 @@ def test_which_runs_of_small_sets_are_known():
             # A row of before does not say.
             assert script.is_known(run, [{**run, name: ""}])
         assert not script.is_known(run, [{"set": "psb69", "seed": "0"}])
+
+
+def test_equal_seconds_are_by_the_steps_that_were_measured():
+    entrants = [
+        Entrant.from_text(text, "pointmaetiny", "shapes")
+        for text in ("linear", "lora:rank=2")
+    ]
+    rows = [
+        {"preset": f"{name}_pointmaetiny_shapes", "changes": changes}
+        | {"batch_size": batch_size, "step_seconds": step}
+        for name, changes, batch_size, step in (
+            ("lora", "rank=2", "32", "0.5"),
+            ("lora", "", "32", "0.6"),
+            ("linear", "", "32", "0.25"),
+            ("linear", "", "16", "0.1"),
+        )
+    ]
+    with imported_script("scripts/measure_methods.py") as script:
+        flags.FLAGS(["measure_methods.py", "--output=steps.csv"])
+        assert script.steps_of(entrants, rows) == [0.25, 0.5]
+        with pytest.raises(ValueError, match="no step of lora_.* rank=2"):
+            script.steps_of(entrants, rows[1:])
