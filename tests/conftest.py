@@ -96,13 +96,13 @@ def pytest_collection_finish():
 
 
 @pytest.fixture(autouse=True, scope="session")
-def kept():
+def left():
     """How many gigabytes were left when what is not used was last let go."""
     return {"gigabytes": gigabytes()}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def what_is_no_longer_used(kept):
+def what_is_no_longer_used(left):
     """Goes when half a gigabyte has come in, jax' functions above three.
 
     Looking for it behind each file took a twentieth of all tests' time.
@@ -110,14 +110,14 @@ def what_is_no_longer_used(kept):
     import keras
 
     yield
-    if gigabytes() < kept["gigabytes"] + 0.5:
+    if gigabytes() < left["gigabytes"] + 0.5:
         return
     gc.collect()
     if keras.config.backend() == "jax" and gigabytes() > 3:
         import jax
 
         jax.clear_caches()
-    kept["gigabytes"] = gigabytes()
+    left["gigabytes"] = gigabytes()
 
 
 @pytest.fixture

@@ -294,12 +294,12 @@ def test_silent_processes_say_nothing(monkeypatch, capsys):
 
 
 def test_a_listener_hears_silence():
-    model = small_classifier()
+    model, points = small_classifier(), np.repeat(POINTS, 40, axis=0)
     with listening() as heard:
-        model.predict(POINTS, verbose=0)
+        model.predict(points, verbose=0)
     assert heard.silent == ["Model.predict"]
     with listening() as heard:
-        model.predict(POINTS, verbose=1)
+        model.predict(points, verbose=1)
     assert heard.slow and not heard.silent
 
 
