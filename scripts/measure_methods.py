@@ -8,9 +8,9 @@ process: seconds of a training step and of inference, bytes that a step keeps
 for its backward pass (torch), bytes of the adapter. With --compared, a file of
 scripts/compare.py (accuracy after equal updates), `.png` beside --output has
 accuracy against seconds and bytes. With --seconds, each method is then trained
-for as many updates as fit in that time, into `_seconds.csv`. --nomeasure takes
-what --output has already, as it was measured on a machine with nothing else to
-do.
+for as many updates as fit in that time, into `_seconds.csv`. With --nomeasure
+no step is measured: those that --output has already are taken, such as were
+measured when the machine was quiet.
 """
 
 import pathlib

@@ -18,8 +18,8 @@ export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$cache}
 mkdir -p "$JAX_COMPILATION_CACHE_DIR"
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
-# What runs a few times is compiled faster than it is optimized, for a third of
-# its time (tests/conftest.py says the same of tensorflow's graphs).
+# A test runs a program a few times: to optimize it takes longer than that saves,
+# a third of the CPU time (tests/conftest.py does so for tensorflow's graphs).
 export XLA_FLAGS=${XLA_FLAGS---xla_backend_optimization_level=1}
 [ $# -gt 0 ] || set -- torch tensorflow jax
 ruff check .

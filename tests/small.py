@@ -7,6 +7,15 @@ from keras_pointpeft.peft import Full
 from keras_pointpeft.peft import LinearProbe
 from keras_pointpeft.peft import PointPEFT
 
+# Of a plain backbone.
+SIZES = {
+    "num_groups": 8,
+    "group_size": 8,
+    "dim": 24,
+    "depth": 2,
+    "num_heads": 3,
+    "encoder_dims": (8, 12, 16),
+}
 METHODS = {
     "dapt": lambda: DAPT(rank=4, dropout=0.1),
     "dapt_track": lambda: DAPT(rank=4, frozen_bn="track"),
@@ -20,16 +29,7 @@ METHODS = {
 
 def small_backbone(peft=None, **kwargs):
     """A backbone that builds and runs in no time."""
-    config = {
-        "num_groups": 8,
-        "group_size": 8,
-        "dim": 24,
-        "depth": 2,
-        "num_heads": 3,
-        "encoder_dims": (8, 12, 16),
-        **kwargs,
-    }
-    return PointMAEBackbone(peft=peft, **config)
+    return PointMAEBackbone(peft=peft, **{**SIZES, **kwargs})
 
 
 def small_classifier(peft=None, num_classes=3, **kwargs):

@@ -18,15 +18,8 @@ from keras_pointpeft import peft
 from keras_pointpeft import presets
 from tests.peft.test_hooks import table
 from tests.peft.test_hooks import users
+from tests.small import SIZES as PLAIN
 
-PLAIN = {
-    "num_groups": 8,
-    "group_size": 8,
-    "dim": 24,
-    "depth": 2,
-    "num_heads": 3,
-    "encoder_dims": (8, 12, 16),
-}
 TINY = {
     "ACTBackbone": PLAIN,
     "PCPMAEBackbone": PLAIN,

@@ -121,8 +121,14 @@ def read_settings(path):
 
 def _settings_of_whole_model(path):
     """The same of a file that `save` has written, from its configs."""
-    with zipfile.ZipFile(path) as archive:
-        saved = json.loads(archive.read("config.json"))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            saved = json.loads(archive.read("config.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a .keras file; it is truncated or is "
+            f"something else. Received: {error}"
+        ) from error
     found, backbone = {}, saved
     if "backbone" in saved["config"]:
         backbone = saved["config"]["backbone"]

@@ -3,18 +3,11 @@
 import pytest
 
 from keras_pointpeft import models
+from tests.small import SIZES as PLAIN
 from tests.small import small_backbone
 
 pytestmark = pytest.mark.once
 
-PLAIN = {
-    "num_groups": 8,
-    "group_size": 8,
-    "dim": 24,
-    "depth": 2,
-    "num_heads": 3,
-    "encoder_dims": (8, 12, 16),
-}
 STAGES = {
     "num_groups": (16, 8, 4),
     "group_sizes": (8, 4, 4),

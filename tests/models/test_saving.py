@@ -1,5 +1,7 @@
 """Weights do not load into a model that computes something else."""
 
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from tests.keras_ways.promise import SIZES
 from tests.keras_ways.promise import logits
 from tests.keras_ways.promise import make_backbone
 from tests.keras_ways.promise import make_task
+from tests.small import small_classifier
 
 pytestmark = pytest.mark.once
 
@@ -167,3 +170,16 @@ def test_pretrainers(tmp_path):
     build(mask_ratio=0.4, mask_type="block", seed=1).load_weights(path)
     with pytest.raises(ValueError, match="task.decoder_num_heads: .* with 2"):
         build(decoder_num_heads=3).load_weights(path)
+
+
+def test_a_damaged_whole_model(tmp_path):
+    path = tmp_path / "model.keras"
+    model = small_classifier()
+    model.save(path)
+    whole = path.read_bytes()
+    with zipfile.ZipFile(tmp_path / "empty.keras", "w"):
+        pass
+    path.write_bytes(whole[: len(whole) // 2])
+    for name in ("model.keras", "empty.keras"):
+        with pytest.raises(ValueError, match="cannot be read as a .keras file"):
+            model.load_weights(tmp_path / name)

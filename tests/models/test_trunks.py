@@ -9,15 +9,8 @@ from keras import ops
 
 from keras_pointpeft import models
 from keras_pointpeft import peft
+from tests.small import SIZES
 
-SIZE = {
-    "num_groups": 8,
-    "group_size": 8,
-    "dim": 24,
-    "depth": 2,
-    "num_heads": 3,
-    "encoder_dims": (8, 12, 16),
-}
 BACKBONES = {
     "ACTBackbone": {},
     "PointBERTBackbone": {"token_dim": 16},
@@ -35,7 +28,7 @@ METHODS = {
 
 
 def build(name, method="none", **kwargs):
-    config = {**SIZE, **BACKBONES[name], **kwargs}
+    config = {**SIZES, **BACKBONES[name], **kwargs}
     return getattr(models, name)(peft=METHODS[method](), **config)
 
 

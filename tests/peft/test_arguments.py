@@ -19,8 +19,8 @@ METHODS = [
 ]
 # Numbers whose default is None.
 OPTIONAL = ("num_prompts", "prompt_group_size", "share")
-# Of 0 there is none, and that is an answer.
-MAY_BE_NONE = ("prompt_blocks", "fusions")
+# With 0 the method goes without.
+MAY_BE_0 = ("prompt_blocks", "fusions")
 
 
 def numbers():
@@ -35,7 +35,7 @@ def numbers():
 @pytest.mark.parametrize("method, name", numbers())
 def test_a_number_of_things_is_a_positive_integer(method, name):
     for value in (0, -1, 2.5, True):
-        if value is not True and value == 0 and name in MAY_BE_NONE:
+        if value is not True and value == 0 and name in MAY_BE_0:
             method(**{name: value})
             continue
         words = rf"`{name}` must be .*Received: .*{name}={value!r}"
